@@ -1,0 +1,1 @@
+"""The corpora and problems that the models learn from."""

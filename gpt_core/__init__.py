@@ -1,0 +1,14 @@
+"""The working baseline: the lecture's GPT, from bigram to transformer, written to be read beside it.
+
+Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models).
+"""
+
+from gpt_core.config import GPTConfig
+from gpt_core.layers import Block, FeedForward, Head, MultiHeadAttention
+from gpt_core.models import GPT, BigramLM, MultiHeadLM, SingleHeadLM, TransformerLM
+from gpt_core.tokenizer import CharTokenizer
+
+__all__ = [
+    "GPTConfig", "CharTokenizer", "Head", "MultiHeadAttention", "FeedForward", "Block",
+    "BigramLM", "SingleHeadLM", "MultiHeadLM", "TransformerLM", "GPT",
+]

@@ -1,0 +1,1 @@
+"""The same files as in exercises/, solved; to be read after trying."""
