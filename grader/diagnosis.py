@@ -1,0 +1,70 @@
+"""Names the mistake behind a failed check: the one known mistake that does exactly what the attempt did.
+
+The mistakes are variants of the solution, so they run in the reference's worker. A check's evidence says
+how the attempt was looked at and what was seen; a mistake is named where, looked at in the same way,
+it and no other does the same. Where several do, those that also do what the attempt did in the other
+checks are left.
+"""
+
+import builtins
+
+from grader.hosts import reference_subject
+from grader.processes import REPOSITORY, InstallationError
+from grader.results import CheckResult
+from tests.exercises import Exercise
+from tests.exercises.exam import CheckFailed, Evidence, Subject
+
+
+def name_mistakes(
+    exercise: Exercise, reference, results: list[CheckResult], evidence: dict[str, list[Evidence]]
+) -> None:
+    """Write the id of the mistake into every failed check where one, and only one, explains it.
+
+    reference: the Host of the reference's worker.
+    """
+    unnamed = [check for check in results if check.status == "failed" and check.mistake is None]
+    unnamed = [check for check in unnamed if evidence.get(check.id) and not check.unfinished]
+    if not unnamed:
+        return
+    suspects = _Suspects(exercise, reference)
+    for check in unnamed:
+        found = [id for id in suspects.ids if suspects.explains(id, evidence[check.id])]
+        if len(found) > 1:
+            others = [seen for id, seen in evidence.items() if id != check.id]
+            scores = {id: sum(suspects.explains(id, seen) for seen in others) for id in found}
+            best = max(scores.values())
+            found = [id for id in found if scores[id] == best and best == len(others)]
+        if len(found) == 1:
+            check.mistake = found[0]
+
+
+class _Suspects:
+    """The known mistakes, loaded into the reference's worker when the first one is needed."""
+
+    def __init__(self, exercise: Exercise, reference):
+        self.reference = reference
+        solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
+        self.subjects: dict[str, Subject] = {}
+        self.seen: dict[tuple[str, int], bool] = {}
+        for mistake in exercise.mistakes():
+            name = f"mistake_{mistake.id}"
+            if name not in reference.sources:
+                answer = reference.load(name, name, f"<{mistake.id}>", mistake.apply(solution).encode())
+                if "error" in answer:
+                    raise InstallationError(f"the mistake {mistake.id} does not load: {answer['error']}.")
+            self.subjects[mistake.id] = reference_subject(reference, name, "mistake")
+        self.ids = list(self.subjects)
+
+    def explains(self, id: str, evidence: list[Evidence]) -> bool:
+        """Whether this mistake, looked at in the same way each time, does what the attempt did."""
+        return all(self._explains(id, piece) for piece in evidence)
+
+    def _explains(self, id: str, piece: Evidence) -> bool:
+        key = (id, builtins.id(piece))
+        if key not in self.seen:
+            try:
+                reading = piece.look(self.subjects[id], *piece.case)
+            except CheckFailed as failure:
+                reading = failure
+            self.seen[key] = piece.same(reading, piece.reading)
+        return self.seen[key]

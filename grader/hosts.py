@@ -1,0 +1,225 @@
+"""How the judge reaches a worker: load modules, run programs, and turn what goes wrong into a failure
+that a learner can read.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from grader.processes import InstallationError, Starter, Worker, WorkerDied
+from grader.text import clean, one_line
+from tests.exercises.exam import Answer, CheckFailed, Subject
+
+SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would
+
+
+@dataclass(frozen=True)
+class Deadlines:
+    """Seconds that a worker may take before it is killed. GRADE_PATIENCE multiplies both.
+
+    load: to import the learner's file; run: for one request. After `lenient` kills in one grade each
+    further request gets `impatient` seconds only, so that a grade ends.
+    """
+
+    load: float = 15.0
+    run: float = 8.0
+    impatient: float = 2.0
+    lenient: int = 2
+
+    @classmethod
+    def from_environment(cls) -> "Deadlines":
+        text = os.environ.get("GRADE_PATIENCE", "1")
+        try:
+            factor = float(text)
+        except ValueError:
+            factor = 0.0
+        if not 0 < factor < 1000:
+            raise InstallationError(f"GRADE_PATIENCE is {text!r}; it must be a number above 0, such as 3.")
+        return cls(cls.load * factor, cls.run * factor, cls.impatient * factor)
+
+
+class Host:
+    """The judge's hold on one worker: it loads modules there, and starts a fresh worker after a death."""
+
+    def __init__(self, starter: Starter, role: str, device: str, deadlines: Deadlines):
+        self.starter, self.role, self.device, self.deadlines = starter, role, device, deadlines
+        self.worker: Worker | None = None
+        self.sources: dict[str, dict] = {}  # subject to the load request that a fresh worker needs again
+        self.answers: dict[tuple, tuple[dict, dict]] = {}
+        self.kills = 0
+
+    def _patience(self, seconds: float) -> float:
+        return seconds if self.kills < self.deadlines.lenient else min(seconds, self.deadlines.impatient)
+
+    def started(self) -> Worker:
+        """The worker, fresh if the last one died, with every module loaded."""
+        if self.worker is None or not self.worker.alive:
+            if self.worker is not None:
+                self.worker.close()
+            self.worker = self.starter.start(self.role, self.device)
+            for request, source in self.sources.values():
+                self._ask(request, {"source": source}, self._patience(self.deadlines.load))
+        return self.worker
+
+    def load(self, subject: str, module: str, filename: str, source: bytes, siblings=False) -> dict:
+        """Load a module; the worker's answer (names, or an error)."""
+        request = {
+            "do": "load", "subject": subject, "module": module, "filename": filename, "siblings": siblings,
+        }  # fmt: skip
+        data = np.frombuffer(source, dtype=np.uint8)
+        self.started()
+        answer, _ = self._ask(request, {"source": data}, self.deadlines.load)
+        if "error" not in answer:
+            self.sources[subject] = (request, data)
+        return answer
+
+    def _ask(self, request: dict, arrays: dict, deadline: float) -> tuple[dict, dict]:
+        self.worker.setup["filename"] = request.get("filename") or self.worker.setup.get("filename")
+        try:
+            return self.worker.ask(request, arrays, deadline)
+        except WorkerDied as death:
+            self.kills += death.kind == "deadline"
+            raise
+
+    def run(self, subject: str, program, seed: int) -> tuple[dict, dict]:
+        """Carry out a program; the worker's answer and its arrays. WorkerDied where it gives none."""
+        self.started()
+        request = {
+            "do": "run", "subject": subject, "steps": program.steps, "give": program.gives, "seed": seed,
+        }  # fmt: skip
+        return self._ask(request, program.arrays, self._patience(self.deadlines.run))
+
+    def close(self) -> None:
+        """End the worker."""
+        if self.worker is not None:
+            self.worker.close()
+
+
+def attempt_error(description: dict, load: bool = False) -> CheckFailed:
+    """What a learner's code raised, or gave instead of what the contract names, as a failed check."""
+    kind = description.get("kind")
+    if kind == "raised":
+        type_, message = one_line(description["type"], 100), clean(description["message"], 600)
+        lines = [
+            f"line {int(frame['line'])}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 70)}"
+            for frame in description["frames"]
+        ]
+        if "NotImplementedError" in description["kinds"]:
+            return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
+        doing = "Loading your file" if load else "Your code"
+        advice = ""
+        if "SystemExit" in description["kinds"]:
+            advice = " A module that is imported must not end the program; remove the call to exit."
+        elif "MemoryError" in description["kinds"] or "can't allocate memory" in message:
+            advice = " It asked for more memory than the grader gives; which tensor is so large?"
+        return CheckFailed(
+            f"{doing} raised {type_}: {message}".rstrip() + ("" if message.endswith(".") else ".") + advice,
+            lines,
+            same=("raised", type_, re.sub(r"0x[0-9a-f]+", "", message)[:200]),
+        )
+    if kind == "missing name":
+        return CheckFailed(
+            f"Your file does not define {description['name']}; the contract names it so.",
+            same=("missing name", description["name"]),
+        )
+    if kind == "missing parameter":
+        return CheckFailed(
+            f"Your module has no parameter {description['name']}.", same=("missing parameter", description["name"])
+        )
+    if kind == "not a module":
+        return CheckFailed(
+            f"Calling your class gave an object of type {one_line(str(description['type']), 60)}; expected "
+            f"an nn.Module. Does the class derive from nn.Module?",
+            same=("not a module",),
+        )
+    if kind == "not a tensor":
+        return CheckFailed(
+            f"forward returned an object of type {one_line(str(description['type']), 60)}; expected a tensor.",
+            same=("not a tensor",),
+        )
+    return CheckFailed(f"Your code's answer cannot be used ({one_line(str(kind), 60)}).", same=("unusable", str(kind)))
+
+
+def attempt_death(death: WorkerDied) -> CheckFailed:
+    """A worker's death as a failed check: what happened, and the line where it did."""
+    where = [f"line {death.line[0]}, in {one_line(death.line[1], 60)}"] if death.line else []
+    if death.kind == "deadline":
+        message = f"Your code was stopped: {death.detail}. Is there a loop that does not end?"
+    elif death.kind == "protocol":
+        message = f"Your code broke into the grader's private pipe: {one_line(death.detail)}."
+    elif death.status is not None and death.status < 0:
+        message = f"Your code crashed the Python process (signal {-death.status})."
+    else:
+        status = "" if death.status is None else f" with exit status {death.status}"
+        message = f"Your code ended the Python process{status}; a module must return, never exit."
+    return CheckFailed(message, where, same=("died", death.kind, death.status))
+
+
+class AttemptSubject:
+    """How a check's program reaches the attempt's worker; a death is remembered for the running check.
+
+    hypothesis would run a failing example again and again to shrink it; one that hangs would cost a
+    deadline each time, so after a death the check is over.
+    """
+
+    def __init__(self, host: Host):
+        self.host = host
+        self.fatal: CheckFailed | None = None
+
+    def renew(self) -> None:
+        """Before each check: it may talk to the attempt again."""
+        self.fatal = None
+
+    def __call__(self, program, seed: int) -> Answer:
+        if self.fatal is not None:
+            raise self.fatal
+        try:
+            answer, arrays = self.host.run("attempt", program, seed)
+        except WorkerDied as death:
+            self.fatal = attempt_death(death)
+            raise self.fatal from None
+        return read_answer(answer, arrays)
+
+
+def read_answer(answer: dict, arrays: dict) -> Answer:
+    """An answer's values; CheckFailed where the learner's code failed, or was caught reaching out."""
+    failure = None
+    try:
+        if answer.get("reached"):
+            failure = CheckFailed(
+                f"Your file reached for the solution ({one_line(str(answer['reached'][0]), 100)}), which is "
+                f"hidden while it is graded. Remove that, and write it yourself; solutions/ is there to be "
+                f"read after trying.",
+                same=("reached",),
+            )
+            failure.mistake = SOLUTION_READ
+        elif "error" in answer:
+            failure = attempt_error(answer["error"])
+        else:
+            return Answer(dict(answer["values"]), arrays)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        failure = CheckFailed("Your code broke the grader's answer.", same=("broken answer",))
+    raise failure
+
+
+def reference_subject(host: Host, name: str, role: str) -> Subject:
+    """A subject in the reference's worker. A mistake may fail like an attempt; the solution may not."""
+
+    def ask(program, seed: int) -> Answer:
+        # The same question has the same answer: a second grade with the same seed asks nothing twice.
+        key = (name, seed, program.digest())
+        if key not in host.answers:
+            try:
+                host.answers[key] = host.run(name, program, seed)
+            except WorkerDied as death:
+                if role == "mistake":
+                    raise attempt_death(death) from None
+                raise InstallationError(f"the reference did not answer: {death.detail}.") from None
+        answer, arrays = host.answers[key]
+        if role == "reference" and "error" in answer:
+            raise InstallationError(f"the reference failed: {answer['error']}.")
+        return read_answer(answer, arrays)
+
+    return Subject(role, ask)

@@ -1,0 +1,125 @@
+"""A verdict as data, and its two files: JSON for programs, JUnit XML for continuous integration."""
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree
+
+STATUSES = ("passed", "failed", "not_reached", "not_run")
+SCHEMA = 1
+
+
+@dataclass
+class CheckResult:
+    """What one check found. details are lines for the report only."""
+
+    id: str
+    title: str
+    status: str
+    seconds: float = 0.0
+    message: str = ""
+    mistake: str | None = None
+    case: dict | None = None
+    details: list[str] = field(default_factory=list)
+    unfinished: bool = False
+
+
+@dataclass
+class Verdict:
+    """The outcome of one grade. passed: every check that was asked for reported a pass; complete:
+    none was left out; not_started: the file is the untouched stub, or still as empty."""
+
+    exercise: str
+    passed: bool
+    complete: bool
+    path: str
+    sha256: str
+    device: str
+    isolation: str
+    seed: int
+    seconds: float
+    checks: list[CheckResult]
+    not_started: bool = False
+
+    @property
+    def mistakes(self) -> list[str]:
+        """The ids of the mistakes that were named, once each, in the order of the checks."""
+        return list(dict.fromkeys(check.mistake for check in self.checks if check.mistake))
+
+    def as_json(self) -> dict:
+        """The object that --json writes."""
+        shown = ("id", "title", "status", "seconds", "message", "mistake", "case")
+        return {
+            "schema": SCHEMA,
+            "exercise": self.exercise,
+            "passed": self.passed,
+            "complete": self.complete,
+            "attempt": {"path": self.path, "sha256": self.sha256},
+            "device": self.device,
+            "isolation": self.isolation,
+            "seed": self.seed,
+            "seconds": round(self.seconds, 3),
+            "checks": [{key: asdict(check)[key] for key in shown} for check in self.checks],
+        }
+
+
+def json_text(verdicts: list[Verdict]) -> str:
+    """One verdict as its object; several (`grade.py all`) as one object with a list of them."""
+    if len(verdicts) == 1:
+        written = verdicts[0].as_json()
+    else:
+        written = {
+            "schema": SCHEMA,
+            "exercise": "all",
+            "passed": all(verdict.passed for verdict in verdicts),
+            "complete": all(verdict.complete for verdict in verdicts),
+            "exercises": [verdict.as_json() for verdict in verdicts],
+        }
+    return json.dumps(written, indent=2) + "\n"
+
+
+def junit_text(verdicts: list[Verdict]) -> str:
+    """JUnit XML: a suite per exercise, a case per check; what was not reached or run is skipped."""
+    root = ElementTree.Element("testsuites")
+    for verdict in verdicts:
+        count = {status: sum(check.status == status for check in verdict.checks) for status in STATUSES}
+        suite = ElementTree.SubElement(
+            root, "testsuite", name=verdict.exercise, tests=str(len(verdict.checks)),
+            failures=str(count["failed"]), skipped=str(count["not_reached"] + count["not_run"]),
+            errors="0", time=f"{verdict.seconds:.3f}",
+        )  # fmt: skip
+        for check in verdict.checks:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=verdict.exercise, name=check.id, time=f"{check.seconds:.3f}"
+            )
+            if check.status == "failed":
+                failure = ElementTree.SubElement(case, "failure", message=_xml(check.message))
+                failure.text = _xml("\n".join([check.message, *check.details]))
+            elif check.status != "passed":
+                ElementTree.SubElement(case, "skipped", message=_xml(check.message))
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _xml(text: str) -> str:
+    """XML 1.0 cannot hold every character, not even escaped."""
+    return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "?" for c in text)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole file or none: written beside its place, then moved there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # as an ordinary file; mkstemp's are private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

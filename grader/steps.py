@@ -1,0 +1,259 @@
+"""The steps of a `run` request, as a worker carries them out. `program.py` writes them down.
+
+Each step is {"do": name, ...}; its result has the step's number, and later steps refer to it:
+
+    {"ref": 3}                   the result of step 3
+    {"ref": 3, "attr": "config"} an attribute of it
+    {"name": "fuse_heads"}       what the graded module calls by that name
+    {"gpt_core": "GPT"}          what gpt_core calls by that name
+    {"list": [..]}, plain JSON   themselves
+
+Learner's code runs inside `call`, `build` and `count_operations`, and, since a tensor may be anything,
+is never trusted to return what it should: `describe` says what came without calling into it.
+"""
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import gpt_core
+
+MAX_ELEMENTS = 1 << 26  # of one returned tensor
+PLAIN = (bool, int, float, str, type(None))
+
+
+class StepError(Exception):
+    """A step that cannot be done with what the learner's code gave; `description` is for the judge."""
+
+    def __init__(self, kind: str, **details):
+        super().__init__(kind)
+        self.description = {"kind": kind, **details}
+
+
+class LearnerError(Exception):
+    """Whatever a learner's code raised, SystemExit included."""
+
+    def __init__(self, cause: BaseException):
+        super().__init__()
+        self.cause = cause
+
+
+def run_steps(steps: list, give: dict, arrays: dict, module, device: str) -> tuple[dict, dict]:
+    """Carry out the steps; returns the values asked for (JSON) and the arrays that belong to them."""
+    context = _Context(arrays, module, torch.device(device))
+    for step in steps:
+        context.results.append(getattr(context, "do_" + step["do"])(**{k: v for k, v in step.items() if k != "do"}))
+    values, results = {}, {}
+    for name, expression in give.items():
+        values[name] = describe(context.value(expression), name, results)
+    return values, results
+
+
+class _Context:
+    def __init__(self, arrays, module, device):
+        self.arrays, self.module, self.device = arrays, module, device
+        self.results = []
+
+    def value(self, expression):
+        if isinstance(expression, list):
+            return [self.value(item) for item in expression]
+        if not isinstance(expression, dict):
+            return expression
+        if "name" in expression:
+            found = getattr(self.module, expression["name"], None)
+            if found is None:
+                raise StepError("missing name", name=expression["name"])
+            return found
+        if "gpt_core" in expression:
+            return getattr(gpt_core, expression["gpt_core"])
+        result = self.results[expression["ref"]]
+        for attribute in expression.get("attr", "").split("."):
+            if attribute:
+                result = self._guarded(getattr, result, attribute)
+        return result
+
+    def _guarded(self, function, *args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            raise LearnerError(error) from None
+
+    def _call(self, function, args, kwargs):
+        # Evaluated outside the guard: a mistake in the request is ours, not the learner's.
+        args = [self.value(item) for item in args]
+        kwargs = {name: self.value(item) for name, item in kwargs.items()}
+        return self._guarded(self.value(function), *args, **kwargs)
+
+    # The steps.
+
+    def do_config(self, **fields):
+        return gpt_core.GPTConfig(**fields)
+
+    def do_tensor(self, array, dtype, layout="contiguous", requires_grad=False):
+        """A tensor of the array's numbers, in a layout that does not show in the numbers."""
+        tensor = torch.from_numpy(np.ascontiguousarray(self.arrays[array]))
+        tensor = tensor.to(device=self.device, dtype=getattr(torch, dtype))
+        if layout == "transposed":  # time and channels swapped in memory
+            tensor = tensor.transpose(-2, -1).contiguous().transpose(-2, -1)
+        elif layout == "sliced":  # every other channel of a wider tensor
+            wide = torch.zeros(*tensor.shape[:-1], 2 * tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
+            wide[..., ::2] = tensor
+            tensor = wide[..., ::2]
+        elif layout == "batch last":
+            tensor = tensor.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        return tensor.requires_grad_() if requires_grad else tensor
+
+    def do_call(self, function, args=(), kwargs=None, no_grad=False):
+        # no_grad and never inference_mode: an inference tensor kept by a module could not be differentiated later.
+        with torch.set_grad_enabled(not no_grad):
+            return self._call(function, args, kwargs or {})
+
+    def do_build(self, function, args=(), kwargs=None, parameters=None, dtype="float32", train=False):
+        """Call a class, check that a module came, and give it the dtype, mode and weights asked for."""
+        built = self._call(function, args, kwargs or {})
+        if not isinstance(built, torch.nn.Module):
+            raise StepError("not a module", type=type(built).__name__)
+        self._guarded(self._prepare, built, parameters or {}, getattr(torch, dtype), train)
+        return built
+
+    def _prepare(self, module, parameters, dtype, train):
+        if dtype != torch.float32:
+            module.to(dtype)
+        if self.device.type != "cpu":
+            module.to(self.device)
+        module.train(train)
+        self._set_parameters(module, parameters)
+
+    def do_set_parameters(self, module, parameters):
+        self._guarded(self._set_parameters, self.value(module), parameters)
+
+    def _set_parameters(self, module, parameters):
+        """Write arrays into parameters by name; never a strict load, since buffers are free."""
+        own = dict(module.named_parameters())
+        with torch.no_grad():
+            for name, array in parameters.items():
+                if name not in own:
+                    raise StepError("missing parameter", name=name)
+                own[name].copy_(torch.from_numpy(self.arrays[array]))
+
+    def do_train(self, module, train):
+        self._guarded(self.value(module).train, train)
+
+    def do_gradients(self, output, cotangent, wrt):
+        """Vector-Jacobian product: the gradients of sum(output * cotangent), None where there is none.
+
+        wrt: names to expressions; a module stands for all of its parameters.
+        """
+        output = self.value(output)
+        if not _is_plain_tensor(output):
+            raise StepError("not a tensor", type=type(output).__name__)
+        inputs = {}
+        for name, expression in wrt.items():
+            value = self.value(expression)
+            if isinstance(value, torch.nn.Module):
+                inputs |= {p: tensor for p, tensor in value.named_parameters()}
+            else:
+                inputs[name] = value
+        if not output.requires_grad:
+            return dict.fromkeys(inputs)
+        wanted = {name: tensor for name, tensor in inputs.items() if tensor.requires_grad}
+        cotangent = torch.from_numpy(self.arrays[cotangent]).to(output)
+        # A scalar's gradient and not grad_outputs, for which torch imports half a second of symbolic shapes.
+        total = (output * cotangent).sum()
+        found = self._guarded(torch.autograd.grad, total, list(wanted.values()), allow_unused=True)
+        return dict.fromkeys(inputs) | dict(zip(wanted, found))
+
+    def do_count_operations(self, function, args=()):
+        """How many tensor operations one call dispatches."""
+        counter = _Counter()
+        with torch.no_grad(), counter:
+            self._call(function, args, {})
+        return counter.count
+
+    def do_parameters(self, module):
+        """What `named_parameters` of a module lists: name to shape, dtype, device, requires_grad."""
+        module = self.value(module)
+        return {
+            name: {
+                "shape": list(p.shape),
+                "dtype": str(p.dtype).removeprefix("torch."),
+                "device": p.device.type,
+                "requires_grad": p.requires_grad,
+            }
+            for name, p in list(module.named_parameters(remove_duplicate=False))[:200]
+        }
+
+    def do_values(self, module):
+        """The values of a module's parameters, by name, as they are now."""
+        return {name: p.detach().clone() for name, p in list(self.value(module).named_parameters())[:200]}
+
+    def do_modes(self, module):
+        """`training` of a module and of everything in it, by name."""
+        return {name: m.training for name, m in list(self.value(module).named_modules())[:200]}
+
+    def do_add_to_parameters(self, module, amount):
+        """Change every parameter in place, as an optimizer would."""
+        with torch.no_grad():
+            for parameter in self.value(module).parameters():
+                parameter.add_(amount)
+
+    def do_kind(self, value, name):
+        """Whether a value is an instance of what the graded module calls by that name."""
+        return self._guarded(isinstance, self.value(value), self.value({"name": name}))
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler here, a second's worth, to keep it out
+
+    def __torch_dispatch__(self, operation, kinds, args=(), kwargs=None):
+        self.count += 1
+        return operation(*args, **(kwargs or {}))
+
+
+def _is_plain_tensor(value) -> bool:
+    # type() and not isinstance: a subclass may answer every question about itself with a lie.
+    return type(value) is torch.Tensor or type(value) is torch.nn.Parameter
+
+
+def describe(value, name: str, results: dict) -> dict:
+    """A value as plain data for the judge; its numbers go into `results` under `name`.
+
+    bfloat16 and float16 travel as float32 (exact); numpy has no bfloat16.
+    """
+    if type(value) in PLAIN:
+        return {"kind": "plain", "value": value}
+    if type(value) is dict:
+        return {
+            "kind": "dict",
+            "items": {str(k): describe(v, f"{name}.{k}", results) for k, v in list(value.items())[:500]},
+        }
+    if type(value) in (list, tuple):
+        items = [describe(v, f"{name}.{i}", results) for i, v in enumerate(value[:500])]
+        return {"kind": type(value).__name__, "length": len(value), "items": items}
+    if not _is_plain_tensor(value):
+        subclass = isinstance(value, torch.Tensor)
+        return {"kind": "tensor subclass" if subclass else "object", "type": type(value).__name__[:100]}
+    described = {
+        "kind": "tensor",
+        "shape": list(value.shape),
+        "dtype": str(value.dtype).removeprefix("torch."),
+        "device": value.device.type,
+        "layout": str(value.layout).removeprefix("torch."),
+    }
+    if value.layout != torch.strided or value.device.type == "meta" or value.is_complex() or value.is_quantized:
+        return described
+    if value.numel() > MAX_ELEMENTS:
+        raise StepError("too large", shape=list(value.shape))
+    value = value.detach().to("cpu").resolve_neg()
+    if value.dtype in (torch.bfloat16, torch.float16):
+        value = value.float()
+    if str(value.dtype).removeprefix("torch.") in ("float32", "float64", "int64", "int32", "bool", "uint8"):
+        results[name] = np.ascontiguousarray(value.numpy())
+        described["sent"] = name
+    return described

@@ -1,0 +1,213 @@
+"""A worker: it holds modules (the reference's, or one learner's) and answers the judge's requests.
+
+The same program serves both sides; only an attempt's worker is sandboxed. Requests:
+
+    load    compile and run the source that came along as the module `subject`
+    run     build objects, call and differentiate them, step by step (`steps.py`), and give values back
+
+Every answer is {"ok": true, ...} or {"error": {...}}: what a learner's code raised is an answer, not
+an accident. The answers of an attempt prove nothing by themselves; the judge compares the numbers.
+"""
+
+import faulthandler
+import gc
+import linecache
+import os
+import sys
+import tempfile
+import types
+
+import numpy as np
+import torch
+import torch.utils._python_dispatch  # counts operations; imported here so that it is not paid per grade
+
+import data
+import exercises  # noqa: F401 (an attempt may look at the other exercises; its folder is not listable)
+import gpt_core
+from grader import protocol, sandbox
+from grader.steps import LearnerError, StepError, run_steps
+
+STUCK_LEAD = 0.3  # seconds before the deadline at which the line that is running is written down
+
+
+def main(requests: int, answers: int, output: int, setup: dict) -> None:
+    """Serve requests until the judge closes its end.
+
+    requests, answers, output: the file descriptors of the private pipes, and of the pipe that takes
+    whatever the code prints. setup: role ("reference" or "attempt"), device, scratch, threads.
+    """
+    sandbox.die_with_parent()
+    requests, answers = _out_of_the_way(requests), _out_of_the_way(answers)
+    _redirect_output(output)
+    faulthandler.enable(file=2)
+    _work_in(setup["scratch"])
+    isolation = ["separate process"]
+    reach = sandbox.Reach()
+    if setup["role"] == "attempt":
+        reach.install()
+        # Files first: the rlimit would not hinder it, but a failure there must not leave files open.
+        isolation += [sandbox.restrict_files(setup["scratch"]), sandbox.cap_memory(setup["device"])]
+    else:
+        sandbox.hide_memory()
+    hello = {
+        "torch": torch.__version__,
+        "cuda": torch.cuda.is_available(),
+        # Asking for the name takes a CUDA context, of which only an attempt may have one.
+        "device": torch.cuda.get_device_name() if setup["device"] == "cuda" else "cpu",
+        "isolation": [words for words in isolation if words],
+    }
+    protocol.write_all(answers, protocol.pack(hello))
+    modules: dict[str, types.ModuleType] = {}
+    while True:
+        try:
+            header, arrays = protocol.read_frame(requests)
+        except EOFError:
+            os._exit(0)  # not sys.exit: a learner's atexit handlers could hang
+        faulthandler.dump_traceback_later(max(header["deadline"] - STUCK_LEAD, 0.1), file=2)
+        reset_torch(header.get("seed", 0), setup["threads"])
+        answer, results = _answer(header, arrays, modules, setup["device"])
+        faulthandler.cancel_dump_traceback_later()
+        answer["id"] = header["id"]
+        answer["reached"] = reach.reached[:5]
+        try:
+            frame = protocol.pack(answer, results)
+        except (TypeError, ValueError) as error:  # a learner's object where a plain value was due
+            frame = protocol.pack({"id": header["id"], "error": {"kind": "unreadable", "type": str(type(error))}})
+        protocol.write_all(answers, frame)
+
+
+def _out_of_the_way(fd: int) -> int:
+    """Move a private pipe to a high number that no program touches by accident."""
+    try:
+        import fcntl
+    except ImportError:
+        return fd
+    high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 200)
+    os.close(fd)
+    return high
+
+
+def _redirect_output(output: int) -> None:
+    """Standard output and error go to the judge's drain; standard input is empty."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    for fd in {null, output} - {0, 1, 2}:
+        os.close(fd)
+    sys.stdin = open(0, closefd=False)
+    sys.stdout = open(1, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)
+    sys.stderr = open(2, "w", encoding="utf-8", errors="replace", closefd=False, buffering=1)
+
+
+def _work_in(scratch: str) -> None:
+    """All that a learner's code may write goes to a folder that is removed after the grade."""
+    os.chdir(scratch)
+    for name in ("TMPDIR", "TEMP", "TMP", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME"):
+        os.environ[name] = scratch
+    tempfile.tempdir = None
+    sys.dont_write_bytecode = True
+
+
+def reset_torch(seed: int, threads: int) -> None:
+    """Undo what a module may have left changed in torch's global state, and seed the generators."""
+    while torch.overrides._get_current_function_mode_stack():
+        torch.overrides._pop_mode()
+    while torch.utils._python_dispatch._get_current_dispatch_mode_stack():
+        torch.utils._python_dispatch._pop_mode()
+    torch.set_default_device(None)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.autograd.set_detect_anomaly(False)
+    if torch.are_deterministic_algorithms_enabled():  # asked first: the setter imports a second's worth of modules
+        torch.use_deterministic_algorithms(False)
+    torch.set_float32_matmul_precision("highest")
+    for device in ("cpu", "cuda"):
+        torch.set_autocast_enabled(device, False)
+    # TF32 rounds a matrix product's factors to 10 bits; a right attempt would look wrong.
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+
+
+def _answer(header: dict, arrays: dict, modules: dict, device: str) -> tuple[dict, dict]:
+    """One request's answer; whatever the learner's code raises becomes an error in it."""
+    filename = header.get("filename", "")
+    try:
+        if header["do"] == "load":
+            modules[header["subject"]] = _load(header, arrays["source"].tobytes())
+            names = [name for name in vars(modules[header["subject"]]) if not name.startswith("_")]
+            return {"ok": True, "names": names[:200]}, {}
+        module = modules[header["subject"]]
+        filename = module.__file__
+        values, results = run_steps(header["steps"], header["give"], arrays, module, device)
+        return {"ok": True, "values": values}, results
+    except StepError as error:
+        return {"error": error.description}, {}
+    except LearnerError as error:
+        return {"error": describe_error(error.cause, filename)}, {}
+    except BaseException as error:  # SystemExit and KeyboardInterrupt too
+        return {"error": describe_error(error, filename)}, {}
+
+
+def _load(header: dict, source: bytes) -> types.ModuleType:
+    """Run a source as a module that stands in sys.modules, read by Python's own rules.
+
+    dataclasses, inspect and torch.jit look their module up by name; a learner's error is shown with
+    its line, and neither may open the file again.
+    """
+    name, filename = header["module"], header["filename"]
+    module = types.ModuleType(name)
+    module.__file__ = filename
+    sys.modules[name] = module
+    if header.get("siblings"):
+        sys.path.append(os.path.dirname(filename))  # last, so that a neighbour named torch.py is no torch
+    text = source.decode("utf-8", errors="replace")
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    code = compile(source, filename, "exec", dont_inherit=True)
+    try:
+        exec(code, vars(module))
+    except BaseException as error:
+        raise LearnerError(error) from None
+    return module
+
+
+def describe_error(error: BaseException, filename: str) -> dict:
+    """An exception as plain data: its type, its text, and the learner's own lines that led to it."""
+    lines = []
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == filename:
+            lines.append([trace.tb_lineno, trace.tb_frame.f_code.co_name])
+        trace = trace.tb_next
+    if isinstance(error, SyntaxError) and error.filename == filename and error.lineno:
+        lines.append([error.lineno, "<module>"])
+    frames = [
+        {"line": line, "function": name, "code": linecache.getline(filename, line).strip()[:200]}
+        for line, name in lines[-5:]
+    ]
+    try:
+        message = str(error.msg if isinstance(error, SyntaxError) else error)[:2000]
+    except BaseException:  # a learner's __str__ may raise as well
+        message = "(its text cannot be had: __str__ raised as well)"
+    kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
+    return {
+        "kind": "raised",
+        "type": str(type(error).__name__)[:100],
+        "kinds": kinds,
+        "message": message,
+        "frames": frames,
+    }
+
+
+def as_bytes(source: bytes) -> np.ndarray:
+    """Bytes as the array that carries them through a frame."""
+    return np.frombuffer(source, dtype=np.uint8)
+
+
+def freeze() -> None:
+    """Before forking: what exists now is shared by all children, so the collector leaves it alone."""
+    gc.collect()
+    gc.freeze()

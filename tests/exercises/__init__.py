@@ -1,0 +1,96 @@
+"""The checks that a learner is graded on, and the catalogue of known mistakes.
+
+EXERCISES names each exercise once. Nothing here imports torch: the checks describe what a worker is to
+do (`program.py`) and compare the numbers that come back.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A known mistake: a small patch on the reference solution, and what to tell who makes it.
+
+    id:      its name in reports and JSON.
+    name:    one line.
+    why:     two or three sentences to the learner: what the code now does, why it is wrong, where to look.
+    patches: (find, put) pairs; each `find` stands in the solution exactly once.
+    needs:   "cuda" for a mistake that shows on a GPU only.
+    """
+
+    id: str
+    name: str
+    why: str
+    patches: tuple[tuple[str, str], ...]
+    needs: str = "cpu"
+
+    def apply(self, solution: str) -> str:
+        """The solution's source with the mistake in it. ValueError where a patch does not fit."""
+        for find, put in self.patches:
+            if solution.count(find) != 1:
+                raise ValueError(
+                    f"mistake {self.id}: its patch must fit the solution in one place, and fits in "
+                    f"{solution.count(find)}: {find!r}"
+                )
+            solution = solution.replace(find, put)
+        return solution
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: its files, the checks that must all report, and what to tell who has not begun.
+
+    checks: the ids of the checks in the order in which they run; the judge fails a grade in which one
+    of them did not report. training: those of them that train a model, and that --quick leaves out.
+    """
+
+    name: str
+    title: str
+    file: str
+    asks: tuple[str, ...]
+    checks: tuple[str, ...]
+    training: tuple[str, ...] = ()
+
+    @property
+    def attempt_path(self) -> str:
+        """Where the learner's file stands, relative to the repository."""
+        return f"exercises/{self.file}"
+
+    @property
+    def solution_path(self) -> str:
+        """Where the solution stands, relative to the repository."""
+        return f"solutions/{self.file}"
+
+    @property
+    def checks_path(self) -> str:
+        """The file of the checks, relative to the repository."""
+        return f"tests/exercises/{self.name}/checks.py"
+
+    def mistakes(self) -> tuple[Mistake, ...]:
+        """The catalogue of this exercise."""
+        return importlib.import_module(f"tests.exercises.{self.name}.mistakes").MISTAKES
+
+
+EXERCISES = {
+    exercise.name: exercise
+    for exercise in (
+        Exercise(
+            name="ex1",
+            title="fused attention: all heads at once",
+            file="ex1_fused_attention.py",
+            asks=(
+                "FusedMultiHeadAttention: the lecture's MultiHeadAttention without its loop over the heads",
+                "fuse_heads: copy the weights of a MultiHeadAttention into one",
+            ),
+            checks=(
+                "runs", "parameters", "trainable", "output", "one_token", "first_token", "running_mean",
+                "scale", "attention_matrix", "heads_apart", "causality", "values", "large_logits",
+                "gradients", "batch_rows", "calls", "layouts", "input_kept", "dtypes", "bfloat16",
+                "dropout_weights", "dropout_output", "dropout_eval", "operations", "in_gpt",
+                "fuse_values", "fuse_copies", "fuse_dtype", "fuse_mode", "fuse_dropout",
+                "fuse_block_size",
+            ),
+        ),
+    )
+}

@@ -1,0 +1,922 @@
+"""The checks of exercise 1, one mechanism each: first what an attention shows of its inside, then that it
+is the lecture's function for any shape, then dropout, cost, and fuse_heads.
+"""
+
+import math
+
+import numpy as np
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.exercises.ex1 import looks
+from tests.exercises.ex1.looks import CLASS, PLAIN, Size, build, forward, random_input, random_weights
+from tests.exercises.exam import CheckFailed, Exam, check
+from tests.exercises.numbers import EPSILON, bfloat16, pattern, picture, tolerance, worst, wrong
+from tests.exercises.program import Program, gpt_core, name
+
+OUTPUT_AXES = ("sequence", "token", "channel")
+
+
+@st.composite
+def sizes(draw, largest_T=12):
+    """Small attentions of every shape: T from 1 to block_size, one head, head size 1, odd sizes."""
+    n_head, D = draw(st.integers(1, 5)), draw(st.integers(1, 9))
+    T = draw(st.integers(1, largest_T))
+    return Size(
+        B=draw(st.integers(1, 3)),
+        T=T,
+        n_embd=n_head * D,
+        n_head=n_head,
+        block_size=T + draw(st.integers(0, 4)),
+        seed=draw(st.integers(0, 2**16)),
+    )
+
+
+def fail(case: dict, message: str, *details: str | list[str], **more):
+    """A failed check with its case and the lines that show where it is wrong."""
+    lines = [line for item in details for line in (item if isinstance(item, list) else [item])]
+    failure = CheckFailed(message, lines, **more)
+    failure.case = case
+    raise failure
+
+
+def look(exam: Exam, case: dict, function, *arguments, **options):
+    """Look at the attempt; a failure on the way carries the case."""
+    try:
+        return exam.observe(function, *arguments, **options)
+    except CheckFailed as failure:
+        failure.case = failure.case or case
+        raise
+
+
+def expect(expected, got, allowed, case, message, axes=OUTPUT_AXES, **more):
+    """Fail where `got` is further than `allowed` from `expected`."""
+    if wrong(expected, got, allowed).any():
+        fail(case, message, worst(expected, got, axes), pattern(expected, got, allowed, axes), **more)
+
+
+def allowance(size: Size, weights, x, y, dtype="float32", roundings=8) -> float:
+    """The tolerance for an output y (B, T, C) of this attention."""
+    terms = size.n_embd + size.D + size.T
+    spread = looks.largest_logit(size, weights, x)
+    return tolerance(dtype, terms, max(1.0, float(np.abs(y).max())), spread, roundings)
+
+
+# What it is.
+
+
+@check("runs", f"the file runs, and defines {CLASS} and fuse_heads")
+def test_runs(exam):
+    if exam.load_error is not None:
+        raise exam.load_error
+    for wanted in (CLASS, "fuse_heads"):
+        if wanted not in exam.names:
+            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+
+
+def parameters(subject, size):
+    program = Program()
+    attention = program.build(name(CLASS), size.config(program))
+    return {"parameters": subject.run(program.give(p=program.parameters(attention))).plain("p")}
+
+
+def shapes_of(reading):
+    return {key: tuple(p["shape"]) for key, p in reading["parameters"].items()}
+
+
+def same_shapes(one, other):
+    """Names, shapes and requires_grad; initial values are free."""
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+    trainable = [{key: p["requires_grad"] for key, p in r["parameters"].items()} for r in (one, other)]
+    return shapes_of(one) == shapes_of(other) and trainable[0] == trainable[1]
+
+
+@check("parameters", "its parameters are qkv.weight, proj.weight and proj.bias, and no others", ("runs",))
+def test_parameters(exam):
+    C = PLAIN.n_embd
+    got = shapes_of(look(exam, PLAIN.as_case(), parameters, PLAIN, same=same_shapes))
+    expected = {"qkv.weight": (3 * C, C), "proj.weight": (C, C), "proj.bias": (C,)}
+    if got == expected:
+        return
+    lines = [f"missing: {key} {shape}" for key, shape in expected.items() if key not in got]
+    lines += [f"not in the contract: {key} {shape}" for key, shape in got.items() if key not in expected]
+    lines += [f"{key} is {got[key]}, expected {expected[key]}" for key in expected if got.get(key, expected[key]) != expected[key]]
+    fail(
+        PLAIN.as_case(),
+        f"With C = {C} the parameters must be qkv.weight ({3 * C}, {C}), proj.weight ({C}, {C}) and proj.bias "
+        f"({C},): saved weights are loaded by these names. What else did you create, or leave out?",
+        lines,
+    )
+
+
+@check("trainable", "all three parameters are trainable", ("parameters",))
+def test_trainable(exam):
+    got = look(exam, PLAIN.as_case(), parameters, PLAIN, same=same_shapes)["parameters"]
+    frozen = [key for key, p in got.items() if not p["requires_grad"]]
+    if frozen:
+        fail(
+            PLAIN.as_case(),
+            f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that switched off?",
+        )
+
+
+def plain_forward(subject, size):
+    y = forward(subject, size, random_weights(size), random_input(size))["y"]
+    return {"y": y}
+
+
+@check("output", "the output is an ordinary tensor of x's shape and dtype, without NaN", ("parameters",))
+def test_output(exam):
+    case = PLAIN.as_case()
+    y = look(exam, case, plain_forward, PLAIN)["y"]
+    if not np.isfinite(y).all():
+        fail(
+            case,
+            f"{int((~np.isfinite(y)).sum())} of {y.size} elements of the output are NaN or infinite. Is there a row "
+            f"of scores in which everything is masked? softmax of nothing but -inf is NaN.",
+            pattern(np.zeros_like(y), np.where(np.isfinite(y), 0, y), 1e-30, OUTPUT_AXES),
+        )
+
+
+# What it shows of its inside.
+
+
+@check("one_token", "one token alone gives proj(value): the value and output path", ("output",))
+def test_one_token(exam):
+    # T = 1: the one attention weight is 1 whatever the mask, the scale and the softmax do.
+    size = Size(B=3, T=1)
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(forward, size, weights, x)["y"]
+    got = look(exam, size.as_case(), forward, size, weights, x)["y"]
+    expect(
+        expected, got, allowance(size, weights, x, expected), size.as_case(),
+        "With one token every attention weight is 1, so the output must be proj(v). Are the value's rows the last "
+        "third of qkv.weight, head after head? Is proj applied once, with its bias?",
+    )  # fmt: skip
+
+
+def first_row(subject, size, weights, x):
+    return {"y0": forward(subject, size, weights, x)["y"][:, :1]}
+
+
+@check("first_token", "the first token attends to itself alone: the mask", ("one_token",))
+def test_first_token(exam):
+    size = PLAIN
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(first_row, size, weights, x)["y0"]
+    got = look(exam, size.as_case(), first_row, size, weights, x)["y0"]
+    expect(
+        expected, got, allowance(size, weights, x, expected), size.as_case(),
+        "Token 0 has only itself to attend to, so its output must be proj(v) of token 0. Which keys does query 0 "
+        "see in your code, and what do the masked ones weigh?",
+    )  # fmt: skip
+
+
+def matrix_fails(expected, got, allowed, case, message):
+    """Fail with a picture of the worst head's matrix."""
+    if not wrong(expected, got, allowed).any():
+        return
+    with np.errstate(invalid="ignore"):
+        distance = np.nan_to_num(np.abs(got - expected), nan=np.inf)
+    b, h = np.unravel_index(int(distance.max(axis=(2, 3)).argmax()), distance.shape[:2])
+    axes = ("sequence", "head", "query", "key")
+    lines = [worst(expected, got, axes), *pattern(expected, got, allowed, axes), *matrix_words(expected, got, allowed)]
+    fail(case, message, lines, picture(expected[b, h], got[b, h], f"head {h}:"))
+
+
+def matrix_words(expected, got, allowed):
+    """What is wrong with an attention matrix, in the terms of attention."""
+    T = got.shape[-1]
+    future = np.triu(np.ones((T, T), dtype=bool), 1)
+    lines = []
+    if np.abs(got[..., future]).max(initial=0) > allowed:
+        lines.append("queries see keys after them (above the diagonal)")
+    if np.isfinite(got).all():
+        rows, columns = got.sum(-1), got.sum(-2)
+        if np.abs(rows - 1).max() > 10 * allowed:
+            lines.append(f"rows do not sum to 1 (the first row sums to {rows[0, 0, 0]:.3g}, the last to {rows[0, 0, -1]:.3g})")
+            if np.abs(columns - 1).max() <= 10 * allowed:
+                lines.append("columns do: the softmax shares out over the queries")
+    if got.shape[1] > 1 and not wrong(expected, got[:, ::-1], allowed).any():
+        lines.append("the heads are right, in reverse order")
+    return lines
+
+
+@check("running_mean", "with q = k = 0 each token takes the mean of what it sees", ("one_token",))
+def test_running_mean(exam):
+    # Equal scores: the scale and the order of the rows of q and k cannot matter, mask and softmax can.
+    size = Size(T=6, seed=1)
+    weights = looks.with_scores(size, np.zeros((size.T, size.T), dtype=np.float32))
+    x = looks.positions(size)
+    lower = np.tril(np.ones((size.T, size.T)))
+    expected = np.broadcast_to(lower / lower.sum(1, keepdims=True), (size.B, size.n_head, size.T, size.T))
+    got = look(exam, size.as_case(), looks.attention_matrix, size, weights, x)["attention"]
+    matrix_fails(
+        expected, got, tolerance("float32", size.T, 1.0), size.as_case(),
+        "With equal scores, token t must give 1 / (t + 1) to each of the tokens 0 to t. Over which dimension does "
+        "your softmax run, and is the mask applied before it?",
+    )  # fmt: skip
+
+
+def scale_of(subject, size, difference):
+    """The factor on the scores, read from the odds of two keys whose q . k differ by `difference`."""
+    scores = np.zeros((2, 2), dtype=np.float32)
+    scores[1, 0] = difference / np.sqrt(size.D)
+    weights = looks.with_scores(size, scores)
+    attention = looks.attention_matrix(subject, size, weights, looks.positions(size))["attention"][0, 0]
+    first, second = float(attention[1, 0]), float(attention[1, 1])
+    if not (first > 0 and second > 0 and math.isfinite(first) and math.isfinite(second)):
+        return {"scale": math.nan}
+    return {"scale": math.log(first / second) / difference}
+
+
+@check("scale", "the scores are scaled by 1 / sqrt(D)", ("one_token", "running_mean"))
+def test_scale(exam):
+    # Token 1 sees two keys: its odds are exp(scale * (q . k0 - q . k1)), whatever else is right or wrong.
+    size, difference = Size(T=2), 0.5
+    case = size.as_case()
+    got = look(exam, case, scale_of, size, difference, same=same_scale)["scale"]
+    expected = size.D**-0.5
+    if not abs(got - expected) <= 1e-4:
+        C, H, D = size.n_embd, size.n_head, size.D
+        known = {
+            "1": 1.0, "1 / sqrt(C)": C**-0.5, "1 / C": 1 / C, "1 / D": 1 / D, "sqrt(D)": D**0.5,
+            "1 / sqrt(H)": H**-0.5, "1 / sqrt(T)": size.T**-0.5, "1 / D**0.25": D**-0.25,
+        }  # fmt: skip
+        is_ = [words for words, value in known.items() if abs(got - value) <= 1e-4]
+        fail(
+            case,
+            f"The scores q . k must be multiplied by 1 / sqrt(D) = {expected:.4f} (D = {D}, C = {C}); yours are "
+            f"multiplied by {got:.4f}" + (f", which is {is_[0]}" if is_ else "") + ". What is the size that you divide by?",
+        )
+
+
+def same_scale(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return False
+    return abs(one["scale"] - other["scale"]) <= 1e-4 or one["scale"] != one["scale"] and other["scale"] != other["scale"]
+
+
+@check("attention_matrix", "each head's attention matrix is softmax(q k^T / sqrt(D)) under the mask", ("one_token",))
+def test_attention_matrix(exam):
+    size = Size(T=6, seed=2)
+    weights = looks.show_attention(size, random_weights(size))
+    x = looks.positions(size)
+    expected = exam.expected(looks.attention_matrix, size, weights, x)["attention"]
+    got = look(exam, size.as_case(), looks.attention_matrix, size, weights, x)["attention"]
+    spread = looks.largest_logit(size, weights, x)
+    matrix_fails(
+        expected, got, tolerance("float32", size.n_embd + size.D, 1.0, spread), size.as_case(),
+        "With the values one-hot in the position, the output of each head is its attention matrix. Do queries and "
+        "keys of the same head meet, and is the first dimension of each matrix the query?",
+    )  # fmt: skip
+
+
+@check("heads_apart", "the rows of one head of qkv move that head's output and no other", ("one_token",))
+def test_heads_apart(exam):
+    size = Size(B=1, T=5, seed=3)
+    got = look(exam, size.as_case(), looks.head_influence, size, random_weights(size), random_input(size))["moved"]
+    pairs = [(i, j) for i in range(size.n_head) for j in range(size.n_head) if got[i, j] != (i == j)]
+    if pairs:
+        i, j = pairs[0]
+        what = "moves" if got[i, j] else "does not move"
+        fail(
+            size.as_case(),
+            f"The rows of head {i} in qkv.weight must move channels {i * size.D} to {(i + 1) * size.D - 1} of the joined "
+            f"heads, and nothing else; changing them {what} the slice of head {j}. Does a view or a reshape mix heads "
+            f"with tokens?",
+        )
+
+
+@check("causality", "a token never sees the tokens after it, and sees all before it", ("output",))
+def test_causality(exam):
+    size = Size(B=1, T=7, seed=4)
+    got = look(exam, size.as_case(), looks.influence, size, random_weights(size), random_input(size))["moved"]
+    for t in range(size.T):
+        for s in range(size.T):
+            if got[t, s] != (s <= t):
+                fail(
+                    size.as_case(),
+                    f"Changing token {s} must {'' if s <= t else 'not '}change the output of token {t}, and it does"
+                    f"{'' if got[t, s] else ' not'}. " + (
+                        "Which keys does your mask take away from a query?" if s <= t else
+                        "Which side of the diagonal does your mask keep, and is it applied before the softmax?"
+                    ),
+                )  # fmt: skip
+
+
+# That it is the lecture's function.
+
+
+@check("values", "the same output as the lecture's attention, for any B, T, C and H", ("output",))
+@example(Size(B=2, T=8, n_embd=32, n_head=4, block_size=8))  # T = block_size
+@example(Size(B=1, T=3, n_embd=32, n_head=4, block_size=8))  # T below block_size
+@example(Size(B=2, T=5, n_embd=6, n_head=1, block_size=5))  # one head
+@example(Size(B=2, T=5, n_embd=3, n_head=3, block_size=6))  # head size 1
+@example(Size(B=4, T=4, n_embd=16, n_head=4, block_size=4))  # B = T = H = D
+@given(sizes())
+def test_values(exam, size):
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(forward, size, weights, x)["y"]
+    got = look(exam, size.as_case(), forward, size, weights, x)["y"]
+    expect(
+        expected, got, allowance(size, weights, x, expected), size.as_case(),
+        "The output must equal gpt_core.MultiHeadAttention's with the same weights; this is the smallest shape found "
+        "where it does not. What is special about it: T below block_size, one head, head size 1?",
+    )  # fmt: skip
+
+
+@check("large_logits", "large scores stay exact: a masked key weighs exactly 0", ("first_token", "values"))
+def test_large_logits(exam):
+    # The seen scores are around -30000 and the masked ones +30000, so a mask of -1e4 is no mask at all; then
+    # the seen ones around +30000, where exp overflows without the maximum taken off first. Neighbouring
+    # scores differ by 200, so the right weights are exactly 0 and 1.
+    size = Size(B=1, T=5, seed=5)
+    steps = np.array([[200.0 * ((3 * s + t) % size.T) for s in range(size.T)] for t in range(size.T)], dtype=np.float32)
+    seen = np.tril(np.ones((size.T, size.T), dtype=bool))
+    for low, high in ((-30000.0, 30000.0), (30000.0, 60000.0)):
+        scores = np.where(seen, low + steps, high).astype(np.float32)
+        weights = looks.with_scores(size, scores)
+        x = looks.positions(size)
+        best = np.where(seen, steps, -1).argmax(axis=1)
+        expected = np.broadcast_to(np.eye(size.T)[best], (1, size.n_head, size.T, size.T))
+        case = size.as_case(seen_scores=low, masked_scores=high)
+        got = look(exam, case, looks.attention_matrix, size, weights, x)["attention"]
+        matrix_fails(
+            expected, got, tolerance("float32", size.T, 1.0), case,
+            f"With scores near {low:g} for the keys that a query may see and {high:g} for those it may not, all "
+            f"weight must go to the largest that it may see. What does your mask put in the place of a masked "
+            f"score, and can exp overflow?",
+        )  # fmt: skip
+
+
+@check("gradients", "the same gradients for x and for every parameter", ("values",))
+@settings(max_examples=6)
+@example(Size(B=2, T=5, n_embd=32, n_head=4, block_size=8))
+@given(sizes(largest_T=6))
+def test_gradients(exam, size):
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(looks.gradients, size, weights, x)
+    got = look(exam, size.as_case(), looks.gradients, size, weights, x)
+    for key, right in expected.items():
+        if got[key] is None:
+            fail(
+                size.as_case(),
+                f"No gradient reaches {key}. Is something detached, computed under no_grad, or rebuilt from .data?",
+            )
+        spread = looks.largest_logit(size, weights, x)
+        # A weight's gradient sums over all B * T tokens.
+        terms = size.n_embd + size.D + size.T + size.B * size.T
+        allowed = tolerance("float32", terms, max(1.0, float(np.abs(right).max())), spread, 16)
+        axes = OUTPUT_AXES if key == "x" else ("row", "column") if right.ndim == 2 else ("element",)
+        expect(
+            right, got[key], allowed, size.as_case(),
+            f"The gradient of {key} must equal the baseline's; the output does, so something cuts or bends the path "
+            f"backwards. Is a part of it detached?", axes,
+        )  # fmt: skip
+
+
+def alone(subject, size, weights, x):
+    """Every sequence of the batch on its own, joined."""
+    program = Program()
+    attention = build(program, subject, size, weights)
+    outputs = {f"y{b}": program.call(attention, program.tensor(x[b : b + 1])) for b in range(size.B)}
+    outputs["y"] = program.call(attention, program.tensor(x))
+    answer = subject.run(program.give(**outputs))
+    shape = (1, size.T, size.n_embd)
+    rows = [answer.tensor(f"y{b}", shape, "the output", "float32", subject.device) for b in range(size.B)]
+    y = answer.tensor("y", x.shape, "the output", "float32", subject.device)
+    return {"alone": np.concatenate(rows), "together": y}
+
+
+@check("batch_rows", "the sequences of a batch do not mix", ("output",))
+def test_batch_rows(exam):
+    size = Size(B=3, T=5, seed=6)
+    weights, x = random_weights(size), random_input(size)
+    got = look(exam, size.as_case(), alone, size, weights, x)
+    expect(
+        got["alone"], got["together"], 2 * allowance(size, weights, x, got["alone"]), size.as_case(),
+        "A sequence must give the same output alone and in a batch. Which of your dimensions holds B, and does any "
+        "sum, softmax or reshape run over it?",
+    )  # fmt: skip
+
+
+def calls_in_a_row(subject, size, weights, inputs):
+    program = Program()
+    dtype = "float64" if subject.role == "reference" else "float32"
+    attention = build(program, subject, size, weights, dtype=dtype)
+    outputs = {f"y{i}": program.call(attention, program.tensor(x, dtype=dtype)) for i, x in enumerate(inputs)}
+    answer = subject.run(program.give(**outputs))
+    return {
+        f"y{i}": answer.tensor(f"y{i}", x.shape, "the output", dtype, subject.device) for i, x in enumerate(inputs)
+    }
+
+
+@check("calls", "a call leaves nothing behind for the next one", ("values",))
+def test_calls(exam):
+    # Another input, another T, another B, and the first input again.
+    size = Size(B=2, T=7, seed=7)
+    weights, first = random_weights(size), random_input(size)
+    inputs = (first, random_input(size, 2)[:, :4], random_input(size, 3)[:1], first)
+    expected = exam.expected(calls_in_a_row, size, weights, inputs)
+    got = look(exam, size.as_case(), calls_in_a_row, size, weights, inputs)
+    for i, x in enumerate(inputs):
+        right = expected[f"y{i}"]
+        expect(
+            right, got[f"y{i}"], allowance(size, weights, x, right), size.as_case(call=i + 1),
+            f"Call {i + 1} of {len(inputs)} of one module gives another output than a fresh module would. What do "
+            f"you keep on self in forward: keys, a mask of the first length?",
+        )  # fmt: skip
+
+
+def in_layouts(subject, size, weights, x):
+    return {
+        layout: forward(subject, size, weights, x, layout=layout)["y"]
+        for layout in ("transposed", "sliced", "batch last")
+    }
+
+
+@check("layouts", "a non-contiguous input gives the same output", ("values",))
+def test_layouts(exam):
+    # The same numbers, laid out in memory in another order, as after x.transpose or x[..., ::2].
+    size = Size(B=3, T=5, seed=8)
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(forward, size, weights, x)["y"]
+    got = look(exam, size.as_case(), in_layouts, size, weights, x)
+    for layout, y in got.items():
+        expect(
+            expected, y, allowance(size, weights, x, expected), size.as_case(layout=layout),
+            f"The output must not depend on how x lies in memory ({layout}). Do you view, or read strides, where you "
+            f"should reshape?",
+        )  # fmt: skip
+
+
+def input_after(subject, size, weights, x):
+    program = Program()
+    attention = build(program, subject, size, weights)
+    tensor = program.tensor(x)
+    program.call(attention, tensor)
+    program.train(attention, True)
+    program.call(attention, tensor)
+    answer = subject.run(program.give(x=tensor, parameters=program.values(attention)))
+    return {"x": answer.tensor("x", x.shape, "x", device=subject.device)} | answer.tensors("parameters")
+
+
+@check("input_kept", "forward changes neither its input nor the weights", ("output",))
+def test_input_kept(exam):
+    size = Size(B=2, T=5, seed=9)
+    weights, x = random_weights(size), random_input(size)
+    got = look(exam, size.as_case(), input_after, size, weights, x)
+    for key, before in ({"x": x} | weights).items():
+        if got.get(key) is None or not np.array_equal(got[key], before):
+            fail(
+                size.as_case(),
+                f"{key} is not what it was before forward. Which operation works in place (a name that ends in _, +=, "
+                f"masked_fill_)?",
+            )
+
+
+def dtype_of(subject, dtype):
+    program = Program()
+    size = PLAIN
+    attention = build(program, subject, size, random_weights(size), dtype=dtype)
+    y = program.call(attention, program.tensor(random_input(size), dtype=dtype))
+    answer = subject.run(program.give(y=y))
+    return {"y": answer.tensor("y", (size.B, size.T, size.n_embd), "the output", dtype, subject.device)}
+
+
+@check("dtypes", "the output has x's dtype and device: float64 and bfloat16 too", ("values",))
+def test_dtypes(exam):
+    size = PLAIN
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(forward, size, weights, x)["y"]
+    for dtype in ("float64", "bfloat16"):
+        got = look(exam, size.as_case(dtype=dtype), dtype_of, dtype)["y"]
+        if dtype == "float64":
+            # As in float32: a softmax in float32 is a fair choice for any input.
+            expect(
+                expected, got, allowance(size, weights, x, expected), size.as_case(dtype=dtype),
+                "In float64 the output must be at least as exact as in float32. Is there a .half() or .bfloat16() inside?",
+            )  # fmt: skip
+
+
+@check("bfloat16", "the same output in bfloat16, within its rounding", ("dtypes",))
+@settings(max_examples=4)
+@example(Size(B=2, T=8, n_embd=32, n_head=4, block_size=8))
+@given(sizes(largest_T=8))
+def test_bfloat16(exam, size):
+    # Weights and inputs that bfloat16 holds exactly: what differs is computed, not copied.
+    weights = {key: bfloat16(value) for key, value in random_weights(size).items()}
+    x = bfloat16(random_input(size))
+    expected = exam.expected(forward, size, weights, x)["y"]
+
+    got = look(exam, size.as_case(dtype="bfloat16"), in_bfloat16, size, weights, x, same=same_bfloat16)["y"]
+    expect(
+        expected, got, allowance(size, weights, x, expected, "bfloat16", roundings=4), size.as_case(dtype="bfloat16"),
+        "In bfloat16 the output must be the float32 one, rounded; in float32 yours is right. Which constant or buffer "
+        "does not survive bfloat16 (a mask value, a position, a count above 256)?",
+    )  # fmt: skip
+
+
+def in_bfloat16(subject, size, weights, x):
+    return forward(subject, size, weights, x, dtype="bfloat16")
+
+
+def same_bfloat16(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+    scale = max(1.0, float(np.abs(np.nan_to_num(other["y"])).max()))
+    return bool(np.allclose(one["y"], other["y"], atol=4 * EPSILON["bfloat16"] * scale, equal_nan=True))
+
+
+# Dropout. 2000 heads and 16000 channels; 6 standard deviations of a share of 2000 near 0.3 are 0.06, so a
+# right attempt fails one of these with a probability below 1e-8.
+
+SHARE = 0.065
+
+
+def dropout_in_training(subject):
+    return {"one": looks.dropout(subject, True, 1), "two": looks.dropout(subject, True, 2)}
+
+
+def same_in_training(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+    return all(looks.same_dropout(one[key], other[key]) for key in one)
+
+
+DROPOUT_CASE = {"dropout": looks.P, "mode": "train", "B": looks.SEQUENCES, "n_embd": 32, "n_head": 4}
+
+
+@check("dropout_weights", "in training, dropout on the attention weights", ("running_mean", "scale"))
+def test_dropout_weights(exam):
+    p = looks.P
+    got = look(exam, DROPOUT_CASE, dropout_in_training, same=same_in_training)
+    one, two = got["one"], got["two"]
+    lines = [
+        f"one token: {one['low']:.0%} of what is not 0 shows a dropped weight (expected {p:.0%})",
+        f"different values of the output: {_numbers(one['levels'])}; with two tokens: {_numbers(two['levels'])}",
+    ]
+    question = (
+        f"In train mode each attention weight must be dropped with probability config.dropout = {p}, after the "
+        f"softmax, and the others divided by 1 - {p}. "
+    )
+    if len(one["levels"]) == 1 and len(two["levels"]) == 1:
+        fail(DROPOUT_CASE, question + "Nothing is dropped there. Is dropout applied between the softmax and v?", lines)
+    if abs(one["low"] - p) > SHARE or len(one["levels"]) != 2:
+        fail(DROPOUT_CASE, question + "Another share is dropped. Before or after the softmax, and with which p?", lines)
+    if one["coherent"] < 1 - 1e-9:
+        fail(
+            DROPOUT_CASE,
+            question + "Here channels of one head are dropped apart from each other: that is dropout on the values.",
+            lines,
+        )
+    ratio = (one["levels"][1] - one["levels"][0]) / one["levels"][0]
+    if abs(ratio - 1 / (1 - p)) > 0.01:
+        fail(
+            DROPOUT_CASE,
+            question + f"A weight that is kept is multiplied by {ratio:.3f}, not by {1 / (1 - p):.3f}.",
+            lines,
+        )
+    if len(two["levels"]) != 4:
+        fail(DROPOUT_CASE, question + "With two tokens the kept weights are not those of the softmax.", lines)
+    for key, words in (("heads", "heads"), ("sequences", "sequences"), ("calls", "calls")):
+        if one[f"{key}_alike"]:
+            fail(DROPOUT_CASE, question + f"Yours drops the same weights in all {words}.", lines)
+
+
+@check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
+def test_dropout_output(exam):
+    p = looks.P
+    got = look(exam, DROPOUT_CASE, dropout_in_training, same=same_in_training)["one"]
+    lines = [
+        f"{got['zeros']:.0%} of the output is 0 (expected {p:.0%})",
+        f"different values of the output: {_numbers(got['levels'])}",
+    ]
+    question = (
+        f"In train mode each element of the output must become 0 with probability config.dropout = {p}, and the "
+        f"others be divided by 1 - {p}. "
+    )
+    if abs(got["zeros"] - p) > SHARE:
+        fail(DROPOUT_CASE, question + "Is dropout the last thing that happens, after proj, with config.dropout?", lines)
+    # proj adds a bias of 1, so a head whose weight is dropped shows the output's factor alone.
+    if len(got["levels"]) and abs(got["levels"][0] * (1 - p) - 1) > 0.01 and abs(got["levels"][0] * (1 - p) - 2) > 0.01:
+        fail(DROPOUT_CASE, question + "What is kept has another size.", lines)
+
+
+def dropout_in_eval(subject):
+    return {"one": looks.dropout(subject, False, 1), "two": looks.dropout(subject, False, 2)}
+
+
+@check("dropout_eval", "in eval mode nothing is dropped", ("one_token",))
+def test_dropout_eval(exam):
+    case = DROPOUT_CASE | {"mode": "eval"}
+    got = look(exam, case, dropout_in_eval, same=same_in_training)["one"]
+    if got["zeros"] > 0 or len(got["levels"]) != 1 or abs(float(got["levels"][0]) - 2.0) > 1e-3:
+        fail(
+            case,
+            "In eval mode the output must be exact: nothing dropped, nothing rescaled. Does every dropout know the mode "
+            "(nn.Dropout does; F.dropout needs training=self.training, and so does dropout_p of an attention)?",
+            f"{got['zeros']:.0%} of the output is 0; different values: {_numbers(got['levels'])} (expected 2)",
+        )
+
+
+def _numbers(levels):
+    return ", ".join(f"{level:.3g}" for level in levels[:8]) + (", .." if len(levels) > 8 else "") or "none"
+
+
+# What it costs, and that it fits where it belongs.
+
+HEADS = (2, 3, 8, 64)
+EXTRA = 8  # operations that may come on top with more heads: a copy here and there
+
+
+def operations(subject, counts):
+    program = Program()
+    given_back = {}
+    for n_head in counts:
+        size = Size(B=2, T=4, n_embd=2 * n_head, n_head=n_head, block_size=4)
+        attention = build(program, subject, size, random_weights(size))
+        given_back[f"H{n_head}"] = program.count_operations(attention, program.tensor(random_input(size)))
+    answer = subject.run(program.give(**given_back))
+    found = {}
+    for key in given_back:
+        count = answer.plain(key)
+        if not isinstance(count, int):
+            raise CheckFailed("The operations of your forward could not be counted.", same=("count",))
+        found[key] = count
+    return found
+
+
+def grows(reading) -> bool:
+    return max(reading.values()) - min(reading.values()) > EXTRA or min(reading.values()) > 4 * max(HEADS)
+
+
+def same_growth(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return False
+    return grows(one) == grows(other)
+
+
+@check("operations", "no loop over the heads: the number of operations does not grow with H", ("output",))
+def test_operations(exam):
+    # The head size stays 2. A loop padded to a fixed number of heads does not grow, but it is as long.
+    case = {"B": 2, "T": 4, "head_size": 2, "n_head": list(HEADS)}
+    got = look(exam, case, operations, HEADS, same=same_growth)
+    if grows(got):
+        counts = ", ".join(f"H = {h}: {got[f'H{h}']}" for h in HEADS)
+        fail(
+            case,
+            "One forward must take the same number of tensor operations however many heads there are: that is what the "
+            "exercise is about. Where does Python go over the heads one by one?",
+            f"operations counted: {counts}",
+        )
+
+
+def gpt_logits(subject, parameters, idx, n_head):
+    size = {"vocab_size": 11, "block_size": 8, "n_layer": 2, "n_head": n_head, "n_embd": 12, "dropout": 0.2}
+    program = Program()
+    config = program.config(**size)
+    if subject.role == "reference":
+        model = program.build(gpt_core("GPT"), config, parameters=parameters)
+    else:
+        fused = {}
+        for key, value in parameters.items():
+            if ".heads." not in key:
+                fused[key] = value
+        for layer in range(2):
+            prefix = f"blocks.{layer}.attention."
+            rows = [
+                parameters[f"{prefix}heads.{h}.{part}.weight"]
+                for part in ("query", "key", "value") for h in range(n_head)
+            ]  # fmt: skip
+            fused[prefix + "qkv.weight"] = np.concatenate(rows)
+        model = program.build(
+            gpt_core("GPT"), config, kwargs={"attention": name(CLASS)}, parameters=fused
+        )  # fmt: skip
+    output = program.call(model, program.tensor(idx, dtype="int64"))
+    answer = subject.run(program.give(output=output))
+    logits = answer.values["output"]["items"][0]
+    return {"logits": answer.arrays[logits["sent"]]}
+
+
+def fresh_gpt(subject, n_head):
+    program = Program()
+    config = program.config(vocab_size=11, block_size=8, n_layer=2, n_head=n_head, n_embd=12, dropout=0.2)
+    model = program.build(gpt_core("GPT"), config)
+    return subject.run(program.give(values=program.values(model)), seed=3).tensors("values")
+
+
+@check("in_gpt", "plugged into GPT it gives the baseline GPT's logits", ("values", "dropout_eval"))
+def test_in_gpt(exam):
+    # Larger weights than at initialisation, so that the attention matters to the logits.
+    parameters = {key: 5 * value for key, value in fresh_gpt(exam.reference, 3).items()}
+    idx = np.random.default_rng(0).integers(0, 11, size=(2, 7))
+    expected = exam.expected(gpt_logits, parameters, idx, 3)["logits"]
+    case = {"B": 2, "T": 7, "n_embd": 12, "n_head": 3, "n_layer": 2}
+    got = look(exam, case, gpt_logits, parameters, idx, 3)["logits"]
+    allowed = tolerance("float32", 4 * 12 * 2, max(1.0, float(np.abs(expected).max())), 4.0, 32)
+    expect(
+        expected, got, allowed, case,
+        "GPT(config, attention=FusedMultiHeadAttention) must give the baseline's logits, and alone your attention is "
+        "right. Does it need anything else than config and x?", ("sequence", "token", "logit"),
+    )  # fmt: skip
+
+
+# fuse_heads.
+
+
+def fuse(program, subject, size, weights, *, dropout=0.0, dtype="float32", train=False):
+    """A baseline with known weights, and what fuse_heads makes of it."""
+    config = size.config(program, dropout)
+    baseline = program.build(
+        gpt_core("MultiHeadAttention"), config, parameters=looks.per_head(weights, size.n_head), dtype=dtype, train=train
+    )
+    return baseline, program.call(name("fuse_heads"), baseline)
+
+
+def fused_output(subject, size, weights, x):
+    program = Program()
+    _, fused = fuse(program, subject, size, weights)
+    kind = program.kind(fused, CLASS)
+    y = program.call(fused, program.tensor(x))
+    answer = subject.run(program.give(kind=kind, parameters=program.parameters(fused), values=program.values(fused), y=y))
+    if answer.plain("kind") is not True:
+        raise CheckFailed(f"fuse_heads must return a {CLASS}; it returned something else.", same=("kind",))
+    return {
+        "trainable": {key: p["requires_grad"] for key, p in answer.plain("parameters").items()},
+        "values": answer.tensors("values"),
+        "y": answer.tensor("y", x.shape, "the output of the fused module", device=subject.device),
+    }
+
+
+@check("fuse_values", "fuse_heads gives the same function: each row where it belongs", ("values",))
+@settings(max_examples=6)
+@example(Size(B=2, T=5, n_embd=32, n_head=4, block_size=8))
+@given(sizes(largest_T=6))
+def test_fuse_values(exam, size):
+    weights, x = random_weights(size), random_input(size)
+    case = size.as_case()
+    got = look(exam, case, fused_output, size, weights, x)
+    C = size.n_embd
+    for key, right in weights.items():
+        value = got["values"].get(key)
+        if value is None or value.shape != right.shape:
+            fail(case, f"The fused module has no {key} of shape {right.shape}.")
+        if not np.array_equal(value, right):
+            rows = np.flatnonzero((value != right).reshape(len(right), -1).any(axis=1))
+            part = ""
+            if key == "qkv.weight":
+                wrong_parts = [n for i, n in enumerate(("queries", "keys", "values")) if ((rows >= i * C) & (rows < (i + 1) * C)).any()]
+                part = f" ({', '.join(wrong_parts)})"
+            fail(
+                case,
+                f"{key} of the fused module must hold the baseline's weights: all queries, then all keys, then all values, "
+                f"head after head; and proj as it is. What did you join in which order, and did you copy all three?",
+                f"{len(rows)} of {len(right)} rows of {key} are wrong, the first is row {int(rows[0])}{part}",
+            )
+    frozen = [key for key in weights if got["trainable"].get(key) is not True]
+    if frozen:
+        fail(case, f"{', '.join(frozen)} of the fused module is not trainable (requires_grad is False).")
+    expected = exam.expected(forward, size, weights, x)["y"]
+    expect(
+        expected, got["y"], allowance(size, weights, x, expected), case,
+        "The fused module holds the right weights and gives another output than the baseline. Do you keep a copy of the "
+        "weights anywhere else?",
+    )  # fmt: skip
+
+
+def fused_then_changed(subject, size, weights):
+    program = Program()
+    baseline, fused = fuse(program, subject, size, weights)
+    kept = program.values(baseline)
+    before = program.values(fused)
+    program.add_to_parameters(baseline, 1.0)
+    after = program.values(fused)
+    changed = program.values(baseline)
+    program.add_to_parameters(fused, 1.0)
+    last = program.values(baseline)
+    answer = subject.run(program.give(kept=kept, before=before, after=after, changed=changed, last=last))
+    tables = {key: answer.tensors(key) for key in ("kept", "before", "after", "changed", "last")}
+
+    def differ(one, other):
+        return sorted(
+            key for key in tables[one]
+            if tables[one][key] is None or not np.array_equal(tables[one][key], tables[other].get(key))
+        )  # fmt: skip
+
+    split = looks.per_head(weights, size.n_head)
+    return {
+        "moved_by_baseline": differ("before", "after"),
+        "moved_by_fused": differ("changed", "last"),
+        "baseline_kept": all(np.array_equal(tables["kept"].get(key), value) for key, value in split.items()),
+    }
+
+
+@check("fuse_copies", "fuse_heads copies: changing one module leaves the other as it is", ("fuse_values",))
+def test_fuse_copies(exam):
+    size = Size(seed=10)
+    got = look(exam, size.as_case(), fused_then_changed, size, random_weights(size))
+    if not got["baseline_kept"]:
+        fail(size.as_case(), "fuse_heads changed the weights of the baseline that it was given.")
+    shared = got["moved_by_baseline"] or got["moved_by_fused"]
+    if shared:
+        fail(
+            size.as_case(),
+            f"Training the baseline must not change the fused module, nor the other way round; {', '.join(shared)} "
+            f"changed with the other module. Do they share one tensor, where the values should be copied?",
+        )
+
+
+def fused_dtypes(subject, dtype):
+    program = Program()
+    _, fused = fuse(program, subject, PLAIN, random_weights(PLAIN), dtype=dtype)
+    answer = subject.run(program.give(p=program.parameters(fused)))
+    return {key: [p["dtype"], p["device"]] for key, p in answer.plain("p").items()}
+
+
+@check("fuse_dtype", "fuse_heads keeps the dtype and the device", ("fuse_values",))
+def test_fuse_dtype(exam):
+    for dtype in ("float64", "bfloat16", "float32"):
+        case = PLAIN.as_case(dtype=dtype, device=exam.device)
+        got = look(exam, case, fused_dtypes, dtype)
+        for key, came in got.items():
+            if came != [dtype, exam.device]:
+                fail(
+                    case,
+                    f"The baseline is in {dtype} on {exam.device}, so the fused module must be too; {key} is {came[0]} on "
+                    f"{came[1]}. A new module starts in float32 on the CPU: what moves it?",
+                )
+
+
+def fused_modes(subject, train):
+    program = Program()
+    _, fused = fuse(program, subject, PLAIN, random_weights(PLAIN), dropout=looks.P, train=train)
+    modes = subject.run(program.give(modes=program.modes(fused))).plain("modes")
+    return {"modes": sorted(set(map(bool, modes.values())))}
+
+
+@check("fuse_mode", "fuse_heads keeps train or eval mode", ("fuse_values",))
+def test_fuse_mode(exam):
+    for train in (False, True):
+        case = PLAIN.as_case(training=train)
+        got = look(exam, case, fused_modes, train)["modes"]
+        if got != [train]:
+            mode = "train" if train else "eval"
+            fail(
+                case,
+                f"The baseline is in {mode} mode, so the fused module and everything in it must be too. A new module starts "
+                f"in train mode: a forgotten eval() drops out at test time. What passes baseline.training on?",
+            )
+
+
+def fused_zeros(subject):
+    size = Size(B=100, T=1)
+    program = Program()
+    _, fused = fuse(program, subject, size, random_weights(size), dropout=looks.P, train=True)
+    program.train(fused, True)
+    y = program.call(fused, program.tensor(random_input(size)))
+    answer = subject.run(program.give(y=y), seed=2)
+    y = answer.tensor("y", (size.B, 1, size.n_embd), "the output of the fused module", device=subject.device)
+    return {"zeros": float((y == 0).mean())}
+
+
+def same_zeros(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+    return abs(one["zeros"] - other["zeros"]) < SHARE
+
+
+@check("fuse_dropout", "fuse_heads keeps the dropout probability", ("fuse_values", "dropout_output"))
+def test_fuse_dropout(exam):
+    # 3200 elements: 6 standard deviations are 0.05.
+    case = {"B": 100, "T": 1, "n_embd": 32, "n_head": 4, "dropout": looks.P}
+    zeros = look(exam, case, fused_zeros, same=same_zeros)["zeros"]
+    if abs(zeros - looks.P) > SHARE:
+        fail(
+            case,
+            f"The baseline drops {looks.P:.0%} of its output in train mode, so the fused module must too; it drops "
+            f"{zeros:.0%}. Which config is it built from?",
+        )
+
+
+def fused_block(subject, size, weights, x):
+    program = Program()
+    _, fused = fuse(program, subject, size, weights)
+    answer = subject.run(program.give(y=program.call(fused, program.tensor(x))))
+    return {"y": answer.tensor("y", x.shape, "the output of the fused module", device=subject.device)}
+
+
+@check("fuse_block_size", "fuse_heads keeps block_size", ("fuse_values",))
+def test_fuse_block_size(exam):
+    # Longer than any default: 256 is GPTConfig's, so 300 tokens need the baseline's own block_size.
+    size = Size(B=1, T=300, n_embd=6, n_head=2, block_size=300, seed=11)
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(forward, size, weights, x)["y"]
+    got = look(exam, size.as_case(), fused_block, size, weights, x)["y"]
+    expect(
+        expected, got, allowance(size, weights, x, expected), size.as_case(),
+        f"The baseline takes up to block_size = {size.block_size} tokens, so the fused module must too. Which config is "
+        f"it built from?",
+    )  # fmt: skip

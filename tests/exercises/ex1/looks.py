@@ -1,0 +1,288 @@
+"""How the checks look at an attention: a black box whose weights we choose so that it shows its inside.
+
+With the values one-hot in the position and `proj` the identity, the output of a head is its attention
+matrix. With the queries and keys zero, the attention is uniform over what the mask leaves. Each look
+takes a subject and returns a reading (see exam.py).
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from tests.exercises.exam import CheckFailed, Reading, Subject
+from tests.exercises.program import Program, Ref, gpt_core, name
+
+CLASS = "FusedMultiHeadAttention"
+Weights = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of one case: B, T, C = n_embd, H = n_head, block_size, and the seed of its numbers."""
+
+    B: int = 2
+    T: int = 6
+    n_embd: int = 32
+    n_head: int = 4
+    block_size: int = 8
+    seed: int = 0
+
+    @property
+    def D(self) -> int:
+        return self.n_embd // self.n_head
+
+    def as_case(self, **more) -> dict:
+        """For the report and the JSON."""
+        return asdict(self) | more
+
+    def config(self, program: Program, dropout: float = 0.0) -> Ref:
+        """The GPTConfig of this size."""
+        return program.config(
+            vocab_size=11, block_size=self.block_size, n_layer=1, n_head=self.n_head,
+            n_embd=self.n_embd, dropout=dropout,
+        )  # fmt: skip
+
+
+# C = 32, H = 4, D = 8 and T = 6 below block_size = 8: no two sizes coincide, so that a scale by C, H, T
+# or D, or a reshape that mixes them, cannot be right by chance.
+PLAIN = Size()
+
+
+def random_weights(size: Size) -> Weights:
+    """Weights that give queries, keys and values of variance about 1, and a bias that shows."""
+    rng = np.random.default_rng(size.seed)
+    C = size.n_embd
+    return {
+        "qkv.weight": rng.normal(size=(3 * C, C)).astype(np.float32) / np.float32(np.sqrt(C)),
+        "proj.weight": rng.normal(size=(C, C)).astype(np.float32) / np.float32(np.sqrt(C)),
+        "proj.bias": rng.normal(size=C).astype(np.float32),
+    }
+
+
+def random_input(size: Size, stream: int = 1) -> np.ndarray:
+    """x (B, T, C) float32, standard normal."""
+    rng = np.random.default_rng((size.seed, stream))
+    return rng.normal(size=(size.B, size.T, size.n_embd)).astype(np.float32)
+
+
+def per_head(weights: Weights, n_head: int, prefix: str = "") -> Weights:
+    """The fused weights as the parameters of gpt_core.MultiHeadAttention."""
+    C = weights["qkv.weight"].shape[1]
+    D = C // n_head
+    split = {f"{prefix}proj.weight": weights["proj.weight"], f"{prefix}proj.bias": weights["proj.bias"]}
+    for part, rows in zip(("query", "key", "value"), np.split(weights["qkv.weight"], 3)):
+        for head in range(n_head):
+            split[f"{prefix}heads.{head}.{part}.weight"] = rows[head * D : (head + 1) * D]
+    return split
+
+
+def build(program: Program, subject: Subject, size: Size, weights: Weights, *, dropout=0.0, **options) -> Ref:
+    """The subject's attention with these weights; for the reference, the lecture's own, head by head."""
+    config = size.config(program, dropout)
+    if subject.role == "reference":
+        return program.build(
+            gpt_core("MultiHeadAttention"), config, parameters=per_head(weights, size.n_head), **options
+        )
+    return program.build(name(CLASS), config, parameters=weights, **options)
+
+
+def forward(
+    subject: Subject, size: Size, weights: Weights, x: np.ndarray, *, dtype="float32", layout="contiguous"
+) -> Reading:
+    """The output for one input, in eval mode without dropout: {"y": (B, T, C)}.
+
+    The reference computes in float64, whatever the dtype: it stands for the exact result.
+    """
+    program = Program()
+    computed = "float64" if subject.role == "reference" else dtype
+    attention = build(program, subject, size, weights, dtype=computed)
+    y = program.call(attention, program.tensor(x, dtype=computed, layout=layout))
+    answer = subject.run(program.give(y=y))
+    return {"y": answer.tensor("y", x.shape, "the output", computed, subject.device)}
+
+
+def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
+    """max |q . k| / sqrt(D) over all pairs: how much the softmax enlarges an error."""
+    q, k, _ = np.split(x @ weights["qkv.weight"].T, 3, axis=-1)
+    q, k = (m.reshape(*m.shape[:2], size.n_head, size.D) for m in (q, k))
+    return float(np.abs(np.einsum("bthd,bshd->bhts", q, k)).max() / np.sqrt(size.D))
+
+
+# Weights that make an attention show its inside. The first T channels of x say where a token stands.
+
+
+def positions(size: Size, seed: int | None = None) -> np.ndarray:
+    """x (B, T, C): the position as a one-hot in the first T channels, and noise in the others."""
+    rng = np.random.default_rng((size.seed if seed is None else seed, 7))
+    x = rng.normal(size=(size.B, size.T, size.n_embd)).astype(np.float32)
+    x[:, :, : size.T] = np.eye(size.T, dtype=np.float32)
+    return x
+
+
+def show_attention(size: Size, weights: Weights) -> Weights:
+    """The same queries and keys, with V one-hot in the position and proj the identity."""
+    C, D = size.n_embd, size.D
+    qkv = weights["qkv.weight"].copy()
+    value = np.zeros((D, C), dtype=np.float32)
+    np.fill_diagonal(value[: size.T, : size.T], 1.0)
+    qkv[2 * C :] = np.tile(value, (size.n_head, 1))
+    return {"qkv.weight": qkv, "proj.weight": np.eye(C, dtype=np.float32), "proj.bias": np.zeros(C, np.float32)}
+
+
+def with_scores(size: Size, scores: np.ndarray) -> Weights:
+    """Weights for which the scaled scores of every head are `scores` (T, T): S[query, key]."""
+    weights = show_attention(size, random_weights(size))
+    C, D, T = size.n_embd, size.D, size.T
+    query, key = np.zeros((D, C), dtype=np.float32), np.zeros((D, C), dtype=np.float32)
+    query[:T, :T] = scores.T * np.sqrt(D)  # q of token t is S[t, :], undone by the scale
+    np.fill_diagonal(key[:T, :T], 1.0)  # k of token s is one-hot
+    weights["qkv.weight"][: 2 * C] = np.concatenate([np.tile(query, (size.n_head, 1)), np.tile(key, (size.n_head, 1))])
+    return weights
+
+
+def attention_matrix(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> Reading:
+    """{"attention": (B, H, T, T)} of weights that show it; T <= D."""
+    y = forward(subject, size, weights, x)["y"]
+    by_head = y.reshape(size.B, size.T, size.n_head, size.D)[..., : size.T]
+    return {"attention": by_head.transpose(0, 2, 1, 3)}
+
+
+def influence(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> Reading:
+    """{"moved": (T, T) bool}: whether the output of token t moves when token s of the input does.
+
+    Sequence 0 of the batch is x[0]; in sequence s + 1 token s is another one.
+    """
+    many = np.repeat(x[:1], size.T + 1, axis=0)
+    for s in range(size.T):
+        many[s + 1, s] += np.random.default_rng((size.seed, s, 3)).normal(size=size.n_embd).astype(np.float32)
+    wide = Size(size.T + 1, size.T, size.n_embd, size.n_head, size.block_size, size.seed)
+    y = forward(subject, wide, weights, many)["y"]
+    return {"moved": _moved(y[1:], y[:1]).any(axis=2).T}
+
+
+def head_influence(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> Reading:
+    """{"moved": (H, H) bool}: whether the output slice of head j moves with the rows of head i.
+
+    proj is the identity, so that slice j of the output is head j.
+    """
+    C, D, H = size.n_embd, size.D, size.n_head
+    weights = weights | {"proj.weight": np.eye(C, dtype=np.float32), "proj.bias": np.zeros(C, np.float32)}
+    program = Program()
+    attention = build(program, subject, size, weights)
+    tensor = program.tensor(x)
+    outputs = {"y": program.call(attention, tensor)}
+    for head in range(H):
+        qkv = weights["qkv.weight"].copy()
+        for part in range(3):
+            rows = slice(part * C + head * D, part * C + (head + 1) * D)
+            qkv[rows] = np.random.default_rng((size.seed, head, part)).normal(size=(D, C)) / np.sqrt(C)
+        program.set_parameters(attention, {"qkv.weight": qkv})
+        outputs[f"y{head}"] = program.call(attention, tensor)
+    answer = subject.run(program.give(**outputs))
+    y = {key: answer.tensor(key, x.shape, "the output", "float32", subject.device) for key in outputs}
+    moved = [_moved(y[f"y{head}"], y["y"]).reshape(-1, H, D).any(axis=(0, 2)) for head in range(H)]
+    return {"moved": np.array(moved)}
+
+
+def _moved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    # Rounding may differ between two calls; a real influence is of order 1. NaN counts as moved.
+    return ~(np.abs(one - other) <= 1e-4 * max(1.0, float(np.nanmax(np.abs(other), initial=0))))
+
+
+def gradients(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> Reading:
+    """The gradients of sum(output * cotangent) for x, qkv.weight, proj.weight and proj.bias."""
+    program = Program()
+    dtype = "float64" if subject.role == "reference" else "float32"
+    attention = build(program, subject, size, weights, dtype=dtype)
+    tensor = program.tensor(x, dtype=dtype, requires_grad=True)
+    y = program.call(attention, tensor)
+    cotangent = random_input(size, stream=2)
+    found = program.gradients(y, cotangent, x=tensor, attention=attention)
+    answer = subject.run(program.give(gradients=found))
+    found = answer.tensors("gradients")
+    if subject.role == "reference":
+        joined = [
+            np.concatenate([found[f"heads.{h}.{part}.weight"] for h in range(size.n_head)])
+            for part in ("query", "key", "value")
+        ]
+        found["qkv.weight"] = np.concatenate(joined)
+    wanted = {"x": x.shape} | {key: value.shape for key, value in weights.items()}
+    for key, shape in wanted.items():
+        if found.get(key) is not None and found[key].shape != shape:
+            raise CheckFailed(f"The gradient of {key} has shape {found[key].shape}, not {shape}.", same=("shape", key))
+    return {key: found.get(key) for key in wanted}
+
+
+# Dropout. One token: its attention weight is 1 or dropped, so it shows what happens to one weight.
+
+P = 0.3  # not 0.5: dropping with 1 - p would look the same
+SEQUENCES = 500
+LEVEL_DIGITS = 3
+
+
+def dropout(subject: Subject, train: bool, tokens: int) -> Reading:
+    """What dropout of probability P does to an output that is otherwise known.
+
+    The values are 1 at position 0 and 3 at position 1, the same for all channels of a head; proj is the
+    identity with a bias of 1. Reading, for the last token:
+        levels:   the different values of the output, 0 left out
+        zeros:    the share of zeros (what is dropped after proj)
+        low:      among the rest, the share of the lowest level (with one token: weights dropped)
+        coherent: the share of heads whose channels, zeros aside, agree (weights, not values, are dropped)
+        heads_alike, sequences_alike, calls_alike: whether the same weights are dropped in all heads, in
+                  all sequences, in a second call
+    """
+    size = Size(B=SEQUENCES, T=tokens, n_embd=32, n_head=4, block_size=8)
+    scores = np.zeros((tokens, tokens), dtype=np.float32)
+    scores[-1, 0] = 1.0  # so that dropping a score changes the weights
+    weights = with_scores(size, scores)
+    C = size.n_embd
+    weights["qkv.weight"][2 * C :] = 0.0
+    weights["qkv.weight"][2 * C :, :tokens] = np.array([1.0, 3.0], dtype=np.float32)[:tokens]
+    weights["proj.bias"] = np.ones(C, dtype=np.float32)
+    x = positions(size)
+    program = Program()
+    attention = build(program, subject, size, weights, dropout=P, train=train)
+    tensor = program.tensor(x)
+    program.give(y=program.call(attention, tensor), again=program.call(attention, tensor))
+    answer = subject.run(program, seed=1)
+    shape = (size.B, size.T, C)
+    y, again = (
+        answer.tensor(key, shape, "the output", "float32", subject.device)[:, -1].reshape(size.B, 4, 8)
+        for key in ("y", "again")
+    )
+    kept = np.abs(y) > 1e-6
+    levels = np.unique(np.round(y[kept], LEVEL_DIGITS)) if kept.any() else np.zeros(0, np.float32)
+    levels = levels[np.append(True, np.diff(levels) > 2e-3)][:40] if len(levels) else levels
+    lowest = np.abs(y - (levels[0] if len(levels) else 0)) < 2e-3
+    high = np.where(kept, y, -np.inf).max(axis=2)
+    low = np.where(kept, y, np.inf).min(axis=2)
+    dropped, dropped_again = _heads_low(y), _heads_low(again)
+    return {
+        "levels": levels.astype(np.float32),
+        "zeros": float((~kept).mean()),
+        "low": float(lowest[kept].mean()) if kept.any() else 0.0,
+        "coherent": float((high - low < 2e-3).mean()),
+        "heads_alike": bool((dropped == dropped[:, :1]).all()),
+        "sequences_alike": bool((dropped == dropped[:1]).all()),
+        "calls_alike": bool((dropped == dropped_again).all()),
+    }
+
+
+def _heads_low(y: np.ndarray) -> np.ndarray:
+    """(B, H) the largest output of each head: what its weight gave, whatever was dropped afterwards."""
+    return np.round(y.max(axis=2), 2)
+
+
+def same_dropout(one: Reading | CheckFailed, other: Reading | CheckFailed) -> bool:
+    """Whether two readings of dropout agree: levels closely, shares within 6 standard deviations."""
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return False
+    exact = ("heads_alike", "sequences_alike", "calls_alike")
+    # 2000 heads: a share near 0.5 has a standard deviation of 0.011.
+    return (
+        len(one["levels"]) == len(other["levels"])
+        and bool(np.allclose(one["levels"], other["levels"], atol=4e-3))
+        and all(abs(one[key] - other[key]) < 0.07 for key in ("zeros", "low", "coherent"))
+        and all(one[key] == other[key] for key in exact)
+    )

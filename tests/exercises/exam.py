@@ -1,0 +1,184 @@
+"""The vocabulary of the checks: a subject that answers, a check that a learner reads, a failure that
+says what was expected.
+
+A check looks at a subject through a small function, `look(subject, *case) -> reading`, a dict of arrays
+and plain values. Looked at the same way, the attempt gives what it does, the reference what is right,
+and each known mistake what it would do: so one function serves the verdict and the diagnosis.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Reading = dict
+
+
+class CheckFailed(Exception):
+    """A check's verdict on an attempt.
+
+    message: what was expected and the question that leads to the fix, then what came instead.
+    details: further lines: where the output is wrong, the learner's lines, a small picture.
+    same:    a fingerprint, equal for two subjects that fail in the same way without giving numbers.
+    """
+
+    def __init__(self, message: str, details: list[str] | None = None, same=None, unfinished=False):
+        super().__init__(message)
+        self.message, self.details, self.same = message, details or [], same
+        self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
+        self.case: dict | None = None
+        self.mistake: str | None = None
+
+
+def check(id: str, title: str, after: tuple[str, ...] = ()):
+    """Mark a test function as the check `id`, shown as `title`, run only where all of `after` passed."""
+
+    def mark(function):
+        function.check = (id, title, after)
+        return function
+
+    return mark
+
+
+@dataclass
+class Answer:
+    """What a subject gave back for a program: described values and their numbers."""
+
+    values: dict
+    arrays: dict[str, np.ndarray]
+
+    def plain(self, name: str):
+        """A JSON value, or a dict of them."""
+        return self._plain(self.values[name])
+
+    def _plain(self, value: dict):
+        if value["kind"] == "dict":
+            return {key: self._plain(item) for key, item in value["items"].items()}
+        if value["kind"] in ("list", "tuple"):
+            return [self._plain(item) for item in value["items"]]
+        return value.get("value")
+
+    def tensor(self, name: str, shape: tuple, what: str, dtype="float32", device=None) -> np.ndarray:
+        """The numbers of a tensor that must have this shape and dtype; CheckFailed says what came."""
+        value = self.values[name]
+        wanted = f"{what} must be a tensor of shape {tuple(shape)} and dtype {dtype}"
+        came = describe(value)
+        if value["kind"] != "tensor" or value.get("layout") != "strided" or value["device"] == "meta":
+            raise CheckFailed(f"{wanted}; it is {came}.", same=("kind", value["kind"], value.get("layout")))
+        if tuple(value["shape"]) != tuple(shape):
+            raise CheckFailed(
+                f"{wanted}; its shape is {tuple(value['shape'])}. Which dimension got lost or swapped?",
+                same=("shape", tuple(value["shape"])),
+            )
+        if value["dtype"] != dtype:
+            raise CheckFailed(f"{wanted}; its dtype is {value['dtype']}.", same=("dtype", value["dtype"]))
+        if device is not None and value["device"] != device:
+            raise CheckFailed(f"{wanted}, on {device}; it is on {value['device']}.", same=("device",))
+        array = self.arrays.get(value.get("sent"))
+        # The description and the numbers come from the same untrusted side.
+        if array is None or array.shape != tuple(shape):
+            raise CheckFailed(f"{wanted}; its numbers did not arrive.", same=("numbers",))
+        return array
+
+    def tensors(self, name: str) -> dict[str, np.ndarray | None]:
+        """A dict of tensors as their numbers; None where the value is no tensor."""
+        value = self.values[name]
+        if value["kind"] != "dict":
+            raise CheckFailed(f"{name} is {describe(value)}; expected a dict of tensors.", same=("kind",))
+        return {key: self.arrays.get(item.get("sent")) for key, item in value["items"].items()}
+
+
+def describe(value: dict) -> str:
+    """A described value in words."""
+    kind = value["kind"]
+    if kind == "plain":
+        return repr(value["value"])[:80]
+    if kind in ("list", "tuple"):
+        return f"a {kind} of {value['length']}"
+    if kind == "dict":
+        return "a dict"
+    if kind == "tensor subclass":
+        return f"a subclass of torch.Tensor, {value['type']}"
+    if kind == "object":
+        return f"an object of type {value['type']}"
+    words = f"a {value['dtype']} tensor of shape {tuple(value['shape'])}"
+    if value["layout"] != "strided":
+        words += f" in the {value['layout']} layout"
+    return words + f" on {value['device']}"
+
+
+@dataclass
+class Subject:
+    """One implementation under examination: the attempt, the reference, or a known mistake.
+
+    role: "attempt", "reference" (the per-head baseline where a check compares with it) or "mistake".
+    ask:  carries out a program: (program, seed) -> Answer; raises CheckFailed where the code failed.
+    """
+
+    role: str
+    ask: Callable
+    device: str = "cpu"
+
+    def run(self, program, seed: int = 0) -> Answer:
+        """The answer to a program; torch's generators are seeded with `seed` before it."""
+        return self.ask(program, seed)
+
+
+@dataclass
+class Evidence:
+    """What a subject was seen to do: enough to look at another one in the same way."""
+
+    look: Callable
+    case: tuple
+    reading: Reading | CheckFailed
+    same: Callable
+
+
+@dataclass
+class Exam:
+    """What a check gets: the attempt, the reference, the device, and a place for the evidence."""
+
+    attempt: Subject
+    reference: Subject
+    device: str
+    load_error: CheckFailed | None = None
+    names: tuple[str, ...] = ()
+    evidence: list[Evidence] = field(default_factory=list)
+
+    def observe(self, look: Callable, *case, same: Callable | None = None) -> Reading:
+        """Look at the attempt, and keep what was seen as evidence."""
+        evidence = Evidence(look, case, {}, same or same_reading)
+        self.evidence.append(evidence)
+        try:
+            evidence.reading = look(self.attempt, *case)
+        except CheckFailed as failure:
+            evidence.reading = failure
+            raise
+        return evidence.reading
+
+    def expected(self, look: Callable, *case) -> Reading:
+        """The same look at the reference."""
+        return look(self.reference, *case)
+
+
+def same_reading(one, other, tolerance: float = 1e-5) -> bool:
+    """Whether two readings agree: equal plain values, numbers within rounding, NaN where NaN is."""
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return (
+            isinstance(one, CheckFailed)
+            and isinstance(other, CheckFailed)
+            and one.same is not None
+            and one.same == other.same
+        )
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same_reading(one[k], other[k], tolerance) for k in one)
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        if one.shape != other.shape or one.dtype.kind != other.dtype.kind:
+            return False
+        if one.dtype.kind != "f":
+            return bool((one == other).all())
+        scale = max(1.0, float(np.abs(other[np.isfinite(other)]).max(initial=0)))
+        return bool(np.allclose(one, other, rtol=0, atol=tolerance * scale, equal_nan=True))
+    if isinstance(one, float) and isinstance(other, float):
+        return abs(one - other) <= tolerance * max(1.0, abs(other)) or one != one and other != other
+    return type(one) is type(other) and one == other

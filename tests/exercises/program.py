@@ -1,0 +1,137 @@
+"""What a check asks of a worker, written down step by step.
+
+    program = Program()
+    attention = program.build(name("FusedMultiHeadAttention"), program.config(...), parameters=weights)
+    y = program.call(attention, program.tensor(x))
+    answer = subject.run(program.give(y=y))
+
+Nothing is computed here. The same program runs on the attempt, on the reference and, to find out which
+mistake was made, on every mistake of the catalogue.
+"""
+
+import hashlib
+import json
+
+import numpy as np
+
+
+class Ref:
+    """The result of a step, or an attribute of it."""
+
+    def __init__(self, index: int, attribute: str = ""):
+        self.index, self.attribute = index, attribute
+
+    def attr(self, attribute: str) -> "Ref":
+        """An attribute of the result, dotted."""
+        return Ref(self.index, f"{self.attribute}.{attribute}".strip("."))
+
+
+def name(of: str) -> dict:
+    """What the graded module calls `of`."""
+    return {"name": of}
+
+
+def gpt_core(of: str) -> dict:
+    """What gpt_core calls `of`."""
+    return {"gpt_core": of}
+
+
+class Program:
+    """Steps for a worker (grader/steps.py), the arrays they use, and the values to give back."""
+
+    def __init__(self):
+        self.steps: list[dict] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self.gives: dict[str, object] = {}
+
+    def _add(self, do: str, **arguments) -> Ref:
+        self.steps.append({"do": do} | {key: _plain(value) for key, value in arguments.items()})
+        return Ref(len(self.steps) - 1)
+
+    def _array(self, array: np.ndarray) -> str:
+        key = f"a{len(self.arrays)}"
+        self.arrays[key] = np.ascontiguousarray(array)
+        return key
+
+    def _arrays(self, arrays: dict[str, np.ndarray] | None) -> dict[str, str]:
+        return {key: self._array(array) for key, array in (arrays or {}).items()}
+
+    def config(self, **fields) -> Ref:
+        """A GPTConfig."""
+        return self._add("config", **fields)
+
+    def tensor(self, array, dtype="float32", layout="contiguous", requires_grad=False) -> Ref:
+        """A tensor of the array's numbers; layout: contiguous, transposed, sliced or batch last."""
+        return self._add(
+            "tensor", array=self._array(array), dtype=dtype, layout=layout, requires_grad=requires_grad
+        )
+
+    def call(self, function, *args, no_grad=False) -> Ref:
+        """Call a function, or a module that was built."""
+        return self._add("call", function=function, args=list(args), no_grad=no_grad)
+
+    def build(self, function, *args, kwargs=None, parameters=None, dtype="float32", train=False) -> Ref:
+        """Build a module and give it dtype, mode and weights (arrays by parameter name)."""
+        return self._add(
+            "build", function=function, args=list(args), kwargs=kwargs or {},
+            parameters=self._arrays(parameters), dtype=dtype, train=train,
+        )  # fmt: skip
+
+    def set_parameters(self, module: Ref, parameters: dict[str, np.ndarray]) -> Ref:
+        """Overwrite a module's parameters, by name."""
+        return self._add("set_parameters", module=module, parameters=self._arrays(parameters))
+
+    def gradients(self, output: Ref, cotangent: np.ndarray, **wrt) -> Ref:
+        """The gradients of sum(output * cotangent); a module stands for all of its parameters."""
+        return self._add("gradients", output=output, cotangent=self._array(cotangent), wrt=wrt)
+
+    def count_operations(self, function, *args) -> Ref:
+        """How many tensor operations one call dispatches."""
+        return self._add("count_operations", function=function, args=list(args))
+
+    def parameters(self, module: Ref) -> Ref:
+        """Name to shape, dtype, device and requires_grad of each parameter."""
+        return self._add("parameters", module=module)
+
+    def values(self, module: Ref) -> Ref:
+        """The parameters' values, by name."""
+        return self._add("values", module=module)
+
+    def modes(self, module: Ref) -> Ref:
+        """`training` of the module and of everything in it."""
+        return self._add("modes", module=module)
+
+    def train(self, module: Ref, train: bool) -> Ref:
+        """Put a module into train or eval mode."""
+        return self._add("train", module=module, train=train)
+
+    def add_to_parameters(self, module: Ref, amount: float) -> Ref:
+        """Change every parameter in place."""
+        return self._add("add_to_parameters", module=module, amount=amount)
+
+    def kind(self, value: Ref, of: str) -> Ref:
+        """Whether a value is an instance of what the graded module calls `of`."""
+        return self._add("kind", value=value, name=of)
+
+    def digest(self) -> str:
+        """Equal for programs that ask for the same."""
+        digest = hashlib.sha256(json.dumps([self.steps, self.gives], sort_keys=True).encode())
+        for key, array in self.arrays.items():
+            digest.update(f"{key} {array.dtype} {array.shape}".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    def give(self, **values) -> "Program":
+        """Name the values that the worker sends back."""
+        self.gives |= {key: _plain(value) for key, value in values.items()}
+        return self
+
+
+def _plain(value):
+    if isinstance(value, Ref):
+        return {"ref": value.index} | ({"attr": value.attribute} if value.attribute else {})
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
