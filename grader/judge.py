@@ -131,11 +131,12 @@ def grade(
             attempt=Subject("attempt", subject, device),
             reference=reference_subject(reference, "solution", "reference"),
             device=device,
+            seed=seed,
         )
         exam.load_error, exam.names = _load(attempt, source)
         isolation = ", ".join(attempt.worker.hello["isolation"]) if attempt.worker else "not started"
         device_name = attempt.worker.hello["device"] if attempt.worker else device
-        results, evidence = runner.run_checks(exercise, exam, subject.renew, seed=seed, quick=quick, report=report)
+        results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=report)
         diagnosis.name_mistakes(exercise, reference, results, evidence)
     finally:
         attempt.close()

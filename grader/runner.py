@@ -8,7 +8,6 @@ import io
 import os
 from collections.abc import Callable
 
-import hypothesis
 import pytest
 
 from grader.processes import REPOSITORY, InstallationError
@@ -17,17 +16,6 @@ from tests.exercises import Exercise
 from tests.exercises.exam import CheckFailed, Evidence, Exam
 
 KEPT = 3  # looks at the attempt that are kept as evidence where a check passed
-
-hypothesis.settings.register_profile(
-    "grade",
-    database=None,  # a verdict depends on the seed alone, not on what failed last time
-    deadline=None,  # the judge has deadlines of its own
-    derandomize=False,
-    max_examples=12,
-    suppress_health_check=list(hypothesis.HealthCheck),
-    report_multiple_bugs=False,
-    print_blob=False,
-)
 
 # pytest's own plugins that a grade has no use for; leaving them out saves time and output.
 UNUSED = (
@@ -42,7 +30,6 @@ def run_checks(
     exam: Exam,
     renew: Callable[[], None],
     *,
-    seed: int,
     quick: bool = False,
     report: Callable[[CheckResult], None] | None = None,
 ) -> tuple[list[CheckResult], dict[str, list[Evidence]]]:
@@ -51,8 +38,7 @@ def run_checks(
     renew: called before each check. report: called with each result as soon as it is known.
     InstallationError where a check gave no verdict, or failed in another way than by a CheckFailed.
     """
-    hypothesis.settings.load_profile("grade")
-    plugin = _Checks(exercise, exam, renew, seed, quick, report)
+    plugin = _Checks(exercise, exam, renew, quick, report)
     arguments = [
         "-c", os.devnull, f"--rootdir={REPOSITORY}", "--noconftest",
         *(option for name in UNUSED for option in ("-p", f"no:{name}")),
@@ -88,11 +74,11 @@ def _only_our_plugins():
 
 
 class _Checks:
-    """The pytest plugin: orders and seeds the checks, gives them the exam, and keeps what they found."""
+    """The pytest plugin: orders the checks, gives them the exam, and keeps what they found."""
 
-    def __init__(self, exercise, exam, renew, seed, quick, report):
+    def __init__(self, exercise, exam, renew, quick, report):
         self.exercise, self.sat, self.renew, self.report = exercise, exam, renew, report
-        self.seed, self.quick = seed, quick
+        self.quick = quick
         self.results: dict[str, CheckResult] = {}
         self.evidence: dict[str, list[Evidence]] = {}
         self.broken: BaseException | None = None
@@ -107,8 +93,6 @@ class _Checks:
             id = getattr(item.obj, "check", (None,))[0]
             if id not in listed:
                 raise pytest.UsageError(f"the check {item.name} is not in the list of {self.exercise.name}")
-            if hypothesis.is_hypothesis_test(item.obj):
-                hypothesis.seed(self.seed)(item.obj)
         items.sort(key=lambda item: listed.index(item.obj.check[0]))
 
     def pytest_runtest_setup(self, item):

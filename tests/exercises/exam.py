@@ -9,9 +9,11 @@ and each known mistake what it would do: so one function serves the verdict and 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import hypothesis
 import numpy as np
 
 Reading = dict
+SHRINKS = 20
 
 
 class CheckFailed(Exception):
@@ -141,6 +143,7 @@ class Exam:
     attempt: Subject
     reference: Subject
     device: str
+    seed: int = 0
     load_error: CheckFailed | None = None
     names: tuple[str, ...] = ()
     evidence: list[Evidence] = field(default_factory=list)
@@ -159,6 +162,38 @@ class Exam:
     def expected(self, look: Callable, *case) -> Reading:
         """The same look at the reference."""
         return look(self.reference, *case)
+
+
+def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always: tuple = ()) -> None:
+    """body(exam, case) for cases that hypothesis draws from the seed, and for those of `always`.
+
+    The drawn ones first: hypothesis shrinks a failing one to a small one, which says most. It may try
+    SHRINKS smaller cases; all further ones count as right, so that a learner does not wait.
+    """
+    failing, tried = set(), set()
+
+    def drawn(case):
+        if failing and case not in failing:
+            if case in tried or len(tried) >= SHRINKS:
+                return
+            tried.add(case)
+        try:
+            body(exam, case)
+        except CheckFailed:
+            failing.add(case)
+            raise
+
+    settings = hypothesis.settings(
+        max_examples=max_examples,
+        database=None,  # a verdict depends on the seed alone, not on what failed last time
+        deadline=None,  # the judge has deadlines of its own
+        suppress_health_check=list(hypothesis.HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+    )
+    hypothesis.seed(exam.seed)(settings(hypothesis.given(cases)(drawn)))()
+    for case in always:
+        body(exam, case)
 
 
 def same_reading(one, other, tolerance: float = 1e-5) -> bool:

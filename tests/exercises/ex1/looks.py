@@ -263,9 +263,10 @@ def dropout(subject: Subject, train: bool, tokens: int) -> Reading:
         "zeros": float((~kept).mean()),
         "low": float(lowest[kept].mean()) if kept.any() else 0.0,
         "coherent": float((high - low < 2e-3).mean()),
-        "heads_alike": bool((dropped == dropped[:, :1]).all()),
-        "sequences_alike": bool((dropped == dropped[:1]).all()),
-        "calls_alike": bool((dropped == dropped_again).all()),
+        # Drawn independently these shares are near 0.6; a dropped output may hide a head now and then.
+        "heads_alike": bool((dropped == dropped[:, :1]).mean() > 0.95),
+        "sequences_alike": bool((dropped == dropped[:1]).mean() > 0.95),
+        "calls_alike": bool((dropped == dropped_again).mean() > 0.95),
     }
 
 
