@@ -30,10 +30,8 @@ def name_mistakes(
     for check in unnamed:
         found = [id for id in suspects.ids if suspects.explains(id, evidence[check.id])]
         if len(found) > 1:
-            others = [seen for id, seen in evidence.items() if id != check.id]
-            scores = {id: sum(suspects.explains(id, seen) for seen in others) for id in found}
-            best = max(scores.values())
-            found = [id for id in found if scores[id] == best and best == len(others)]
+            # Several would have failed here in the same way: which of them does the rest as well?
+            found = [id for id in found if all(suspects.explains(id, seen) for seen in evidence.values())]
         if len(found) == 1:
             check.mistake = found[0]
 

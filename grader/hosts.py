@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grader.processes import InstallationError, Starter, Worker, WorkerDied
+from grader.processes import InstallationError, Starter
 from grader.text import clean, one_line
+from grader.workers import Worker, WorkerDied
 from tests.exercises.exam import Answer, CheckFailed, Subject
 
 SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would

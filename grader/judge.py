@@ -21,9 +21,10 @@ from grader.hosts import (
     read_answer,
     reference_subject,
 )
-from grader.processes import REPOSITORY, InstallationError, Starter, WorkerDied
+from grader.processes import REPOSITORY, InstallationError, Starter
 from grader.results import CheckResult, Verdict
 from grader.text import one_line
+from grader.workers import WorkerDied
 from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import CheckFailed, Exam, Subject
 
@@ -64,9 +65,9 @@ def read_source(path: Path) -> Source:
 class Session:
     """Workers that can grade more than once: the zygote stays warm between grades."""
 
-    def __init__(self, method: str | None = None, deadlines: Deadlines | None = None):
+    def __init__(self, starter: Starter | None = None, deadlines: Deadlines | None = None):
         self.deadlines = deadlines or Deadlines.from_environment()
-        self.starter = Starter(method)
+        self.starter = starter or Starter()
         self._references: dict[str, Host] = {}
 
     def __enter__(self):
@@ -153,7 +154,8 @@ def grade(
         seed=seed,
         seconds=time.monotonic() - began,
         checks=results,
-        not_started=bool(failed) and all(check.unfinished for check in failed),
+        not_started=bool(failed) and all(check.unfinished for check in failed)
+        and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
     )
 
 

@@ -157,6 +157,10 @@ class Exam:
         except CheckFailed as failure:
             evidence.reading = failure
             raise
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            # The same look works on the reference, so what came back was made up.
+            evidence.reading = CheckFailed("Your code's answers make no sense to the grader.", same=("nonsense",))
+            raise evidence.reading from error
         return evidence.reading
 
     def expected(self, look: Callable, *case) -> Reading:

@@ -1,0 +1,256 @@
+"""The command line: reads the call, starts the zygote, and leaves the rest to the judge.
+
+Exit status: 0 everything asked for passed, 1 something failed, 2 the call or the installation is at
+fault. Nothing slow is imported before the call is known to be right, so that --help and a wrong call
+answer at once.
+"""
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from grader.processes import REPOSITORY, InstallationError, Starter
+from tests.exercises import EXERCISES
+
+PASSED, FAILED, FAULT = 0, 1, 2
+
+
+class UsageError(Exception):
+    """The call is at fault; the text is one sentence that says what to do."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        raise UsageError(f"{message}; python grade.py --help shows what there is.")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options, as `python grade.py --help` shows them."""
+    names = ", ".join(EXERCISES)
+    made = _Parser(
+        prog="python grade.py",
+        description="Check an exercise of the workbook, and say which mistake was made.",
+        epilog="Exit status: 0 passed, 1 failed, 2 the call or the installation is at fault.",
+    )
+    made.add_argument("exercise", nargs="?", help=f"{names}, or all; nothing shows what there is")
+    made.add_argument("--attempt", metavar="FILE", help="check this file instead of the one in exercises/")
+    made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
+    made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
+    made.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
+    made.add_argument("--quick", action="store_true", help="leave out training runs")
+    made.add_argument("--demo", action="store_true", help="grade an example with a mistake, then the reference")
+    made.add_argument("--selftest", action="store_true", help="prove that every known mistake is found and named")
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Run one call; returns the exit status. Only the command line prints."""
+    try:
+        return _run(arguments)
+    except (UsageError, InstallationError) as error:
+        print(f"grade.py: {error}", file=sys.stderr)
+        return FAULT
+    except KeyboardInterrupt:
+        print("\ngrade.py: stopped; nothing was changed.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output is gone (`| head`); there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAULT
+
+
+def _run(arguments: list[str]) -> int:
+    options = parser().parse_args(arguments)
+    if not 0 <= options.seed < 2**32:
+        raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
+    for path in filter(None, (options.json, options.junit)):
+        _check_writable(Path(path))
+    if options.demo or options.selftest:
+        if options.demo and options.selftest or options.attempt:
+            raise UsageError("--demo and --selftest grade files of their own; call them alone.")
+        exercises = _exercises(options.exercise or "all")
+        with _starter() as starter:
+            return _demo(starter, options) if options.demo else _selftest(starter, options, exercises)
+    if options.exercise is None:
+        if options.attempt:
+            raise UsageError("--attempt needs an exercise: python grade.py ex1 --attempt FILE.")
+        return _overview()
+    exercises = _exercises(options.exercise)
+    if options.attempt and options.exercise == "all":
+        raise UsageError("--attempt is one file for one exercise; name the exercise instead of all.")
+    paths = [Path(options.attempt) if options.attempt else REPOSITORY / EXERCISES[e].attempt_path for e in exercises]
+    for path in paths:
+        _check_readable(path)
+    with _starter() as starter:
+        return _grade(starter, options, list(zip(exercises, paths)))
+
+
+def _exercises(name: str) -> list[str]:
+    if name == "all":
+        return list(EXERCISES)
+    if name not in EXERCISES:
+        raise UsageError(f"there is no exercise {name!r}; choose {', '.join(EXERCISES)} or all.")
+    return [name]
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir() or not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: give a file in a folder that exists.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written ({error.strerror}); choose another place.") from None
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        if not path.is_dir():
+            with open(path, "rb"):
+                pass
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror}); give the path of a Python file.") from None
+
+
+class _starter:
+    """The starter of the workers, ended whatever happens."""
+
+    def __enter__(self) -> Starter:
+        self.starter = Starter()
+        return self.starter
+
+    def __exit__(self, *_):
+        self.starter.close()
+
+
+def _overview() -> int:
+    from grader import report
+
+    out = report.console()
+    for exercise in EXERCISES.values():
+        out.print(f"{exercise.name}  {exercise.title}")
+        out.print(f"     edit {exercise.attempt_path}, then: python grade.py {exercise.name}")
+    return PASSED
+
+
+def _shown(path: Path) -> Path:
+    """A path as a person would type it here."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
+    from grader import report
+    from grader.judge import Session, grade, read_source
+    from grader.results import json_text, junit_text, write_atomically
+
+    out, session, verdicts = report.console(), Session(starter), []
+    for name, path in graded:
+        with _Progress(name) as progress:
+            verdict = grade(
+                session, name, read_source(_shown(path)), device=options.device, seed=options.seed,
+                quick=options.quick, report=progress.step,
+            )  # fmt: skip
+        verdicts.append(verdict)
+        report.show(out, verdict, command=_command(name, options))
+        out.print()
+    for path, text in ((options.json, json_text), (options.junit, junit_text)):
+        if path:
+            try:
+                write_atomically(Path(path), text(verdicts))
+            except OSError as error:
+                raise UsageError(f"{path} could not be written ({error.strerror}).") from None
+    return PASSED if all(verdict.passed for verdict in verdicts) else FAILED
+
+
+def _command(name: str, options) -> str:
+    words = ["python grade.py", name]
+    if options.attempt:
+        words.append(f"--attempt {options.attempt}")
+    if options.device != "auto":
+        words.append(f"--device {options.device}")
+    if options.seed:
+        words.append(f"--seed {options.seed}")
+    return " ".join(words + ["--quick"] * options.quick)
+
+
+class _Progress:
+    """A line on a terminal that says what is going on; nothing where there is no terminal."""
+
+    def __init__(self, name: str):
+        from rich.console import Console
+
+        self._console = Console(stderr=True, markup=False)
+        self._name, self._done, self._status = name, 0, None
+
+    def __enter__(self):
+        if self._console.is_terminal:
+            self._status = self._console.status(f"{self._name}: importing torch")
+            self._status.start()
+        return self
+
+    def step(self, result) -> None:
+        """A check has reported."""
+        self._done += 1
+        if self._status is not None:
+            self._status.update(f"{self._name}: {self._done} of {len(EXERCISES[self._name].checks)} checks")
+
+    def __exit__(self, *_):
+        if self._status is not None:
+            self._status.stop()
+
+
+def _demo(starter: Starter, options) -> int:
+    from grader import report
+    from grader.judge import Session, grade, read_source
+
+    out, session, exercise = report.console(), Session(starter), EXERCISES["ex1"]
+    example = REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py"
+    out.print("First, an attempt with a mistake in it, as a learner might hand it in.\n")
+    with _Progress("demo") as progress:
+        first = grade(session, "ex1", read_source(_shown(example)), device=options.device, seed=options.seed)
+    report.show(out, first, command=f"python grade.py ex1 --attempt {_shown(example)}")
+    out.print("\nThen the reference solution.\n")
+    with _Progress("demo") as progress:
+        second = grade(
+            session, "ex1", read_source(_shown(REPOSITORY / exercise.solution_path)),
+            device=options.device, seed=options.seed,
+        )  # fmt: skip
+    report.show(out, second, command="python grade.py ex1")
+    out.print()
+    if first.mistakes != ["softmax_over_queries"] or not second.passed:
+        raise InstallationError(
+            "the demo did not come out as it should: the example must fail by its mistake, and the reference must pass; "
+            "install the tested versions with python -m pip install -c constraints.txt -e ."
+        )
+    out.print("Both came out as they should: the installation works.")
+    out.print(f"Your first step: open {exercise.attempt_path}, then type: python grade.py ex1")
+    return PASSED
+
+
+def _selftest(starter: Starter, options, exercises: list[str]) -> int:
+    from grader import report
+    from grader.judge import Session
+    from grader.selftest import selftest
+
+    out = report.console()
+    out.print(f"{'':5} {'graded':30} {'came out as':30} failed checks")
+
+    def line(row) -> None:
+        came = "as wanted" if row.wanted == row.came else row.came
+        checks = ", ".join(row.failed_checks[:2]) + (f" +{len(row.failed_checks) - 2}" if len(row.failed_checks) > 2 else "")
+        out.print(f"{'ok' if row.ok else 'BAD':5} {row.graded:30} {came:30} {checks}", no_wrap=True, overflow="ellipsis")
+
+    rows = selftest(Session(starter), exercises, device=options.device, seed=options.seed, report=line)
+    bad = [row for row in rows if not row.ok]
+    skipped = sum(row.came == "needs cuda" for row in rows)
+    out.print()
+    if skipped:
+        out.print(f"{skipped} of them can only be seen on a GPU, and there is none here.")
+    out.print(f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {sum(row.seconds for row in rows):.0f} s.")
+    return FAILED if bad else PASSED
