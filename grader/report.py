@@ -69,7 +69,7 @@ def _failure(out: Console, check: CheckResult) -> None:
     out.print(Text.assemble(("  FAIL ", "bold red"), (f"{check.id}: {check.title}", "bold")))
     _block(out, check.message, 4)
     if check.case:
-        _block(out, "smallest case found: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()), 4)
+        _block(out, "case: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()), 4)
     for line in check.details:
         # Not wrapped: a picture's columns stand under each other.
         out.print(Text("      " + clean(line, 300).replace("\n", " "), style="cyan"), no_wrap=True, overflow="ellipsis")

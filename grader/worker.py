@@ -11,6 +11,7 @@ an accident. The answers of an attempt prove nothing by themselves; the judge co
 
 import faulthandler
 import gc
+import importlib.util
 import linecache
 import os
 import sys
@@ -164,7 +165,10 @@ def _load(header: dict, source: bytes) -> types.ModuleType:
     sys.modules[name] = module
     if header.get("siblings"):
         sys.path.append(os.path.dirname(filename))  # last, so that a neighbour named torch.py is no torch
-    text = source.decode("utf-8", errors="replace")
+    try:
+        text = importlib.util.decode_source(source)  # as inspect and tracebacks will want to see it
+    except (SyntaxError, UnicodeDecodeError):
+        text = source.decode("utf-8", errors="replace")
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     code = compile(source, filename, "exec", dont_inherit=True)
     try:

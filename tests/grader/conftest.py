@@ -1,0 +1,57 @@
+"""Graders for the tests: one warm session for all, and a short way to grade a source."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from grader.judge import Deadlines, Session, Source, grade
+from grader.processes import Starter
+
+QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
+
+
+@pytest.fixture(scope="session")
+def session():
+    with Session(deadlines=QUICK) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def spawning_session():
+    """The way of macOS and Windows: every worker a process of its own."""
+    with Session(Starter("spawn"), deadlines=QUICK) as session:
+        yield session
+
+
+@pytest.fixture
+def graded(session):
+    """graded(text or bytes) -> the verdict of exercise 1."""
+
+    def run(source, name="attempt.py", **options):
+        data = source.encode() if isinstance(source, str) else source
+        return grade(session, "ex1", Source(Path(name), data), device="cpu", **options)
+
+    return run
+
+
+@pytest.fixture
+def leftovers():
+    """A function that lists the processes and scratch folders of graders that exist now."""
+
+    def scratch():
+        import tempfile
+
+        return {path.name for path in Path(tempfile.gettempdir()).glob("grade-*")}
+
+    def processes():
+        found = set()
+        for entry in Path("/proc").iterdir() if Path("/proc").exists() else ():
+            try:
+                if entry.name.isdigit() and b"grader." in (entry / "cmdline").read_bytes():
+                    found.add(int(entry.name))
+            except OSError:
+                pass
+        return found - {os.getpid()}
+
+    return lambda: (scratch(), processes())
