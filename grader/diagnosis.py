@@ -27,13 +27,19 @@ def name_mistakes(
     if not unnamed:
         return
     suspects = _Suspects(exercise, reference)
+    named: list[str] = []
     for check in unnamed:
+        # One mistake shows in many checks: where one that is known already explains this too, look no further.
+        check.mistake = next((id for id in named if suspects.explains(id, evidence[check.id])), None)
+        if check.mistake is not None:
+            continue
         found = [id for id in suspects.ids if suspects.explains(id, evidence[check.id])]
         if len(found) > 1:
             # Several would have failed here in the same way: which of them does the rest as well?
             found = [id for id in found if all(suspects.explains(id, seen) for seen in evidence.values())]
         if len(found) == 1:
             check.mistake = found[0]
+            named.append(found[0])
 
 
 class _Suspects:

@@ -18,6 +18,8 @@ import threading
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# hypothesis keeps a small cache, by default in whatever folder the user stands in.
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".hypothesis"))
 START_SECONDS = 120  # importing torch from a cold disk can take a minute
 
 

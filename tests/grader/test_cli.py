@@ -1,0 +1,146 @@
+"""The command line: what it says to a wrong call, exit statuses, files, and what it costs to ask."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from grader.cli import main
+from tests.exercises import EXERCISES
+from tests.grader.attempts import REPOSITORY, SOLUTION
+
+
+def grade_py(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, str(REPOSITORY / "grade.py"), *arguments], capture_output=True, text=True, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["ex99"], "no exercise 'ex99'"),
+        (["ex1", "--attempt", "no/such/file.py"], "no/such/file.py cannot be read"),
+        (["ex1", "--json", "no/such/folder/v.json"], "v.json cannot be written"),
+        (["ex1", "--junit", "/"], "cannot be written"),
+        (["ex1", "--device", "tpu"], "invalid choice: 'tpu'"),
+        (["ex1", "--seed", "x"], "--seed"),
+        (["ex1", "--seed", "-1"], "--seed is -1"),
+        (["--attempt", "x.py"], "needs an exercise"),
+        (["all", "--attempt", "x.py"], "one exercise"),
+        (["ex1", "--no-such-option"], "--no-such-option"),
+        (["--demo", "--selftest"], "alone"),
+    ],
+)
+def test_a_wrong_call_gets_one_sentence_and_status_2(arguments, words, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert words in said.err and said.err.count("\n") == 1
+
+
+def test_cuda_where_there_is_none_gets_one_sentence_and_status_2(capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        assert main(["ex1", "--device", "cuda", "--attempt", str(REPOSITORY / "solutions" / "ex1_fused_attention.py")]) == 0
+        return
+    assert main(["ex1", "--device", "cuda"]) == 2
+    said = capsys.readouterr()
+    assert "no CUDA device" in said.err and said.err.count("\n") == 1
+
+
+def test_help_and_wrong_calls_import_neither_torch_nor_pytest():
+    code = "import sys; from grader.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
+    code += "assert not {'torch', 'pytest', 'hypothesis', 'numpy'} & set(sys.modules)"
+    for arguments in (["--help"], ["ex99"]):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_judge_never_imports_torch():
+    code = "import sys; from grader.cli import main\nstatus = main(['ex1', '--device', 'cpu'])\n"
+    code += "assert status == 1 and 'torch' not in sys.modules and 'pytest' in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def stub():
+    return (REPOSITORY / EXERCISES["ex1"].attempt_path).read_text()
+
+
+def test_the_stub_is_not_started_and_says_what_to_do(tmp_path):
+    path = tmp_path / "stub.py"
+    path.write_text(stub())
+    done = grade_py("ex1", "--attempt", str(path), "--device", "cpu")
+    assert done.returncode == 1
+    assert "not started yet" in done.stdout
+    assert str(path) in re.sub(r"\n\s+", "", done.stdout)
+    assert "python grade.py ex1" in done.stdout
+    assert "FAIL" not in done.stdout
+
+
+def test_the_solution_passes_with_status_0_and_a_report_that_says_what_was_graded(tmp_path):
+    out = tmp_path / "verdict.json"
+    done = grade_py("ex1", "--attempt", "solutions/ex1_fused_attention.py", "--json", str(out), "--seed", "3", "--quick", cwd=REPOSITORY)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(out.read_text())
+    assert verdict["passed"] and verdict["complete"] and verdict["seed"] == 3
+    assert verdict["attempt"]["path"] == "solutions/ex1_fused_attention.py"
+    assert verdict["attempt"]["sha256"][:12] in done.stdout
+    assert set(verdict) == {"schema", "exercise", "passed", "complete", "attempt", "device", "isolation", "seed", "seconds", "checks"}
+    for check in verdict["checks"]:
+        assert set(check) == {"id", "title", "status", "seconds", "message", "mistake", "case"}
+        assert check["status"] == "passed"
+    for part in (verdict["device"], verdict["isolation"], "seed 3"):
+        assert part in done.stdout
+
+
+def test_a_wrong_attempt_gets_its_mistake_explained_in_plain_text_of_100_columns(tmp_path):
+    path, out = tmp_path / "mine.py", tmp_path / "verdict.json"
+    path.write_text(SOLUTION.replace("q.shape[-1] ** -0.5", "C ** -0.5"))
+    done = grade_py("ex1", "--attempt", str(path), "--json", str(out))
+    assert done.returncode == 1
+    assert "scaled by C instead of D" in done.stdout
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert re.search(r"^Next: ", done.stdout, re.M)
+    failed = [check for check in json.loads(out.read_text())["checks"] if check["status"] == "failed"]
+    assert {check["mistake"] for check in failed} == {"scale_by_width"}
+    assert all(check["case"] for check in failed)
+
+
+def test_the_demo_shows_a_diagnosis_then_the_reference_and_ends_with_the_first_step():
+    done = grade_py("--demo")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the softmax runs over the queries" in done.stdout
+    assert done.stdout.index("Not yet") < done.stdout.index("Done: ")
+    assert done.stdout.rstrip().splitlines()[-1].startswith("Your first step: open exercises/ex1_fused_attention.py")
+
+
+def test_without_arguments_it_says_what_there_is(capsys):
+    assert main([]) == 0
+    said = capsys.readouterr().out
+    for name in EXERCISES:
+        assert f"python grade.py {name}" in said
+
+
+def test_it_can_be_called_from_any_directory(tmp_path):
+    (tmp_path / "mine.py").write_text(SOLUTION)
+    done = grade_py("ex1", "--attempt", "mine.py", "--json", "v.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((tmp_path / "v.json").read_text())["attempt"]["path"] == "mine.py"
+    assert {path.name for path in Path(tmp_path).iterdir()} == {"mine.py", "v.json"}
+
+
+def test_a_wrong_environment_variable_gets_one_sentence(monkeypatch, capsys):
+    monkeypatch.setenv("GRADE_START_METHOD", "teleport")
+    assert main(["ex1"]) == 2
+    assert "teleport" in capsys.readouterr().err
+    monkeypatch.setenv("GRADE_START_METHOD", "spawn")
+    monkeypatch.setenv("GRADE_PATIENCE", "none")
+    assert main(["ex1"]) == 2
+    assert "GRADE_PATIENCE" in capsys.readouterr().err
