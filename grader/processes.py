@@ -94,7 +94,11 @@ class Starter:
 
         scratch = tempfile.mkdtemp(prefix="grade-")
         setup = {"role": role, "device": device, "scratch": scratch, "threads": threads}
-        worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
+        try:
+            worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
+        except BaseException:  # Ctrl-C too
+            os.rmdir(scratch)
+            raise
         self.workers.append(worker)
         try:
             worker.hello = worker.receive(START_SECONDS)[0]
