@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.exercises.ex1 import looks
 from tests.exercises.ex1.looks import CLASS, PLAIN, Size, build, forward, random_input, random_weights
-from tests.exercises.exam import CheckFailed, Exam, check, for_all
+from tests.exercises.exam import CheckFailed, Exam, check, for_all, same_reading
 from tests.exercises.numbers import EPSILON, bfloat16, pattern, picture, tolerance, worst, wrong
 from tests.exercises.program import Program, gpt_core, name
 
@@ -390,28 +390,36 @@ def test_large_logits(exam):
         )  # fmt: skip
 
 
-@check("gradients", "the same gradients for x and for every parameter", ("values",))
+@check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
 def test_gradients(exam):
     for_all(exam, sizes(largest_T=6), same_gradients, max_examples=6, always=CORNERS[:1])
 
 
 def same_gradients(exam, size):
-    weights, x = random_weights(size), random_input(size)
+    # Dropout is 0, so that training is the same function; some attempts take another path for it.
+    for train in (True, False):
+        compare_gradients(exam, size, random_weights(size), random_input(size), train, "float32")
+
+
+def compare_gradients(exam, size, weights, x, train, dtype, roundings=16):
+    case = size.as_case(mode="train" if train else "eval", dtype=dtype)
     expected = exam.expected(looks.gradients, size, weights, x)
-    got = look(exam, size.as_case(), looks.gradients, size, weights, x)
+    same = same_reading if dtype == "float32" else same_bfloat16
+    got = look(exam, case, looks.gradients, size, weights, x, train, dtype, same=same)
+    spread = looks.largest_logit(size, weights, x)
     for key, right in expected.items():
         if got[key] is None:
             fail(
-                size.as_case(),
+                case,
                 f"No gradient reaches {key}. Is something detached, computed under no_grad, or rebuilt from .data?",
             )
-        spread = looks.largest_logit(size, weights, x)
         # A weight's gradient sums over all B * T tokens.
         terms = size.n_embd + size.D + size.T + size.B * size.T
-        allowed = tolerance("float32", terms, max(1.0, float(np.abs(right).max())), spread, 16)
+        largest = max(float(np.abs(g).max()) for g in expected.values())
+        allowed = tolerance(dtype, terms, max(1.0, largest), spread, roundings)
         axes = OUTPUT_AXES if key == "x" else ("row", "column") if right.ndim == 2 else ("element",)
         expect(
-            right, got[key], allowed, size.as_case(),
+            right, got[key], allowed, case,
             f"The gradient of {key} must equal the baseline's; the output does, so something cuts or bends the path "
             f"backwards. Is a part of it detached?", axes,
         )  # fmt: skip
@@ -541,7 +549,7 @@ def test_dtypes(exam):
             )  # fmt: skip
 
 
-@check("bfloat16", "the same output in bfloat16, within its rounding", ("dtypes",))
+@check("bfloat16", "the same output and gradients in bfloat16, within its rounding", ("dtypes",))
 def test_bfloat16(exam):
     for_all(exam, sizes(largest_T=8), same_values_in_bfloat16, max_examples=4, always=CORNERS[:1])
 
@@ -558,6 +566,7 @@ def same_values_in_bfloat16(exam, size):
         "In bfloat16 the output must be the float32 one, rounded; in float32 yours is right. Which constant or buffer "
         "does not survive bfloat16 (a mask value, a position, a count above 256)?",
     )  # fmt: skip
+    compare_gradients(exam, size, weights, x, True, "bfloat16", roundings=4)
 
 
 def in_bfloat16(subject, size, weights, x):
@@ -565,10 +574,8 @@ def in_bfloat16(subject, size, weights, x):
 
 
 def same_bfloat16(one, other):
-    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
-    scale = max(1.0, float(np.abs(np.nan_to_num(other["y"])).max()))
-    return bool(np.allclose(one["y"], other["y"], atol=4 * EPSILON["bfloat16"] * scale, equal_nan=True))
+    """Whether two readings agree within what bfloat16 rounds away."""
+    return same_reading(one, other, tolerance=4 * EPSILON["bfloat16"])
 
 
 # Dropout. 2000 heads and 16000 channels; 6 standard deviations of a share of 2000 near 0.3 are 0.06, so a
@@ -578,13 +585,18 @@ SHARE = 0.065
 
 
 def dropout_in_training(subject):
-    return {"one": looks.dropout(subject, True, 1), "two": looks.dropout(subject, True, 2)}
+    return {
+        "one": looks.dropout(subject, True, 1),
+        "two": looks.dropout(subject, True, 2),
+        "together": looks.dropped_together(subject),
+    }
 
 
 def same_in_training(one, other):
     if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
         return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
-    return all(looks.same_dropout(one[key], other[key]) for key in one)
+    same_levels = all(looks.same_dropout(one[key], other[key]) for key in ("one", "two"))
+    return same_levels and one.get("together") == other.get("together")
 
 
 DROPOUT_CASE = {"dropout": looks.P, "mode": "train", "B": looks.SEQUENCES, "n_embd": 32, "n_head": 4}
@@ -622,15 +634,16 @@ def test_dropout_weights(exam):
         )
     if len(two["levels"]) != 4:
         fail(DROPOUT_CASE, question + "With two tokens the kept weights are not those of the softmax.", lines)
-    for key, words in (("heads", "heads"), ("sequences", "sequences"), ("calls", "calls")):
-        if one[f"{key}_alike"]:
-            fail(DROPOUT_CASE, question + f"Yours drops the same weights in all {words}.", lines)
+    if got["together"]["weights"]:
+        axes = " and ".join(got["together"]["weights"])
+        fail(DROPOUT_CASE, question + f"Yours drops the same weights in all {axes}: in which shape is the mask drawn?", lines)
 
 
 @check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
 def test_dropout_output(exam):
     p = looks.P
-    got = look(exam, DROPOUT_CASE, dropout_in_training, same=same_in_training)["one"]
+    reading = look(exam, DROPOUT_CASE, dropout_in_training, same=same_in_training)
+    got = reading["one"]
     lines = [
         f"{got['zeros']:.0%} of the output is 0 (expected {p:.0%})",
         f"different values of the output: {_numbers(got['levels'])}",
@@ -644,6 +657,9 @@ def test_dropout_output(exam):
     # proj adds a bias of 1, so a head whose weight is dropped shows the output's factor alone.
     if len(got["levels"]) and abs(got["levels"][0] * (1 - p) - 1) > 0.01 and abs(got["levels"][0] * (1 - p) - 2) > 0.01:
         fail(DROPOUT_CASE, question + "What is kept has another size.", lines)
+    if reading["together"]["output"]:
+        axes = " and ".join(reading["together"]["output"])
+        fail(DROPOUT_CASE, question + f"Yours drops the same places in all {axes}: in which shape is the mask drawn?", lines)
 
 
 def dropout_in_eval(subject):
@@ -898,8 +914,11 @@ def test_fuse_copies(exam):
 def fused_dtypes(subject, dtype):
     program = Program()
     _, fused = fuse(program, subject, PLAIN, random_weights(PLAIN), dtype=dtype)
-    answer = subject.run(program.give(p=program.parameters(fused)))
-    return {key: [p["dtype"], p["device"]] for key, p in answer.plain("p").items()}
+    y = program.call(fused, program.tensor(random_input(PLAIN), dtype=dtype))
+    answer = subject.run(program.give(p=program.parameters(fused), y=y))
+    found = {key: [p["dtype"], p["device"]] for key, p in answer.plain("p").items()}
+    y = answer.values["y"]
+    return found | {"its output": [y.get("dtype"), y.get("device")]}
 
 
 @check("fuse_dtype", "fuse_heads keeps the dtype and the device", ("fuse_values",))

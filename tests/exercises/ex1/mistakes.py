@@ -415,6 +415,40 @@ MISTAKES = (
         "You draw one mask and use it for every sequence of the batch. Draw it in the shape of the weights.",
         ((_DROP_WEIGHTS, "weights * self.weight_dropout(torch.ones_like(weights[:1]))"),),
     ),
+    Mistake(
+        "dropout_same_for_queries", "a dropped key is dropped for all queries",
+        "You draw one mask per key and use it for every query, so a token is hidden from all others at once. In the "
+        "baseline each weight is dropped for itself: draw the mask in the shape of the weights.",
+        ((_DROP_WEIGHTS, "weights * self.weight_dropout(torch.ones_like(weights[:, :, :1]))"),),
+    ),
+    Mistake(
+        "dropout_same_for_keys", "all keys of a query are dropped together",
+        "You draw one mask per query, so a token loses all that it attends to or nothing. Draw the mask in the shape of "
+        "the weights.",
+        ((_DROP_WEIGHTS, "weights * self.weight_dropout(torch.ones_like(weights[..., :1]))"),),
+    ),
+    Mistake(
+        "dropout_output_same_for_tokens", "the output drops the same channels of all tokens",
+        "You draw one mask per sequence and use it for every token of it (Dropout1d and Dropout2d do so). Draw it in the "
+        "shape of the output: nn.Dropout.",
+        ((_RETURN, "self.proj(out) * self.output_dropout(torch.ones_like(x[:, :1]))"),),
+    ),
+    Mistake(
+        "dropout_output_same_for_channels", "the output drops whole tokens",
+        "You draw one number per token and drop all of its channels together. Draw the mask in the shape of the output.",
+        ((_RETURN, "self.proj(out) * self.output_dropout(torch.ones_like(x[..., :1]))"),),
+    ),
+    Mistake(
+        "dropout_output_same_in_batch", "the output drops the same places in all sequences",
+        "You draw one mask and use it for every sequence of the batch. Draw it in the shape of the output.",
+        ((_RETURN, "self.proj(out) * self.output_dropout(torch.ones_like(x[:1]))"),),
+    ),
+    Mistake(
+        "no_gradient_in_eval", "no gradient flows in eval mode",
+        "You compute under no_grad unless self.training. Eval mode switches dropout off and nothing else; who wants no "
+        "gradients says so with torch.no_grad().",
+        ((f"        return {_RETURN}", "        if not self.training:\n            out = out.detach()\n" f"        return {_RETURN}"),),
+    ),
     # What goes on besides the mathematics.
     Mistake(
         "input_modified", "forward writes into its input",
