@@ -12,12 +12,11 @@ from gpt_core.batches import Batches
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Dropout off and no gradients inside; every submodule is left in the mode that it was in."""
+    """Dropout off inside; every submodule is left in the mode that it was in."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module, mode in modes:
             module.training = mode
@@ -38,7 +37,7 @@ def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int =
     x, y = tokens[:-1], tokens[1:]
     whole = len(x) // T * T
     total = torch.zeros((), dtype=torch.float64, device=device)
-    with eval_mode(model):
+    with eval_mode(model), torch.no_grad():
         parts = list(zip(x[:whole].view(-1, T).split(batch_size), y[:whole].view(-1, T).split(batch_size)))
         if whole < len(x):
             parts.append((x[whole:].view(1, -1), y[whole:].view(1, -1)))
@@ -60,7 +59,7 @@ def sampled_loss(
     """
     batches = Batches(tokens, model.config.block_size, seed)
     total = torch.zeros((), dtype=torch.float64, device=tokens.device)
-    with eval_mode(model):
+    with eval_mode(model), torch.no_grad():
         for _ in range(iters):
             total += model(*batches.take(batches.draw(batch_size)))[1].double()
     return total.item() / iters
