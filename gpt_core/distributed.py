@@ -36,7 +36,9 @@ class World:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
 
     def leave(self) -> None:
+        """Part from the others once all are done: one that left early would look like a failure."""
         if self.size > 1 and dist.is_initialized():
+            dist.barrier()
             dist.destroy_process_group()
 
     def wait(self) -> None:

@@ -7,6 +7,8 @@ import torch.nn as nn
 
 from gpt_core.train_config import TrainConfig
 
+FUSED_DEVICES = ("cpu", "cuda")
+
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) over every trainable parameter.
@@ -21,10 +23,9 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     ]
     groups = [group for group in groups if group["params"]]
     settings = {"lr": config.lr, "betas": (config.beta1, config.beta2)}
-    try:
-        return torch.optim.AdamW(groups, fused=True, **settings)
-    except RuntimeError:  # torch's word for a device or a dtype without a fused kernel
-        return torch.optim.AdamW(groups, **settings)
+    # Some versions of torch refuse a device without the kernel here, others only at the first update.
+    fused = all(p.device.type in FUSED_DEVICES for p in trainable)
+    return torch.optim.AdamW(groups, fused=fused, **settings)
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:

@@ -129,8 +129,10 @@ def _stop_requested(world: World):
 
 if __name__ == "__main__":
     status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if World.from_environment().size > 1 and status != OK:
-        os._exit(status)  # a failed process must not wait, while it tidies up, for the ones it has left
+    if World.from_environment().size > 1:
+        # Past the interpreter's tidying up: a failed process would wait there for the ones it has left,
+        # and gloo's threads can abort it even after a run that went well.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
     sys.exit(status)

@@ -10,6 +10,7 @@ Nothing here prints: what happens is reported as one of the events below.
 import contextlib
 import dataclasses
 import hashlib
+import inspect
 import math
 import time
 from collections.abc import Callable
@@ -424,7 +425,9 @@ class Trainer:
             return model
         ids = [self.device.index] if self.device.type == "cuda" else None
         # The buffers are constants (masks); sending them before every pass would only cost time.
-        return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False)
+        known = inspect.signature(DistributedDataParallel).parameters
+        sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        return DistributedDataParallel(model, device_ids=ids, **{sync: False})
 
     def _compiled(self):
         """torch.compile's model, or the plain one where a trial pass fails; no random number is used."""
