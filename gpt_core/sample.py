@@ -6,11 +6,12 @@ RUN is the folder of a run, which means its best checkpoint, or one of its check
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from gpt_core.device import choose_device
+from gpt_core.device import choose_device, choose_threads
 from gpt_core.sampling import GREEDY, Sampling, generate, stream
 from gpt_core.terminal import fail
 from gpt_core.trained import load_trained
@@ -65,6 +66,8 @@ def _sample(options) -> int:
         raise ValueError(f"--seed is {options.seed}; it must be from 0 to 2**63 - 1.")
     device = choose_device(options.device)
     trained = load_trained(options.run, device=device)
+    # One token at a time is too little work to share: more threads would mostly wait for each other.
+    torch.set_num_threads(choose_threads(replace(trained.config, batch_size=options.samples, threads=0)))
     tokenizer = trained.tokenizer
     try:
         prompt = tokenizer.encode(options.prompt)
