@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from gpt_core import checkpoint, plugins
+from gpt_core import trainer as trainer_module
 from gpt_core.checkpoint import NoSpace
 from gpt_core.layers import MultiHeadAttention
 from gpt_core.optimizer import learning_rate, make_optimizer
@@ -90,6 +91,19 @@ def test_two_accumulated_halves_make_the_update_of_the_whole_batch(tmp_path):
     whole = trained(tmp_path / "whole", batch_size=8, accumulation=1, **settings)
     for a, b in zip(halves.model.parameters(), whole.model.parameters()):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    # Adam and clipping forget the scale of a gradient, so the weights alone would not show a wrong one.
+    for a, b in zip(losses(tmp_path / "halves"), losses(tmp_path / "whole"), strict=True):
+        if a["kind"] == "train":
+            assert (a["loss"], a["grad_norm"]) == pytest.approx((b["loss"], b["grad_norm"]), rel=1e-4)
+
+
+def test_a_later_and_higher_loss_leaves_the_best_checkpoint_alone(tmp_path, monkeypatch):
+    scripted = iter([3.0, 2.0, 2.5, 2.2])  # at steps 0, 5, 10 and 12
+    monkeypatch.setattr(trainer_module, "exhaustive_loss", lambda model, tokens: next(scripted))
+    trained(tmp_path / "run")
+    best = checkpoint.load(tmp_path / "run" / checkpoint.BEST)
+    assert best.info["step"] == 5 and best.info["best"] == [2.0, 5]
+    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["best"] == [2.0, 5]
 
 
 class BreaksAtFive(MultiHeadAttention):
