@@ -58,17 +58,18 @@ def main(arguments: list[str] | None = None) -> int:
     name, out, resume = options.pop("preset"), options.pop("out"), options.pop("resume")
     display = TrainingDisplay() if world.is_first else None
     report = display.report if display else ignore
+    trainer = None
     try:
-        with _stop_requested(world) as should_stop:
-            trainer = _set_up(name, out, resume, options, world, report)
-            with display or contextlib.nullcontext():
-                result = trainer.run(should_stop=should_stop)
+        trainer = _set_up(name, out, resume, options, world, report)
+        with _stop_requested(world) as should_stop, display or contextlib.nullcontext():
+            result = trainer.run(should_stop=should_stop)
     except (ValueError, corpora.CorpusUnavailable) as error:
         return fail(str(error), BAD_INPUT, world.rank, world.size)
     except (TrainingFailed, checkpoint.NoSpace) as error:
         return fail(str(error), FAILED, world.rank, world.size)
     except KeyboardInterrupt:
-        return fail("Stopped at once, without saving; --resume goes on from the last checkpoint.", INTERRUPTED)
+        how = "at once, without saving; --resume goes on from the last checkpoint"
+        return fail(f"Stopped {how if trainer else 'before the training began'}.", INTERRUPTED)
     world.leave()
     if display:
         display.ended(result, trainer.folder)

@@ -5,9 +5,9 @@
 The model, the batch and the AdamW settings are those of the preset `cpu`. The bare loop is nanoGPT's
 way of training them, written from its published settings: windows read from a memory-mapped file of
 uint16 for every batch, clipping to 1, foreach AdamW, the loss read every ten steps; it trains the
-same model with the fused attention of the first exercise. The trainer is timed in its own loop, its log, checks and
-callbacks included, evaluation left out. The three alternate in rounds, and the medians of the
-rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
+same model with the fused attention of the first exercise. The trainer is timed in its own loop, its
+log, checks and callbacks included, evaluation left out. The three alternate in rounds, and the
+medians of the rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
 """
 
 import argparse

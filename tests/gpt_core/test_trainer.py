@@ -1,11 +1,9 @@
 import errno
 import json
 import math
-
 import signal
 import subprocess
 import sys
-
 from pathlib import Path
 
 import pytest
