@@ -44,8 +44,9 @@ class Deadlines:
 class Host:
     """The judge's hold on one worker: it loads modules there, and starts a fresh worker after a death."""
 
-    def __init__(self, starter: Starter, role: str, device: str, deadlines: Deadlines):
+    def __init__(self, starter: Starter, role: str, device: str, deadlines: Deadlines, folder: str = ""):
         self.starter, self.role, self.device, self.deadlines = starter, role, device, deadlines
+        self.folder = folder  # where the learner's file stands: its neighbours may be imported
         self.worker: Worker | None = None
         self.sources: dict[str, dict] = {}  # subject to the load request that a fresh worker needs again
         self.answers: dict[tuple, tuple[dict, dict]] = {}
@@ -59,7 +60,7 @@ class Host:
         if self.worker is None or not self.worker.alive:
             if self.worker is not None:
                 self.worker.close()
-            self.worker = self.starter.start(self.role, self.device)
+            self.worker = self.starter.start(self.role, self.device, folder=self.folder)
             for request, source in self.sources.values():
                 self._ask(request, {"source": source}, self._patience(self.deadlines.load))
         return self.worker
@@ -129,6 +130,12 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
         return CheckFailed(
             f"Your module has no parameter {description['name']}.", same=("missing parameter", description["name"])
         )
+    if kind == "grad mode":
+        return CheckFailed(
+            "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or does not, by "
+            "accident. Use `with torch.no_grad():`, which ends by itself.",
+            same=("grad mode",),
+        )
     if kind == "not a module":
         return CheckFailed(
             f"Calling your class gave an object of type {one_line(str(description['type']), 60)}; expected "
@@ -147,7 +154,8 @@ def attempt_death(death: WorkerDied) -> CheckFailed:
     """A worker's death as a failed check: what happened, and the line where it did."""
     where = [f"line {death.line[0]}, in {one_line(death.line[1], 60)}"] if death.line else []
     if death.kind == "deadline":
-        message = f"Your code was stopped: {death.detail}. Is there a loop that does not end?"
+        message = f"Your code was stopped: {death.detail}. Is there a loop that does not end? "
+        message += "(If it is only slow: GRADE_PATIENCE=3 gives it three times as long.)"
     elif death.kind == "protocol":
         message = f"Your code broke into the grader's private pipe: {one_line(death.detail)}."
     elif death.status is not None and death.status < 0:
@@ -184,7 +192,7 @@ class AttemptSubject:
         return read_answer(answer, arrays)
 
 
-def read_answer(answer: dict, arrays: dict) -> Answer:
+def read_answer(answer: dict, arrays: dict, load: bool = False) -> Answer:
     """An answer's values; CheckFailed where the learner's code failed, or was caught reaching out."""
     failure = None
     try:
@@ -197,10 +205,10 @@ def read_answer(answer: dict, arrays: dict) -> Answer:
             )
             failure.mistake = SOLUTION_READ
         elif "error" in answer:
-            failure = attempt_error(answer["error"])
+            failure = attempt_error(answer["error"], load)
         else:
             return Answer(dict(answer["values"]), arrays)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         failure = CheckFailed("Your code broke the grader's answer.", same=("broken answer",))
     raise failure
 

@@ -17,7 +17,6 @@ from grader.hosts import (
     Deadlines,
     Host,
     attempt_death,
-    attempt_error,
     read_answer,
     reference_subject,
 )
@@ -125,7 +124,7 @@ def grade(
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
     reference = session.reference(exercise)
-    attempt = Host(session.starter, "attempt", device, session.deadlines)
+    attempt = Host(session.starter, "attempt", device, session.deadlines, str(source.path.absolute().parent))
     try:
         subject = AttemptSubject(attempt)
         exam = Exam(
@@ -164,17 +163,15 @@ def _load(attempt: Host, source: Source) -> tuple[CheckFailed | None, tuple[str,
     if source.problem:
         return CheckFailed(f"Your file cannot be graded: {source.problem}."), ()
     if not source.data.strip():
-        return CheckFailed("Your file is empty; `python grade.py --reset` or the stub shows what belongs there."), ()
+        return CheckFailed("Your file is empty; the docstring of the exercise's stub says what belongs there."), ()
     try:
         answer = attempt.load("attempt", MODULE, str(source.path.absolute()), source.data, siblings=True)
     except WorkerDied as death:
         return attempt_death(death), ()
-    if answer.get("reached") or "error" in answer:
+    if "error" in answer or answer.get("reached"):
         try:
-            read_answer(answer, {})
+            read_answer(answer, {}, load=True)
         except CheckFailed as failure:
-            if "error" in answer and failure.mistake is None:
-                failure = attempt_error(answer["error"], load=True)
             return failure, ()
     names = answer.get("names")
     return None, tuple(n for n in names if isinstance(n, str)) if isinstance(names, list) else ()

@@ -449,6 +449,18 @@ MISTAKES = (
         "gradients says so with torch.no_grad().",
         ((f"        return {_RETURN}", "        if not self.training:\n            out = out.detach()\n" f"        return {_RETURN}"),),
     ),
+    Mistake(
+        "dropout_cuts_the_gradient", "dropout on the weights is applied under no_grad",
+        "The output is right, but in training no gradient flows back through the dropped weights, so queries and keys never "
+        "learn; in eval mode dropout does nothing, and nothing shows. Call dropout like any other layer.",
+        ((f"weights = {_DROP_WEIGHTS}", f"with torch.no_grad():\n            weights = {_DROP_WEIGHTS}"),),
+    ),
+    Mistake(
+        "no_mask_in_training", "the causal mask is missing in train mode",
+        "You mask in eval mode only. In training every token then sees its successors: the loss falls to almost 0 and the "
+        "model has learnt to copy. The mask has nothing to do with the mode.",
+        ((_MASK_LINE, f"        if not self.training:\n    {_MASK_LINE}"),),
+    ),
     # What goes on besides the mathematics.
     Mistake(
         "input_modified", "forward writes into its input",
@@ -603,6 +615,24 @@ MISTAKES = (
         "fuse_returns_baseline", "fuse_heads returns the baseline",
         "What comes back is the module that went in. Build a FusedMultiHeadAttention and return that.",
         (("    return fused\n", "    return baseline\n"),),
+    ),
+    Mistake(
+        "fuse_sorts_heads_as_text", "fuse_heads goes over the heads in the order of their names as text",
+        "Sorted as text, heads.10 stands before heads.2, so from eleven heads on the rows are mixed up. Go over "
+        "baseline.heads, which is in order.",
+        ((_JOIN, "torch.cat([part[i] for part in (queries, keys, values) "
+          "for i in sorted(range(len(part)), key=str)])"),),
+    ),
+    Mistake(
+        "fuse_returns_nothing", "fuse_heads returns None",
+        "The fused module is built and then forgotten: there is no return at the end of fuse_heads.",
+        (("    return fused\n", ""),),
+    ),
+    Mistake(
+        "fuse_ends_training", "fuse_heads puts the baseline into eval mode",
+        "The baseline that was handed in comes back in another mode, so whoever trains it goes on without dropout. Change "
+        "only the new module.",
+        (("    return fused\n", "    baseline.eval()\n    return fused\n"),),
     ),
     Mistake(
         "fuse_changes_baseline", "fuse_heads changes the baseline",
