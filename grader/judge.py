@@ -137,7 +137,10 @@ def grade(
         isolation = ", ".join(attempt.worker.hello["isolation"]) if attempt.worker else "not started"
         device_name = attempt.worker.hello["device"] if attempt.worker else device
         results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=report)
-        diagnosis.name_mistakes(exercise, reference, results, evidence)
+        try:
+            diagnosis.name_mistakes(exercise, reference, results, evidence)
+        except WorkerDied:
+            pass  # a verdict without a name is better than none
     finally:
         attempt.close()
     failed = [check for check in results if check.status == "failed"]

@@ -85,11 +85,14 @@ def parameters(subject, size):
 NAMES = ("qkv.weight", "proj.weight", "proj.bias")
 
 
-def shapes_of(reading):
-    """Name to shape; a second name of one of the three parameters is no further parameter."""
-    found = reading["parameters"]
+def without_second_names(found):
+    """The listed parameters; a second name of one of the three is no further parameter."""
     known = {found[key]["same_as"] for key in NAMES if key in found}
-    return {key: tuple(p["shape"]) for key, p in found.items() if key in NAMES or p["same_as"] not in known}
+    return {key: p for key, p in found.items() if key in NAMES or p["same_as"] not in known}
+
+
+def shapes_of(reading):
+    return {key: tuple(p["shape"]) for key, p in without_second_names(reading["parameters"]).items()}
 
 
 def same_shapes(one, other):
@@ -889,7 +892,7 @@ def fused_module(subject, size, weights, x, dtype, train):
         as_its_weights &= bool(np.allclose(outputs[key], right, atol=loose * max(1.0, float(np.abs(right).max()))))
     return {
         "rows": {key: source_rows(values.get(key), right) for key, right in weights.items()},
-        "trainable": {key: p["requires_grad"] for key, p in parameters.items()},
+        "trainable": {key: p["requires_grad"] for key, p in without_second_names(parameters).items()},
         "as_its_weights": as_its_weights or len(found) < len(weights),
     }
 
