@@ -7,6 +7,7 @@ answer at once.
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -82,8 +83,9 @@ def _run(arguments: list[str]) -> int:
         with _starter() as starter:
             return _demo(starter, options) if options.demo else _selftest(starter, options, exercises)
     if options.exercise is None:
-        if options.attempt:
-            raise UsageError("--attempt needs an exercise: python grade.py ex1 --attempt FILE.")
+        for name in ("attempt", "json", "junit"):
+            if getattr(options, name):
+                raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name} FILE.")
         return _overview()
     exercises = _exercises(options.exercise)
     if options.attempt and options.exercise == "all":
@@ -99,13 +101,21 @@ def _exercises(name: str) -> list[str]:
     if name == "all":
         return list(EXERCISES)
     if name not in EXERCISES:
+        meant = [known for known in EXERCISES if known in name.lower() or known.removeprefix("ex") == name]
+        if meant:
+            way = f" (and for a file of your own: python grade.py {meant[0]} --attempt FILE)" if "." in name else ""
+            raise UsageError(f"there is no exercise {name!r}; did you mean {meant[0]}?{way}")
         raise UsageError(f"there is no exercise {name!r}; choose {', '.join(EXERCISES)} or all.")
     return [name]
 
 
 def _check_writable(path: Path) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: give a file in a folder that exists.")
+    if path.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
+    if path.suffix in (".py", ".ipynb"):
+        raise UsageError(f"{path} is not overwritten with a verdict: it looks like somebody's work; give another name.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -178,7 +188,7 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
 def _command(name: str, options) -> str:
     words = ["python grade.py", name]
     if options.attempt:
-        words.append(f"--attempt {options.attempt}")
+        words.append(f"--attempt {shlex.quote(options.attempt)}")
     if options.device != "auto":
         words.append(f"--device {options.device}")
     if options.seed:

@@ -34,8 +34,9 @@ def name_mistakes(
         if check.mistake is not None:
             continue
         found = [id for id in suspects.ids if suspects.explains(id, evidence[check.id])]
-        if len(found) > 1:
-            # Several would have failed here in the same way: which of them does the rest as well?
+        if len(found) > 1 or any(isinstance(piece.reading, CheckFailed) for piece in evidence[check.id]):
+            # Several would have failed here in the same way: which of them does the rest as well? The same
+            # question where there are no numbers: quite different code can raise the same exception.
             found = [id for id in found if all(suspects.explains(id, seen) for seen in evidence.values())]
         if len(found) == 1:
             check.mistake = found[0]

@@ -108,6 +108,12 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             f"line {int(frame['line'])}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 70)}"
             for frame in description["frames"]
         ]
+        if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:
+            return CheckFailed(
+                "Your module has no method named forward. Is it misspelt, or indented out of the class?",
+                lines,
+                same=("no forward",),
+            )
         if "NotImplementedError" in description["kinds"]:
             return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
         doing = "Loading your file" if load else "Your code"
@@ -116,6 +122,11 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             advice = " A module that is imported must not end the program; remove the call to exit."
         elif "MemoryError" in description["kinds"] or "can't allocate memory" in message:
             advice = " It asked for more memory than the grader gives; which tensor is so large?"
+        elif "view size is not compatible" in message:
+            advice = (
+                " Before you take reshape: view and reshape read the numbers in the order in which they lie in memory. Is "
+                "the order of dimensions that you ask for that one, or is a transpose missing?"
+            )
         return CheckFailed(
             f"{doing} raised {type_}: {message}".rstrip() + ("" if message.endswith(".") else ".") + advice,
             lines,

@@ -22,7 +22,7 @@ from grader.hosts import (
 )
 from grader.processes import REPOSITORY, InstallationError, Starter
 from grader.results import CheckResult, Verdict
-from grader.text import one_line
+from grader.text import clean, one_line
 from grader.workers import WorkerDied
 from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import CheckFailed, Exam, Subject
@@ -121,6 +121,15 @@ def grade(
     InstallationError where the grader itself cannot work.
     """
     began = time.monotonic()
+    printed = []
+
+    def on_result(result: CheckResult) -> None:
+        if result.status == "failed" and not printed and attempt.worker is not None:
+            time.sleep(0.02)  # what was printed last may still be in the pipe
+            printed.append(clean(attempt.worker.output_tail(), 4000))
+        if report is not None:
+            report(result)
+
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
     reference = session.reference(exercise)
@@ -136,7 +145,7 @@ def grade(
         exam.load_error, exam.names = _load(attempt, source)
         isolation = ", ".join(attempt.worker.hello["isolation"]) if attempt.worker else "not started"
         device_name = attempt.worker.hello["device"] if attempt.worker else device
-        results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=report)
+        results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=on_result)
         try:
             diagnosis.name_mistakes(exercise, reference, results, evidence)
         except WorkerDied:
@@ -158,6 +167,7 @@ def grade(
         checks=results,
         not_started=bool(failed) and all(check.unfinished for check in failed)
         and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
+        printed=printed[0] if printed else "",
     )
 
 

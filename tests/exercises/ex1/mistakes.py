@@ -159,6 +159,18 @@ MISTAKES = (
           '        scores = scores.masked_fill(self.kept, float("-inf"))\n'),),
     ),
     Mistake(
+        "mask_in_float32", "a mask that is float32 whatever x is is added to the scores",
+        "Adding a float32 mask turns bfloat16 scores into float32 ones, and those do not fit v. Make the mask in the scores' "
+        "dtype, or keep a boolean one and use masked_fill.",
+        ((_MASK, 'scores + torch.full((T, T), float("-inf"), dtype=torch.float32, device=x.device).triu(1)'),),
+    ),
+    Mistake(
+        "mask_upside_down", "the mask takes away what it should keep",
+        "You fill where the triangle is 1 instead of where it is 0 (or the other way round): a token sees only what comes "
+        "after it, and the last one sees nothing, which gives NaN.",
+        (("self.future[:T, :T]", "~self.future[:T, :T]"),),
+    ),
+    Mistake(
         "mask_is_parameter", "the mask is a Parameter",
         "A Parameter is saved, counted, and handed to the optimizer; a mask is a constant. Use "
         "register_buffer(name, tensor, persistent=False), which still moves it with the module.",
@@ -171,6 +183,27 @@ MISTAKES = (
         "view never moves a number: memory holds token after token, so reading it as (B, H, T, D) gives the first head "
         "all channels of the first T / H tokens. View as (B, T, H, D), then transpose(1, 2).",
         ((_SPLIT, "x.reshape(B, self.n_head, T, C // self.n_head)"),),
+    ),
+    Mistake(
+        "heads_not_moved", "the head is not moved in front of the time",
+        "q, k and v are still (B, T, H, D), so q @ k.transpose(-2, -1) compares the heads of one token with each other: the "
+        "scores are (B, T, H, H), and a (T, T) mask fits them only by chance. transpose(1, 2) after the view.",
+        ((_SPLIT, "x.view(B, T, self.n_head, C // self.n_head)"), (_MERGE, "out.reshape(B, T, C)")),
+    ),
+    Mistake(
+        "heads_not_moved_mask_cut", "the head is not moved in front of the time, and the mask is cut to H",
+        "q, k and v are still (B, T, H, D), so the heads of one token attend to each other and no token ever sees another; "
+        "a mask cut to (H, H) only hides the error message. transpose(1, 2) after the view, and the mask cut to T.",
+        ((_SPLIT, "x.view(B, T, self.n_head, C // self.n_head)"), (_MERGE, "out.reshape(B, T, C)"),
+         ("ones = torch.ones(config.block_size, config.block_size, dtype=torch.bool)",
+          "ones = torch.ones(config.n_head, config.n_head, dtype=torch.bool)"),
+         ("self.future[:T, :T]", "self.future")),
+    ),
+    Mistake(
+        "heads_not_moved_no_mask", "the heads of one token attend to each other, without a mask",
+        "q, k and v are still (B, T, H, D), so the scores are (B, T, H, H): no token ever sees another. transpose(1, 2) after "
+        "the view, then the causal mask.",
+        ((_SPLIT, "x.view(B, T, self.n_head, C // self.n_head)"), (_MERGE, "out.reshape(B, T, C)"), (_MASK_LINE, "")),
     ),
     Mistake(
         "merge_without_transpose", "the heads are joined without moving time back",
