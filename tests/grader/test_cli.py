@@ -34,6 +34,10 @@ def grade_py(*arguments, **options):
         (["ex1", "--seed", "-1"], "--seed is -1"),
         (["--attempt", "x.py"], "needs an exercise"),
         (["all", "--attempt", "x.py"], "one exercise"),
+        (["--json", "x.json"], "needs an exercise"),
+        (["ex1", "--json", "mine.py"], "looks like somebody's work"),
+        (["EX1"], "did you mean ex1?"),
+        (["ex1_fused_attention.py"], "--attempt FILE"),
         (["ex1", "--no-such-option"], "--no-such-option"),
         (["--demo", "--selftest"], "alone"),
     ],
@@ -105,7 +109,7 @@ def test_the_solution_passes_with_status_0_and_a_report_that_says_what_was_grade
 def test_a_wrong_attempt_gets_its_mistake_explained_in_plain_text_of_100_columns(tmp_path):
     path, out = tmp_path / "mine.py", tmp_path / "verdict.json"
     path.write_text(SOLUTION.replace("q.shape[-1] ** -0.5", "C ** -0.5"))
-    done = grade_py("ex1", "--attempt", str(path), "--json", str(out))
+    done = grade_py("ex1", "--attempt", "mine.py", "--json", str(out), cwd=tmp_path)
     assert done.returncode == 1
     assert "scaled by C instead of D" in done.stdout
     assert "\x1b" not in done.stdout
@@ -167,3 +171,40 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path, leftovers
     assert "Traceback" not in err and "stopped" in err
     assert not list(tmp_path.glob("grade-*"))
     assert leftovers()[1] - before[1] == set()
+
+
+def test_what_the_file_prints_is_shown_where_it_fails(tmp_path):
+    (tmp_path / "mine.py").write_text(in_forward("print('the shape is', tuple(x.shape))\nreturn None"))
+    done = grade_py("ex1", "--attempt", "mine.py", cwd=tmp_path)
+    assert "Your file had printed" in done.stdout
+    assert "the shape is (2, 6, 32)" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_a_narrow_terminal_cuts_nothing_off(tmp_path, columns):
+    if sys.platform == "win32":
+        return
+    (tmp_path / "mine.py").write_text(SOLUTION.replace("dim=-1)\n        weights", "dim=-2)\n        weights").replace("F.softmax(scores, dim=-1)", "F.softmax(scores, dim=-2)"))
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "grade.py"), "ex1", "--attempt", "mine.py", "--device", "cpu"],
+        cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        env=os.environ | {"COLUMNS": str(columns), "NO_COLOR": "1"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    process.wait()
+    os.close(ours)
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode()).splitlines()
+    assert max(map(len, lines)) <= columns
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(lines)
+    assert "the softmax runs over the queries" in "\n".join(lines)

@@ -120,8 +120,7 @@ def test_a_crash_at_one_shape_fails_the_checks_of_that_shape_only(graded):
     status = {check.id: check.status for check in verdict.checks}
     assert status["dtypes"] == "failed"
     assert status["bfloat16"] == "not_reached"
-    assert {status[id] for id in CHECKS if id not in ("dtypes", "bfloat16")} <= {"passed", "failed"}
-    assert status["values"] == status["fuse_values"] == "passed"
+    assert {status[id] for id in ("values", "gradients", "calls", "dropout_gradients", "in_gpt")} == {"passed"}
 
 
 def test_a_stuck_attempt_is_told_its_line(graded):
