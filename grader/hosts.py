@@ -11,7 +11,7 @@ import numpy as np
 from grader.processes import InstallationError, Starter
 from grader.text import clean, one_line
 from grader.workers import Worker, WorkerDied
-from tests.exercises.exam import Answer, CheckFailed, Subject
+from tests.exercises.exam import Answer, CheckFailed, Subject, describe
 
 SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would
 
@@ -146,6 +146,13 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or does not, by "
             "accident. Use `with torch.no_grad():`, which ends by itself.",
             same=("grad mode",),
+        )
+    if kind == "another kind":
+        came = description["came"]
+        return CheckFailed(
+            f"What comes back must be a {one_line(str(description['name']), 60)}; it is {one_line(describe(came), 100)}. Is "
+            f"there a return at the end, and does it return the new module?",
+            same=("another kind", came["kind"], came.get("type")),
         )
     if kind == "not a module":
         return CheckFailed(

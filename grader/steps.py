@@ -217,9 +217,19 @@ class _Context:
             for parameter in self.value(module).parameters():
                 parameter.add_(amount)
 
-    def do_kind(self, value, name):
-        """Whether a value is an instance of what the graded module calls by that name."""
-        return self._guarded(isinstance, self.value(value), self.value({"name": name}))
+    def do_require(self, value, name):
+        """The value must be an instance of what the graded module calls by that name."""
+        value = self.value(value)
+        if not self._guarded(isinstance, value, self.value({"name": name})):
+            raise StepError("another kind", name=name, came=describe(value, "", {}))
+
+    def do_copy_parameters(self, source, target):
+        """Write the parameters of one module into those of the same names and shapes of another."""
+        found = dict(self.value(source).named_parameters(remove_duplicate=False))
+        with torch.no_grad():
+            for name, parameter in self.value(target).named_parameters(remove_duplicate=False):
+                if name in found and found[name].shape == parameter.shape:
+                    parameter.copy_(found[name])
 
 
 class _Counter(TorchDispatchMode):

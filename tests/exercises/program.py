@@ -117,9 +117,13 @@ class Program:
         """Change every parameter in place."""
         return self._add("add_to_parameters", module=module, amount=amount)
 
-    def kind(self, value: Ref, of: str) -> Ref:
-        """Whether a value is an instance of what the graded module calls `of`."""
-        return self._add("kind", value=value, name=of)
+    def require(self, value: Ref, of: str) -> Ref:
+        """Fail unless a value is an instance of what the graded module calls `of`."""
+        return self._add("require", value=value, name=of)
+
+    def copy_parameters(self, source: Ref, target: Ref) -> Ref:
+        """Write the parameters of one module into those of the same names of another."""
+        return self._add("copy_parameters", source=source, target=target)
 
     def digest(self) -> str:
         """Equal for programs that ask for the same."""

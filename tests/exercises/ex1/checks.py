@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.exercises.ex1 import looks
 from tests.exercises.ex1.looks import CLASS, PLAIN, Size, build, forward, random_input, random_weights
-from tests.exercises.exam import CheckFailed, Exam, check, describe, for_all, same_reading
+from tests.exercises.exam import CheckFailed, Exam, check, for_all, same_reading
 from tests.exercises.numbers import EPSILON, bfloat16, pattern, picture, tolerance, worst, wrong
 from tests.exercises.program import Program, gpt_core, name
 
@@ -334,7 +334,7 @@ CORNERS = (
 @check("values", "the same output as the lecture's attention, for any B, T, C and H, in both modes", ("output",))
 def test_values(exam):
     try:
-        for_all(exam, sizes(), same_values, always=CORNERS)
+        for_all(exam, sizes(), same_values, max_examples=10, always=CORNERS)
     except CheckFailed as failure:
         kept = exam.evidence[-1]
         failure.details += where_it_is_right(exam)
@@ -407,12 +407,12 @@ def test_large_logits(exam):
 
 @check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
 def test_gradients(exam):
-    for_all(exam, sizes(largest_T=6), same_gradients, max_examples=6, always=CORNERS[:2])
+    for_all(exam, sizes(largest_T=6), same_gradients, max_examples=4, always=CORNERS[:2])
 
 
 def same_gradients(exam, size):
     # Dropout is 0, so that training is the same function; some attempts take another path for it.
-    for train in (True, False):
+    for train in (True, False) if size in CORNERS else (True,):
         compare_gradients(exam, size, random_weights(size), random_input(size), train, "float32")
 
 
@@ -579,7 +579,7 @@ LONG = Size(B=1, T=300, n_embd=6, n_head=2, block_size=300, seed=11)  # bfloat16
 
 @check("bfloat16", "the same output and gradients in bfloat16, within its rounding", ("dtypes",))
 def test_bfloat16(exam):
-    for_all(exam, sizes(largest_T=8), same_values_in_bfloat16, max_examples=4, always=(*CORNERS[:2], LONG))
+    for_all(exam, sizes(largest_T=8), same_values_in_bfloat16, max_examples=3, always=(CORNERS[0], LONG))
 
 
 def same_values_in_bfloat16(exam, size):
@@ -859,47 +859,31 @@ def fused_module(subject, size, weights, x, dtype, train):
     """What fuse_heads gave: where each row of its parameters comes from (-1: not from the baseline), what is
     trainable, and whether it computes what a FusedMultiHeadAttention with its weights does."""
     program = Program()
-    baseline, fused = fuse(program, subject, size, weights, dtype=dtype, train=train)
-    answer = subject.run(program.give(kind=program.kind(fused, CLASS), fused=fused))
-    if answer.plain("kind") is not True:
-        came = answer.values["fused"]
-        raise CheckFailed(
-            f"fuse_heads must return a {CLASS}; it returned {describe(came)}. Is there a return at its end?",
-            same=("kind", came["kind"], came.get("type")),
-        )
+    _, fused = fuse(program, subject, size, weights, dtype=dtype, train=train)
+    program.require(fused, CLASS)
     program.train(fused, False)
-    tensor = program.tensor(x, dtype=dtype)
-    y = program.call(fused, tensor)
-    changed = {key: program_value(value, 1.5) for key, value in weights.items()}
     values, parameters = program.values(fused), program.parameters(fused)
-    program.set_parameters(fused, changed)
-    answer = subject.run(program.give(values=values, parameters=parameters, y=y, later=program.call(fused, tensor)))
-    values, parameters = answer.tensors("values"), answer.plain("parameters")
-    outputs = {key: answer.tensor(key, x.shape, "the output of the fused module", dtype, subject.device) for key in ("y", "later")}
-    # The same class, built anew with the weights that were found, and with the changed ones.
-    found = {key: values[key] for key in weights if values.get(key) is not None and values[key].shape == weights[key].shape}
-    program = Program()
-    again = program.build(name(CLASS), size.config(program), parameters=found, dtype=dtype)
+    # Beside it, one that is built anew and given its weights; then both with other weights.
+    again = program.build(name(CLASS), size.config(program), dtype=dtype)
+    program.copy_parameters(fused, again)
     tensor = program.tensor(x, dtype=dtype)
-    own = {"y": program.call(again, tensor)}
-    program.set_parameters(again, changed)
-    own["later"] = program.call(again, tensor)
-    answer = subject.run(program.give(**own))
+    outputs = {"y": program.call(fused, tensor), "own y": program.call(again, tensor)}
+    for module in (fused, again):
+        program.set_parameters(module, {key: np.roll(value, 1, axis=0) for key, value in weights.items()})
+    outputs |= {"later": program.call(fused, tensor), "own later": program.call(again, tensor)}
+    answer = subject.run(program.give(values=values, parameters=parameters, **outputs))
+    values, parameters = answer.tensors("values"), answer.plain("parameters")
+    what = "the output of the fused module"
+    y = {key: answer.tensor(key, x.shape, what, dtype, subject.device) for key in outputs}
     loose = 0.05 if dtype == "bfloat16" else 1e-5
-    as_its_weights = True
-    for key in own:
-        right = answer.tensor(key, x.shape, "the output", dtype, subject.device)
-        as_its_weights &= bool(np.allclose(outputs[key], right, atol=loose * max(1.0, float(np.abs(right).max()))))
     return {
         "rows": {key: source_rows(values.get(key), right) for key, right in weights.items()},
         "trainable": {key: p["requires_grad"] for key, p in without_second_names(parameters).items()},
-        "as_its_weights": as_its_weights or len(found) < len(weights),
+        "as_its_weights": all(
+            bool(np.allclose(y[key], y[f"own {key}"], atol=loose * max(1.0, float(np.abs(y[f"own {key}"]).max()))))
+            for key in ("y", "later")
+        ),
     }
-
-
-def program_value(value, factor):
-    """Other weights that bfloat16 holds as exactly as the first."""
-    return np.roll(value, 1, axis=0) * np.asarray(factor, value.dtype)
 
 
 def source_rows(value, right):
