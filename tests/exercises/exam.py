@@ -146,6 +146,7 @@ class Exam:
     seed: int = 0
     load_error: CheckFailed | None = None
     names: tuple[str, ...] = ()
+    note: Callable[[str], None] = lambda text: None  # shows a line of progress
     evidence: list[Evidence] = field(default_factory=list)
 
     def observe(self, look: Callable, *case, same: Callable | None = None) -> Reading:
