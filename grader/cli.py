@@ -53,6 +53,13 @@ def main(arguments: list[str]) -> int:
     except (UsageError, InstallationError) as error:
         print(f"grade.py: {error}", file=sys.stderr)
         return FAULT
+    except ModuleNotFoundError as error:
+        print(
+            f"grade.py: {error.name} is not installed for {sys.executable}; install the workbook with: "
+            f"python -m pip install -c constraints.txt -e .",
+            file=sys.stderr,
+        )
+        return FAULT
     except KeyboardInterrupt:
         print("\ngrade.py: stopped; nothing was changed.", file=sys.stderr)
         return 130

@@ -94,7 +94,11 @@ class Starter:
 
         scratch = tempfile.mkdtemp(prefix="grade-")
         setup = {"role": role, "device": device, "scratch": scratch, "threads": threads}
-        worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
+        try:
+            worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
+        except BaseException:  # Ctrl-C too
+            os.rmdir(scratch)
+            raise
         self.workers.append(worker)
         try:
             worker.hello = worker.receive(START_SECONDS)[0]
@@ -144,6 +148,7 @@ class Starter:
             pass  # gone, and its workers with it
 
     def _spawn(self, setup: dict) -> "Worker":
+        from grader.protocol import binary
         from grader.workers import Worker
 
         process = subprocess.Popen(
@@ -155,8 +160,9 @@ class Starter:
             cwd=REPOSITORY,
             start_new_session=True,
         )
-        fds = [os.dup(stream.fileno()) for stream in (process.stdin, process.stdout, process.stderr)]
-        for stream in (process.stdin, process.stdout, process.stderr):
+        streams = (process.stdin, process.stdout, process.stderr)
+        fds = [binary(os.dup(stream.fileno())) for stream in streams]
+        for stream in streams:
             stream.close()
         worker = Worker(setup, *fds, kill=lambda: _kill_tree(process))
         threading.Thread(target=lambda: worker.exited(process.wait()), daemon=True).start()

@@ -73,3 +73,12 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+def binary(fd: int) -> int:
+    """The same descriptor, passing bytes on as they are (Windows would translate line ends)."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.setmode(fd, os.O_BINARY)
+    return fd

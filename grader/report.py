@@ -68,7 +68,7 @@ def show(out: Console, verdict: Verdict, *, command: str) -> None:
 def _failure(out: Console, check: CheckResult) -> None:
     out.print(Text.assemble(("  FAIL ", "bold red"), (f"{check.id}: {check.title}", "bold")))
     _block(out, check.message, 4)
-    if check.case:
+    if check.case and not check.unfinished:
         _block(out, "case: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()), 4)
     for line in check.details:
         # Not wrapped: a picture's columns stand under each other.
@@ -109,7 +109,7 @@ def _next(out: Console, text: str) -> None:
 
 
 def _fact(out: Console, name: str, text: str) -> None:
-    _hanging(out, Text(f"  {name:<11}", style="dim"), Text(clean(text, 400)))
+    _hanging(out, Text(f"  {name:<13}", style="dim"), Text(clean(text, 400)))
 
 
 def _hanging(out: Console, head: Text, body: Text) -> None:

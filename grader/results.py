@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,7 +13,7 @@ SCHEMA = 1
 
 @dataclass
 class CheckResult:
-    """What one check found. details are lines for the report only."""
+    """What one check found: the message, and further lines that show where it is wrong."""
 
     id: str
     title: str
@@ -50,7 +50,18 @@ class Verdict:
 
     def as_json(self) -> dict:
         """The object that --json writes."""
-        shown = ("id", "title", "status", "seconds", "message", "mistake", "case")
+        checks = [
+            {
+                "id": check.id,
+                "title": check.title,
+                "status": check.status,
+                "seconds": check.seconds,
+                "message": "\n".join([check.message, *check.details]),
+                "mistake": check.mistake,
+                "case": check.case,
+            }
+            for check in self.checks
+        ]
         return {
             "schema": SCHEMA,
             "exercise": self.exercise,
@@ -61,7 +72,7 @@ class Verdict:
             "isolation": self.isolation,
             "seed": self.seed,
             "seconds": round(self.seconds, 3),
-            "checks": [{key: asdict(check)[key] for key in shown} for check in self.checks],
+            "checks": checks,
         }
 
 

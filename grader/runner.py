@@ -46,7 +46,9 @@ def run_checks(
     ]  # fmt: skip
     said = io.StringIO()
     with _only_our_plugins(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        pytest.main(arguments, plugins=[plugin])
+        status = pytest.main(arguments, plugins=[plugin])
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt  # pytest keeps it to itself
     if plugin.broken is not None:
         raise plugin.broken
     missing = [id for id in exercise.checks if id not in plugin.results]

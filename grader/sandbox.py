@@ -80,7 +80,8 @@ def cap_memory(device: str) -> str:
         resource.setrlimit(kind, (cap, cap))
     except (OSError, ValueError):
         return ""
-    return f"memory capped at {(CUDA_MEMORY if device == 'cuda' else MEMORY) >> 30} GiB"
+    gigabytes = (CUDA_MEMORY if device == "cuda" else MEMORY) >> 30
+    return f"memory below {gigabytes} GiB"
 
 
 def _mapped_bytes() -> int:

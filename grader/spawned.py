@@ -10,10 +10,10 @@ import sys
 
 
 def main() -> None:
-    from grader import worker
+    from grader import protocol, worker
 
-    output = os.dup(2)
-    worker.main(os.dup(0), os.dup(1), output, json.loads(sys.argv[1]))
+    requests, answers, output = (protocol.binary(os.dup(stream)) for stream in (0, 1, 2))
+    worker.main(requests, answers, output, json.loads(sys.argv[1]))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
     _redirect_output(output)
     faulthandler.enable(file=2)
     _work_in(setup["scratch"])
-    isolation = ["separate process"]
+    isolation = ["own process"]
     reach = sandbox.Reach()
     if setup["role"] == "attempt":
         reach.install()

@@ -1,16 +1,19 @@
 """The command line: what it says to a wrong call, exit statuses, files, and what it costs to ask."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from grader.cli import main
 from tests.exercises import EXERCISES
-from tests.grader.attempts import REPOSITORY, SOLUTION
+from tests.grader.attempts import REPOSITORY, SOLUTION, in_forward
 
 
 def grade_py(*arguments, **options):
@@ -144,3 +147,23 @@ def test_a_wrong_environment_variable_gets_one_sentence(monkeypatch, capsys):
     monkeypatch.setenv("GRADE_PATIENCE", "none")
     assert main(["ex1"]) == 2
     assert "GRADE_PATIENCE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 6.0])
+def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path, leftovers, seconds):
+    # While the modules are imported, while torch is, and while a check hangs.
+    path = tmp_path / "stuck.py"
+    path.write_text(in_forward("while True: pass"))
+    before = leftovers()
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "grade.py"), "ex1", "--attempt", str(path), "--device", "cpu"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err and "stopped" in err
+    assert not list(tmp_path.glob("grade-*"))
+    assert leftovers()[1] - before[1] == set()
