@@ -213,7 +213,8 @@ def default_difference(model: torch.nn.Module, seed: int) -> float | None:
     None where the names or shapes of the parameters differ.
     """
     config = model.config
-    default = gpt_core.GPT(config)
+    some = next(model.parameters())
+    default = gpt_core.GPT(config).to(some)  # its dtype and its device
     own, parameters = dict(model.named_parameters()), dict(default.named_parameters())
     if {k: p.shape for k, p in own.items()} != {k: p.shape for k, p in parameters.items()}:
         return None
@@ -224,11 +225,11 @@ def default_difference(model: torch.nn.Module, seed: int) -> float | None:
     tokens = torch.randint(0, config.vocab_size, (4, min(config.block_size, 32)), generator=generator)
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
-    logits = model(tokens.to(next(model.parameters()).device))[0]
+    tokens = tokens.to(some.device)
+    logits = model(tokens)[0]
     for module, training in modes:
         module.training = training
-    logits = logits.to("cpu", torch.float32)
-    return float((logits - default(tokens)[0]).abs().max())
+    return float((logits - default(tokens)[0]).float().abs().max())
 
 
 @torch.no_grad()

@@ -92,5 +92,32 @@ EXERCISES = {
                 "fuse_block_size",
             ),
         ),
+        Exercise(
+            name="ex2",
+            title="addition: a GPT that adds",
+            file="ex2_addition.py",
+            asks=(
+                "encode_problem, decode_answer: a problem as text, with the digits of the sum reversed",
+                "make_batch, masked_loss, sample_problems: what a model trains on",
+                "add: let a model write its answers",
+                "train_adder: a model that adds problems which it has never seen",
+            ),
+            checks=(
+                "runs", "encode_problem_part", "encode_answer_part", "encode_any", "encode_errors",
+                "decode_digits", "decode_errors",
+                "batch_form", "batch_input", "batch_places", "batch_targets", "batch_any", "batch_kept",
+                "loss_value", "loss_gradient", "loss_masked_gradient", "loss_all_masked", "loss_large", "loss_kept",
+                "sample_form", "sample_range", "sample_held_out", "sample_seed", "sample_uniform",
+                "sample_replacement", "sample_digits",
+                "add_form", "add_prompt", "add_calls", "add_feedback", "add_answer", "add_any", "add_greedy",
+                "add_mode", "add_gradients", "add_kept",
+                "train_updates", "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",
+                "train_report", "train_adds",
+            ),
+            training=(
+                "train_updates", "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",
+                "train_report", "train_adds",
+            ),
+        ),
     )
 }

@@ -124,6 +124,10 @@ class Program:
         """An item of a tuple that must have `count` of them."""
         return self._add("item", value=value, index=index, count=count)
 
+    def outcome(self, function, *args) -> Ref:
+        """{"value": what a call gives} or {"raised": [the built-in exceptions that it is one of]}."""
+        return self._add("outcome", function=function, args=list(args))
+
     def seed(self, seed: int) -> Ref:
         """Seed torch's generators again."""
         return self._add("seed", seed=seed)
