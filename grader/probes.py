@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import gpt_core
 
@@ -108,7 +109,7 @@ class Observer:
             return found
 
         gpt_core.GPT.logits = logits
-        self._hook = torch.optim.optimizer.register_optimizer_step_post_hook(self._stepped)
+        self._hook = register_optimizer_step_post_hook(self._stepped)
         return self
 
     def __exit__(self, *_):

@@ -336,6 +336,6 @@ def describe(value, name: str, results: dict) -> dict:
     if value.dtype in (torch.bfloat16, torch.float16):
         value = value.float()
     if str(value.dtype).removeprefix("torch.") in ("float32", "float64", "int64", "int32", "bool", "uint8"):
-        results[name] = np.ascontiguousarray(value.numpy())
+        results[name] = np.asarray(value.numpy(), order="C")  # ascontiguousarray would give a scalar a dimension
         described["sent"] = name
     return described

@@ -145,7 +145,7 @@ def train_adder(
     """
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same numbers for every device
     config = GPTConfig(
-        vocab_size=len(VOCABULARY), block_size=3 * n_digits + 2, n_layer=2, n_head=4, n_embd=64, dropout=0.0
+        vocab_size=len(VOCABULARY), block_size=3 * n_digits + 2, n_layer=2, n_head=2, n_embd=64, dropout=0.0
     )
     model = GPT(config)
     draw_weights(model, generator)

@@ -57,7 +57,7 @@ class Program:
 
     def _array(self, array: np.ndarray) -> str:
         key = f"a{len(self.arrays)}"
-        self.arrays[key] = np.ascontiguousarray(array)
+        self.arrays[key] = np.asarray(array, order="C")
         return key
 
     def _arrays(self, arrays: dict[str, np.ndarray] | None) -> dict[str, str]:

@@ -730,7 +730,7 @@ def test_train_returned(exam):
 MOST_PARAMETERS = 1_000_000
 
 
-@check("train_sizes", "it returns a GPT of 12 tokens, block_size >= 3n + 2 and at most 1,000,000 parameters", ("train_updates",))
+@check("train_sizes", "the GPT has 12 tokens, 3n + 2 places and at most 1,000,000 parameters", ("train_updates",))
 def test_train_sizes(exam):
     for n in (3, 5, 1):
         case = {"n_digits": n, "steps": 2}
