@@ -208,17 +208,21 @@ def difference(one: torch.nn.Module, other: torch.nn.Module) -> float | None:
 
 
 @torch.no_grad()
-def default_difference(model: torch.nn.Module, seed: int) -> float | None:
+def default_difference(model: torch.nn.Module, seed: int) -> dict:
     """How far a model's logits are from those of a GPT with default parts and the same weights.
 
-    None where the names or shapes of the parameters differ.
+    {"difference": None where the parameters differ, "missing", "others": the names of some that do}
     """
     config = model.config
     some = next(model.parameters())
     default = gpt_core.GPT(config).to(some)  # its dtype and its device
     own, parameters = dict(model.named_parameters()), dict(default.named_parameters())
-    if {k: p.shape for k, p in own.items()} != {k: p.shape for k, p in parameters.items()}:
-        return None
+    missing, others = (
+        [k for k, p in one.items() if k not in other or other[k].shape != p.shape][:5]
+        for one, other in ((parameters, own), (own, parameters))
+    )
+    if missing or others:
+        return {"difference": None, "missing": missing, "others": others}
     for name, parameter in parameters.items():
         parameter.copy_(own[name])
     default.eval()
@@ -230,7 +234,8 @@ def default_difference(model: torch.nn.Module, seed: int) -> float | None:
     logits = model(tokens)[0]
     for module, training in modes:
         module.training = training
-    return float((logits - default(tokens)[0]).float().abs().max())
+    difference = float((logits - default(tokens)[0]).float().abs().max())
+    return {"difference": difference, "missing": [], "others": []}
 
 
 @torch.no_grad()

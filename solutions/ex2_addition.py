@@ -109,7 +109,7 @@ def add(model: GPT, a: torch.Tensor, b: torch.Tensor, n_digits: int) -> torch.Te
     return (answer * 10 ** torch.arange(n_digits + 1, device=a.device)).sum(dim=1)
 
 
-BATCH = 32
+BATCH, LATER_BATCH = 128, 32
 LEARNING_RATE = 3e-3
 WARM_UP = 20
 
@@ -145,7 +145,7 @@ def train_adder(
     """
     generator = torch.Generator().manual_seed(seed)  # on the CPU: the same numbers for every device
     config = GPTConfig(
-        vocab_size=len(VOCABULARY), block_size=3 * n_digits + 2, n_layer=2, n_head=2, n_embd=64, dropout=0.0
+        vocab_size=len(VOCABULARY), block_size=3 * n_digits + 2, n_layer=2, n_head=4, n_embd=64, dropout=0.0
     )
     model = GPT(config)
     draw_weights(model, generator)
@@ -156,7 +156,9 @@ def train_adder(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
-        a, b = sample_problems(BATCH, n_digits, generator)
+        # Large batches until it has understood, as small ones now and then never do; small ones to refine.
+        batch = BATCH if step < 0.35 * steps else LATER_BATCH
+        a, b = sample_problems(batch, n_digits, generator)
         x, y = make_batch(a.to(device), b.to(device), n_digits)
         logits, _ = model(x)
         loss = masked_loss(logits, y)

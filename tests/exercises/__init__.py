@@ -17,6 +17,7 @@ class Mistake:
     why:     two or three sentences to the learner: what the code now does, why it is wrong, where to look.
     patches: (find, put) pairs; each `find` stands in the solution exactly once.
     needs:   "cuda" for a mistake that shows on a GPU only.
+    area:    how the ids of the checks begin in which it is looked for first; "" for all of them.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Mistake:
     why: str
     patches: tuple[tuple[str, str], ...]
     needs: str = "cpu"
+    area: str = ""
 
     def apply(self, solution: str) -> str:
         """The solution's source with the mistake in it. ValueError where a patch does not fit."""

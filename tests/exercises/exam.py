@@ -220,5 +220,7 @@ def same_reading(one, other, tolerance: float = 1e-5) -> bool:
         scale = max(1.0, float(np.abs(other[np.isfinite(other)]).max(initial=0)))
         return bool(np.allclose(one, other, rtol=0, atol=tolerance * scale, equal_nan=True))
     if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= tolerance * max(1.0, abs(other)) or one != one and other != other
+        if np.isfinite(one) and np.isfinite(other):
+            return abs(one - other) <= tolerance * max(1.0, abs(other))
+        return one == other or one != one and other != other
     return type(one) is type(other) and one == other

@@ -411,15 +411,17 @@ def grads_inside(subject: Subject, case: Case, tables: Tables) -> Reading:
     return {"grad": any(call["grad"] for call in calls(subject, case, tables))}
 
 
-def modes(subject: Subject, case: Case, tables: Tables, train: tuple) -> Reading:
-    """The modes of the model and of the modules in it, before and after."""
+def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
+    """The modes of the model and of the modules in it, before and after, for each pattern of `trains`."""
     a, b = case.numbers()
     program = Program()
-    model = program.oracle(*tables.arrays(), list(train))
-    before = program.modes(model)
-    program.call(name("add"), model, program.tensor(a, "int64"), program.tensor(b, "int64"), case.n_digits)
-    answer = subject.run(program.give(before=before, after=program.modes(model)))
-    return {"before": answer.plain("before"), "after": answer.plain("after")}
+    for index, train in enumerate(trains):
+        model = program.oracle(*tables.arrays(), list(train))
+        before = program.modes(model)
+        program.call(name("add"), model, program.tensor(a, "int64"), program.tensor(b, "int64"), case.n_digits)
+        program.give(**{f"before{index}": before, f"after{index}": program.modes(model)})
+    answer = subject.run(program)
+    return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(trains))]}
 
 
 def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
@@ -475,11 +477,16 @@ def sizes(subject: Subject, n: int) -> Reading:
 
 
 def parts(subject: Subject, n: int) -> Reading:
-    """Whether a GPT with default parts and the same weights gives the same logits."""
+    """Whether a GPT with default parts and the same weights gives the same logits; parameters that differ."""
     program, run = observed(n, 2, 1)
-    answer = subject.run(program.give(difference=program.default_difference(run.attr("model"))))
-    difference = answer.plain("difference")
-    return {"names": difference is not None, "same": difference is not None and difference <= 1e-3}
+    answer = subject.run(program.give(found=program.default_difference(run.attr("model"))))
+    found = answer.plain("found")
+    difference = found["difference"]
+    return {
+        "missing": [str(name)[:80] for name in found["missing"]],
+        "others": [str(name)[:80] for name in found["others"]],
+        "same": difference is not None and difference <= 1e-3,
+    }
 
 
 def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -514,12 +521,16 @@ def seeded(subject: Subject, n: int) -> Reading:
         program.give(
             again=program.difference(one.attr("model"), again.attr("model")),
             other=program.difference(one.attr("model"), other.attr("model")),
+            rows=one.attr("rows"),
+            rows_again=again.attr("rows"),
         )
     )
+    rows = [answer.arrays.get(key) for key in ("rows", "rows_again")]
     again, other = answer.plain("again"), answer.plain("other")
     # On a GPU sums may come in another order.
     allowed = 0.0 if subject.device == "cpu" else 1e-3
-    return {"repeats": again is not None and again <= allowed, "depends": other is None or other > allowed}
+    return {"repeats": again is not None and again <= allowed, "depends": other is None or other > allowed,
+            "problems_repeat": rows[0] is not None and rows[1] is not None and np.array_equal(*rows)}
 
 
 def reports(subject: Subject, n: int, few: int, many: int) -> Reading:

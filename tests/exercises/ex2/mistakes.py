@@ -1,5 +1,7 @@
 """The catalogue of known mistakes of exercise 2: each a patch on solutions/ex2_addition.py."""
 
+from dataclasses import replace
+
 from tests.exercises import Mistake
 
 # Lines of the solution that several mistakes change.
@@ -34,16 +36,15 @@ _APPEND = "tokens = torch.cat([tokens, following], dim=1)"
 _WRITTEN = "answer = tokens[:, 2 * n_digits + 2 :]"
 _NUMBER = "return (answer * 10 ** torch.arange(n_digits + 1, device=a.device)).sum(dim=1)"
 _LOOP = "for step in range(steps):"
-_BATCH = "a, b = sample_problems(BATCH, n_digits, generator)"
+_BATCH = "a, b = sample_problems(batch, n_digits, generator)"
 _MODEL = "model = GPT(config)"
 _REPORT = "report(step + 1, loss.item())"
 _BLOCK = "block_size=3 * n_digits + 2"
-_SIZE = "n_layer=2, n_head=2, n_embd=64, dropout=0.0"
+_SIZE = "n_layer=2, n_head=4, n_embd=64, dropout=0.0"
 _RETURN = "    return model\n"
 _DRAW_WEIGHTS = "    draw_weights(model, generator)\n"
 
-MISTAKES = (
-    # Problems as text.
+_ENCODE = (
     Mistake(
         "answer_not_reversed", "the sum is written with its first digit first",
         "You write the sum as one reads it. Its first digit depends on every carry, so the model would have to finish "
@@ -150,6 +151,9 @@ MISTAKES = (
         "ValueError(..).",
         ((_IN_RANGE, "assert 0 <= number < 10**n_digits\n        if False:"),),
     ),
+)
+
+_DECODE = (
     Mistake(
         "decode_not_reversed", "the answer is read with its first digit first",
         "You call int on the digits as they stand; they begin with the units. Reverse them first.",
@@ -182,7 +186,9 @@ MISTAKES = (
         "You return 0 for \"\". No digit is no answer, so it is a ValueError.",
         ((_REFUSES, "if digits == '':\n        return 0\n    if any(character not in DIGITS for character in digits):"),),
     ),
-    # Batches.
+)
+
+_BATCHES = (
     Mistake(
         "batch_not_reversed", "the batch has the sum's first digit first",
         "The answer in your batch is not reversed, though encode_problem's is: the two must be the same tokens. Flip the "
@@ -312,7 +318,9 @@ MISTAKES = (
         (("    return x, y\n\n\ndef masked_loss", "    return x.cpu(), y.cpu()\n\n\ndef masked_loss"),),
         needs="cuda",
     ),
-    # The loss.
+)
+
+_LOSSES = (
     Mistake(
         "loss_ignores_minus_100", "the loss ignores -100, where the targets hold -1",
         "cross_entropy ignores -100 unless you name another number: pass ignore_index=-1. With -1 it takes the target for "
@@ -405,7 +413,9 @@ MISTAKES = (
         "You write into the targets (targets[targets == -1] = ..). They belong to the caller: use masked_fill or clone.",
         ((_MEAN, f"{_MEAN} + 0 * targets.masked_fill_(targets == -1, 0).sum()"),),
     ),
-    # The sampler.
+)
+
+_SAMPLE = (
     Mistake(
         "held_out_drawn", "held-out problems are drawn too",
         "You draw from all problems. A tenth of them is kept to measure the model: leave out those for which is_held_out "
@@ -506,7 +516,9 @@ MISTAKES = (
         "a and b must be long (torch.int64): is_held_out, make_batch and later sums of 10 digits need it.",
         (("    return a, b\n", "    return a.int(), b.int()\n"),),
     ),
-    # Decoding.
+)
+
+_ADDS = (
     Mistake(
         "answer_read_backwards", "the model's answer is read with its first digit first",
         "The model writes the units first; you take its first digit for the largest. Digit i is worth 10**i.",
@@ -635,7 +647,9 @@ MISTAKES = (
         "float32 cannot hold every number above 16,777,216, so that long answers are rounded. Multiply whole numbers.",
         ((_NUMBER, "return (answer.float() * 10.0 ** torch.arange(n_digits + 1, device=a.device)).sum(dim=1).long()"),),
     ),
-    # Training.
+)
+
+_TRAIN = (
     Mistake(
         "steps_ignored", "the number of steps is your own",
         "You train for a number of steps that you chose, and not for `steps`. The budget is the grader's: a schedule that "
@@ -650,7 +664,7 @@ MISTAKES = (
     Mistake(
         "one_step_more", "one update too many is made",
         "Your loop makes steps + 1 updates: range(steps) has `steps` of them, from 0 to steps - 1.",
-        ((_LOOP, "for step in range(steps + 1):"),),
+        ((_LOOP, "for step in range(steps + 1):"), ("(steps - step) / steps", "(steps + 1 - step) / steps")),
     ),
     Mistake(
         "every_second_step", "only every second batch makes an update",
@@ -670,12 +684,12 @@ MISTAKES = (
         "trained_on_all", "held-out problems are trained on too",
         "You draw problems in train_adder from all pairs. What the model is measured on, it then knows. Draw them with "
         "sample_problems.",
-        ((_BATCH, "a, b = torch.randint(0, 10**n_digits, (2, BATCH), generator=generator)"),),
+        ((_BATCH, "a, b = torch.randint(0, 10**n_digits, (2, batch), generator=generator)"),),
     ),
     Mistake(
         "trained_on_held_out", "only held-out problems are trained on",
         "train_adder draws with sample_held_out, which is for measuring. The model is then measured on what it knows.",
-        ((_BATCH, "a, b = __import__('data.addition').addition.sample_held_out(BATCH, n_digits, generator)"),),
+        ((_BATCH, "a, b = __import__('data.addition').addition.sample_held_out(batch, n_digits, generator)"),),
     ),
     Mistake(
         "weights_not_seeded", "the first weights do not depend on the seed",
@@ -687,7 +701,7 @@ MISTAKES = (
         "problems_not_seeded", "the problems of training do not depend on the seed",
         "The first weights come from the seed, and the problems from a generator that does not. Make one generator from the "
         "seed for both.",
-        ((_BATCH, "a, b = sample_problems(BATCH, n_digits, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))"),),
+        ((_BATCH, "a, b = sample_problems(batch, n_digits, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))"),),
     ),
     Mistake(
         "seed_fixed", "the seed is your own",
@@ -722,7 +736,7 @@ MISTAKES = (
     Mistake(
         "model_too_large", "the model has more than a million parameters",
         "A model that large could keep a table of all problems. The parameters grow with n_layer * n_embd ** 2.",
-        ((_SIZE, "n_layer=2, n_head=2, n_embd=256, dropout=0.0"),),
+        ((_SIZE, "n_layer=2, n_head=4, n_embd=256, dropout=0.0"),),
     ),
     Mistake(
         "parts_without_norm", "the model has no norms",
@@ -753,3 +767,8 @@ MISTAKES = (
         needs="cuda",
     ),
 )
+
+_AREAS = {
+    "encode": _ENCODE, "decode": _DECODE, "batch": _BATCHES, "loss": _LOSSES, "sample": _SAMPLE, "add": _ADDS, "train": _TRAIN,
+}  # fmt: skip
+MISTAKES = tuple(replace(mistake, area=area) for area, group in _AREAS.items() for mistake in group)
