@@ -79,7 +79,7 @@ def _run(arguments: list[str]) -> int:
         if options.demo and options.selftest or options.attempt:
             raise UsageError("--demo and --selftest grade files of their own; call them alone.")
         exercises = _exercises(options.exercise or "all")
-        with _starter() as starter:
+        with _starter(many=options.selftest) as starter:
             return _demo(starter, options) if options.demo else _selftest(starter, options, exercises)
     if options.exercise is None:
         if options.attempt:
@@ -125,8 +125,11 @@ def _check_readable(path: Path) -> None:
 class _starter:
     """The starter of the workers, ended whatever happens."""
 
+    def __init__(self, many: bool = False):
+        self.many = many
+
     def __enter__(self) -> Starter:
-        self.starter = Starter()
+        self.starter = Starter(many=self.many)
         return self.starter
 
     def __exit__(self, *_):

@@ -13,6 +13,8 @@ from tests.exercises.ex2 import looks
 from tests.exercises.exam import CheckFailed, Subject
 from tests.exercises.program import Program, addition, gpt_core
 
+STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems that must be right
+SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
 DECODED = 1000  # problems per request to the reference
 
