@@ -16,7 +16,7 @@ MAX_CALLS = 200  # of a test model, that are recorded
 MAX_ROWS = 1 << 17  # of training input, that are kept
 ROWS_PER_CALL = 1024
 PROGRESS_SECONDS = 0.25
-SLACK = 20  # updates beyond what was asked for, after which a run is ended
+SLACK = 6  # updates beyond what was asked for, after which a run is ended
 
 
 class Record:

@@ -778,14 +778,14 @@ def test_train_parts(exam):
 
 @check("train_problems", "it trains on no problem that is held out", ("train_updates",))
 def test_train_problems(exam):
-    case = {"n_digits": 3, "steps": 20}
+    case = {"n_digits": 3, "steps": 10}
 
     def same(one, other):
         if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
             return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
         return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
 
-    got = look(exam, case, looks.trained_on, exam.reference, 3, 20, same=same)
+    got = look(exam, case, looks.trained_on, exam.reference, 3, 10, same=same)
     if got["held_out"]:
         a, b = got["example"]
         fail(
