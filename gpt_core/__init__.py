@@ -1,6 +1,7 @@
 """The working baseline: the lecture's GPT, from bigram to transformer, written to be read beside it.
 
-Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models).
+Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models),
+`trainer.py` (the training loop) and `sampling.py` (from logits to text).
 """
 
 from gpt_core.config import GPTConfig

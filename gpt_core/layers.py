@@ -10,6 +10,7 @@ import torch.nn as nn
 from torch.nn import functional as F
 
 from gpt_core.config import GPTConfig
+from gpt_core.kv_cache import KeysValues
 
 # What a plug-in point takes: anything that builds a module from the config.
 Factory = Callable[[GPTConfig], nn.Module]
@@ -33,15 +34,29 @@ class Head(nn.Module):
         self.register_buffer("tril", torch.tril(ones), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        B, T, C = x.shape
-        k = self.key(x)  # (B, T, D)
-        q = self.query(x)  # (B, T, D)
-        v = self.value(x)  # (B, T, D)
+        return self.attend(self.query(x), self.key(x), self.value(x))
+
+    def new_cache(self) -> KeysValues:
+        """An empty cache for `forward_cached`; it is good until the weights change."""
+        # One product for one token instead of three: at that size a call costs more than its numbers.
+        joined = torch.cat([self.query.weight, self.key.weight, self.value.weight])  # (3D, C)
+        return KeysValues(self.tril.shape[0], joined)
+
+    def forward_cached(self, x: torch.Tensor, cache: KeysValues) -> torch.Tensor:
+        """The outputs of new tokens alone, (B, T_new, D): the keys and values of earlier ones are in
+        `cache`, and those of x (B, T_new, C) are added to it."""
+        q, k, v = F.linear(x, cache.weight).chunk(3, dim=-1)  # (B, T_new, D) each
+        return self.attend(q, *cache.append(k, v))
+
+    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """q (B, T_q, D), the last T_q of the T tokens of k and v (B, T, D) -> (B, T_q, D)."""
+        T, T_q = k.shape[-2], q.shape[-2]
         # q . k grows with sqrt(D) for unit-variance inputs; undoing that keeps the softmax soft.
-        scores = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5  # (B, T, T)
-        scores = scores.masked_fill(~self.tril[:T, :T], float("-inf"))
-        weights = self.dropout(F.softmax(scores, dim=-1))  # (B, T, T), rows sum to 1
-        return weights @ v  # (B, T, D)
+        scores = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5  # (B, T_q, T)
+        if T_q > 1:  # the last token alone sees all of them
+            scores = scores.masked_fill(~self.tril[T - T_q : T, :T], float("-inf"))
+        weights = self.dropout(F.softmax(scores, dim=-1))  # (B, T_q, T), rows sum to 1
+        return weights @ v  # (B, T_q, D)
 
 
 class MultiHeadAttention(nn.Module):
@@ -59,6 +74,15 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, C), head after head
+        return self.dropout(self.proj(out))
+
+    def new_cache(self) -> list[KeysValues]:
+        """An empty cache for `forward_cached`, one per head."""
+        return [head.new_cache() for head in self.heads]
+
+    def forward_cached(self, x: torch.Tensor, cache: list[KeysValues]) -> torch.Tensor:
+        """The outputs of new tokens alone: x (B, T_new, C) -> (B, T_new, C)."""
+        out = torch.cat([head.forward_cached(x, kv) for head, kv in zip(self.heads, cache)], dim=-1)
         return self.dropout(self.proj(out))
 
 
@@ -114,4 +138,9 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.ln1(x))
+        return x + self.feed_forward(self.ln2(x))
+
+    def forward_cached(self, x: torch.Tensor, cache) -> torch.Tensor:
+        """The same for new tokens alone; `cache` is what the attention's new_cache() gave."""
+        x = x + self.attention.forward_cached(self.ln1(x), cache)
         return x + self.feed_forward(self.ln2(x))

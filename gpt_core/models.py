@@ -11,6 +11,7 @@ import torch.nn as nn
 from torch.nn import functional as F
 
 from gpt_core.config import GPTConfig
+from gpt_core.kv_cache import KVCache
 from gpt_core.layers import Block, Factory, FeedForward, Head, MultiHeadAttention, layer_norm, no_norm
 
 IGNORED = -1  # a target that carries no loss
@@ -83,13 +84,17 @@ class _Embedded(LanguageModel):
         """(B, T, C) -> (B, T, C)."""
         raise NotImplementedError("a rung of the ladder defines body(x)")
 
-    def logits(self, idx):
+    def embed(self, idx: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """idx (B, T) long, its tokens at the positions first, first + 1, ... -> (B, T, C)."""
         x = self.token_embedding_table(idx)  # (B, T, C)
         if self.position_embedding_table is not None:
             # Attention alone sees a set, not a sequence: without this a token does not know where it is.
-            positions = torch.arange(idx.shape[1], device=idx.device)
+            positions = torch.arange(first, first + idx.shape[1], device=idx.device)
             x = x + self.position_embedding_table(positions)  # (T, C), the same for every sequence
-        return self.lm_head(self.body(x))  # (B, T, V)
+        return x
+
+    def logits(self, idx):
+        return self.lm_head(self.body(self.embed(idx)))  # (B, T, V)
 
 
 class SingleHeadLM(_Embedded):
@@ -161,3 +166,17 @@ class GPT(_Embedded):
 
     def body(self, x):
         return self.ln_f(self.blocks(x))
+
+    def forward_cached(self, idx: torch.Tensor, cache: KVCache) -> torch.Tensor:
+        """The logits of new tokens alone: idx (B, T_new) long, the tokens that follow those in `cache`,
+        -> (B, T_new, V); idx is added to the cache.
+
+        Together they may be at most block_size tokens, else ValueError. Only for a model that
+        `kv_cache.supports_cache` accepts.
+        """
+        first = cache.length
+        cache.grow(idx.shape[1], self.config.block_size)
+        x = self.embed(idx, first)
+        for block, of_block in zip(self.blocks, cache.blocks):
+            x = block.forward_cached(x, of_block)
+        return self.lm_head(self.ln_f(x))

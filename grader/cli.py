@@ -7,6 +7,7 @@ answer at once.
 
 import argparse
 import os
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -79,11 +80,14 @@ def _run(arguments: list[str]) -> int:
         if options.demo and options.selftest or options.attempt:
             raise UsageError("--demo and --selftest grade files of their own; call them alone.")
         exercises = _exercises(options.exercise or "all")
-        with _starter(many=options.selftest) as starter:
-            return _demo(starter, options) if options.demo else _selftest(starter, options, exercises)
+        if options.selftest:
+            return _selftest(options, exercises)
+        with _starter() as starter:
+            return _demo(starter, options)
     if options.exercise is None:
-        if options.attempt:
-            raise UsageError("--attempt needs an exercise: python grade.py ex1 --attempt FILE.")
+        for name in ("attempt", "json", "junit"):
+            if getattr(options, name):
+                raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name} FILE.")
         return _overview()
     exercises = _exercises(options.exercise)
     if options.attempt and options.exercise == "all":
@@ -99,13 +103,21 @@ def _exercises(name: str) -> list[str]:
     if name == "all":
         return list(EXERCISES)
     if name not in EXERCISES:
+        meant = [known for known in EXERCISES if known in name.lower() or known.removeprefix("ex") == name]
+        if meant:
+            way = f" (and for a file of your own: python grade.py {meant[0]} --attempt FILE)" if "." in name else ""
+            raise UsageError(f"there is no exercise {name!r}; did you mean {meant[0]}?{way}")
         raise UsageError(f"there is no exercise {name!r}; choose {', '.join(EXERCISES)} or all.")
     return [name]
 
 
 def _check_writable(path: Path) -> None:
-    if path.is_dir() or not path.parent.is_dir():
-        raise UsageError(f"{path} cannot be written: give a file in a folder that exists.")
+    if path.is_dir():
+        raise UsageError(f"{path} cannot be written: it is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
+    if path.suffix in (".py", ".ipynb"):
+        raise UsageError(f"{path} is not overwritten with a verdict: it looks like somebody's work; give another name.")
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -125,11 +137,8 @@ def _check_readable(path: Path) -> None:
 class _starter:
     """The starter of the workers, ended whatever happens."""
 
-    def __init__(self, many: bool = False):
-        self.many = many
-
     def __enter__(self) -> Starter:
-        self.starter = Starter(many=self.many)
+        self.starter = Starter()
         return self.starter
 
     def __exit__(self, *_):
@@ -181,7 +190,7 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
 def _command(name: str, options) -> str:
     words = ["python grade.py", name]
     if options.attempt:
-        words.append(f"--attempt {options.attempt}")
+        words.append(f"--attempt {shlex.quote(options.attempt)}")
     if options.device != "auto":
         words.append(f"--device {options.device}")
     if options.seed:
@@ -248,11 +257,13 @@ def _demo(starter: Starter, options) -> int:
     return PASSED
 
 
-def _selftest(starter: Starter, options, exercises: list[str]) -> int:
-    from grader import report
-    from grader.judge import Session
-    from grader.selftest import selftest
+def _selftest(options, exercises: list[str]) -> int:
+    import time
 
+    from grader import report
+    from grader.selftest import in_parallel
+
+    began = time.monotonic()
     out = report.console()
     out.print(f"{'':5} {'graded':30} {'came out as':30} failed checks")
 
@@ -261,11 +272,11 @@ def _selftest(starter: Starter, options, exercises: list[str]) -> int:
         checks = ", ".join(row.failed_checks[:2]) + (f" +{len(row.failed_checks) - 2}" if len(row.failed_checks) > 2 else "")
         out.print(f"{'ok' if row.ok else 'BAD':5} {row.graded:30} {came:30} {checks}", no_wrap=True, overflow="ellipsis")
 
-    rows = selftest(Session(starter), exercises, device=options.device, seed=options.seed, report=line)
+    rows = in_parallel(exercises, device=options.device, seed=options.seed, report=line)
     bad = [row for row in rows if not row.ok]
     skipped = sum(row.came == "needs cuda" for row in rows)
     out.print()
     if skipped:
         out.print(f"{skipped} of them can only be seen on a GPU, and there is none here.")
-    out.print(f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {sum(row.seconds for row in rows):.0f} s.")
+    out.print(f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s.")
     return FAILED if bad else PASSED

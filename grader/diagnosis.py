@@ -15,6 +15,9 @@ from tests.exercises import Exercise
 from tests.exercises.exam import CheckFailed, Evidence, Subject
 
 
+COSTLY = 0.02  # seconds of one look
+
+
 def name_mistakes(
     exercise: Exercise, reference, results: list[CheckResult], evidence: dict[str, list[Evidence]]
 ) -> None:
@@ -27,16 +30,24 @@ def name_mistakes(
     if not unnamed:
         return
     suspects = _Suspects(exercise, reference)
+    passed = [evidence[check.id] for check in results if check.status == "passed" and check.id in evidence]
+    passed.sort(key=lambda seen: -len(seen))  # drawn cases first: they rule out most
     named: list[str] = []
     for check in unnamed:
+        seen = evidence[check.id]
         # One mistake shows in many checks: where one that is known already explains this too, look no further.
-        check.mistake = next((id for id in named if suspects.explains(id, evidence[check.id])), None)
+        check.mistake = next((id for id in named if suspects.explains(id, seen)), None)
         if check.mistake is not None:
             continue
-        found = [id for id in suspects.of(check.id) if suspects.explains(id, evidence[check.id])]
-        if len(found) > 1:
-            # Several would have failed here in the same way: which of them does the rest as well?
-            found = [id for id in found if all(suspects.explains(id, seen) for seen in evidence.values())]
+        # It does what the attempt did here, and fails no check that the attempt passes. Costly looks last.
+        tests = [lambda id: suspects.explains(id, seen), lambda id: all(suspects.explains(id, p) for p in passed)]
+        if seen[-1].seconds > COSTLY:
+            tests.reverse()
+        found = [id for id in suspects.of(check.id) if all(test(id) for test in tests)]
+        if len(found) > 1 or isinstance(seen[-1].reading, CheckFailed):
+            # Several would have failed here in the same way: which of them fails the rest in the same way too? The
+            # same question where there are no numbers: quite different code can raise the same exception.
+            found = [id for id in found if all(suspects.explains(id, other) for other in evidence.values())]
         if len(found) == 1:
             check.mistake = found[0]
             named.append(found[0])

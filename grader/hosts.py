@@ -46,8 +46,9 @@ class Deadlines:
 class Host:
     """The judge's hold on one worker: it loads modules there, and starts a fresh worker after a death."""
 
-    def __init__(self, starter: Starter, role: str, device: str, deadlines: Deadlines):
+    def __init__(self, starter: Starter, role: str, device: str, deadlines: Deadlines, folder: str = ""):
         self.starter, self.role, self.device, self.deadlines = starter, role, device, deadlines
+        self.folder = folder  # where the learner's file stands: its neighbours may be imported
         self.worker: Worker | None = None
         self.sources: dict[str, dict] = {}  # subject to the load request that a fresh worker needs again
         self.answers: dict[tuple, tuple[dict, dict]] = {}
@@ -61,7 +62,7 @@ class Host:
         if self.worker is None or not self.worker.alive:
             if self.worker is not None:
                 self.worker.close()
-            self.worker = self.starter.start(self.role, self.device)
+            self.worker = self.starter.start(self.role, self.device, folder=self.folder)
             for request, source in self.sources.values():
                 self._ask(request, {"source": source}, self._patience(self.deadlines.load))
         return self.worker
@@ -113,6 +114,12 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             f"line {int(frame['line'])}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 70)}"
             for frame in description["frames"]
         ]
+        if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:
+            return CheckFailed(
+                "Your module has no method named forward. Is it misspelt, or indented out of the class?",
+                lines,
+                same=("no forward",),
+            )
         if "NotImplementedError" in description["kinds"]:
             return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
         doing = "Loading your file" if load else "Your code"
@@ -121,6 +128,11 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             advice = " A module that is imported must not end the program; remove the call to exit."
         elif "MemoryError" in description["kinds"] or "can't allocate memory" in message:
             advice = " It asked for more memory than the grader gives; which tensor is so large?"
+        elif "view size is not compatible" in message:
+            advice = (
+                " Before you take reshape: view and reshape read the numbers in the order in which they lie in memory. Is "
+                "the order of dimensions that you ask for that one, or is a transpose missing?"
+            )
         return CheckFailed(
             f"{doing} raised {type_}: {message}".rstrip() + ("" if message.endswith(".") else ".") + advice,
             lines,
@@ -134,6 +146,12 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
     if kind == "missing parameter":
         return CheckFailed(
             f"Your module has no parameter {description['name']}.", same=("missing parameter", description["name"])
+        )
+    if kind == "grad mode":
+        return CheckFailed(
+            "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or does not, by "
+            "accident. Use `with torch.no_grad():`, which ends by itself.",
+            same=("grad mode",),
         )
     if kind == "not a module":
         return CheckFailed(
@@ -165,7 +183,8 @@ def attempt_death(death: WorkerDied) -> CheckFailed:
     """A worker's death as a failed check: what happened, and the line where it did."""
     where = [f"line {death.line[0]}, in {one_line(death.line[1], 60)}"] if death.line else []
     if death.kind == "deadline":
-        message = f"Your code was stopped: {death.detail}. Is there a loop that does not end?"
+        message = f"Your code was stopped: {death.detail}. Is there a loop that does not end? "
+        message += "(If it is only slow: GRADE_PATIENCE=3 gives it three times as long.)"
     elif death.kind == "protocol":
         message = f"Your code broke into the grader's private pipe: {one_line(death.detail)}."
     elif death.status is not None and death.status < 0:
@@ -202,7 +221,7 @@ class AttemptSubject:
         return read_answer(answer, arrays)
 
 
-def read_answer(answer: dict, arrays: dict) -> Answer:
+def read_answer(answer: dict, arrays: dict, load: bool = False) -> Answer:
     """An answer's values; CheckFailed where the learner's code failed, or was caught reaching out."""
     failure = None
     try:
@@ -215,10 +234,10 @@ def read_answer(answer: dict, arrays: dict) -> Answer:
             )
             failure.mistake = SOLUTION_READ
         elif "error" in answer:
-            failure = attempt_error(answer["error"])
+            failure = attempt_error(answer["error"], load)
         else:
             return Answer(dict(answer["values"]), arrays)
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         failure = CheckFailed("Your code broke the grader's answer.", same=("broken answer",))
     raise failure
 

@@ -17,13 +17,12 @@ from grader.hosts import (
     Deadlines,
     Host,
     attempt_death,
-    attempt_error,
     read_answer,
     reference_subject,
 )
 from grader.processes import REPOSITORY, InstallationError, Starter
 from grader.results import CheckResult, Verdict
-from grader.text import one_line
+from grader.text import clean, one_line
 from grader.workers import WorkerDied
 from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import CheckFailed, Exam, Subject
@@ -124,10 +123,19 @@ def grade(
     InstallationError where the grader itself cannot work.
     """
     began = time.monotonic()
+    printed = []
+
+    def on_result(result: CheckResult) -> None:
+        if result.status == "failed" and not printed and attempt.worker is not None:
+            time.sleep(0.02)  # what was printed last may still be in the pipe
+            printed.append(clean(attempt.worker.output_tail(), 4000))
+        if report is not None:
+            report(result)
+
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
     reference = session.reference(exercise)
-    attempt = Host(session.starter, "attempt", device, session.deadlines)
+    attempt = Host(session.starter, "attempt", device, session.deadlines, str(source.path.absolute().parent))
     try:
         subject = AttemptSubject(attempt)
         exam = Exam(
@@ -140,8 +148,11 @@ def grade(
         exam.load_error, exam.names = _load(attempt, source)
         isolation = ", ".join(attempt.worker.hello["isolation"]) if attempt.worker else "not started"
         device_name = attempt.worker.hello["device"] if attempt.worker else device
-        results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=report)
-        diagnosis.name_mistakes(exercise, reference, results, evidence)
+        results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=on_result)
+        try:
+            diagnosis.name_mistakes(exercise, reference, results, evidence)
+        except WorkerDied:
+            pass  # a verdict without a name is better than none
     finally:
         attempt.close()
     failed = [check for check in results if check.status == "failed"]
@@ -159,6 +170,7 @@ def grade(
         checks=results,
         not_started=bool(failed) and all(check.unfinished for check in failed)
         and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
+        printed=printed[0] if printed else "",
     )
 
 
@@ -167,17 +179,15 @@ def _load(attempt: Host, source: Source) -> tuple[CheckFailed | None, tuple[str,
     if source.problem:
         return CheckFailed(f"Your file cannot be graded: {source.problem}."), ()
     if not source.data.strip():
-        return CheckFailed("Your file is empty; `python grade.py --reset` or the stub shows what belongs there."), ()
+        return CheckFailed("Your file is empty; the docstring of the exercise's stub says what belongs there."), ()
     try:
         answer = attempt.load("attempt", MODULE, str(source.path.absolute()), source.data, siblings=True)
     except WorkerDied as death:
         return attempt_death(death), ()
-    if answer.get("reached") or "error" in answer:
+    if "error" in answer or answer.get("reached"):
         try:
-            read_answer(answer, {})
+            read_answer(answer, {}, load=True)
         except CheckFailed as failure:
-            if "error" in answer and failure.mistake is None:
-                failure = attempt_error(answer["error"], load=True)
             return failure, ()
     names = answer.get("names")
     return None, tuple(n for n in names if isinstance(n, str)) if isinstance(names, list) else ()

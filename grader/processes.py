@@ -91,12 +91,12 @@ class Starter:
         for worker in list(self._by_number.values()):
             worker.exited(None)
 
-    def start(self, role: str, device: str, threads: int = 1) -> "Worker":
+    def start(self, role: str, device: str, threads: int = 1, folder: str = "") -> "Worker":
         """A fresh worker, ready for requests. InstallationError where none can be started."""
         from grader.workers import WorkerDied
 
         scratch = tempfile.mkdtemp(prefix="grade-")
-        setup = {"role": role, "device": device, "scratch": scratch, "threads": threads}
+        setup = {"role": role, "device": device, "scratch": scratch, "threads": threads, "folder": folder}
         try:
             worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
         except BaseException:  # Ctrl-C too

@@ -5,7 +5,6 @@ Fits 100 columns and says everything without colour. Whatever comes from a learn
 """
 
 from rich.console import Console
-from rich.padding import Padding
 from rich.text import Text
 
 from grader.hosts import SOLUTION_READ
@@ -15,7 +14,7 @@ from tests.exercises import EXERCISES, Exercise
 
 WIDTH = 100
 SHOWN_FAILURES = 3  # with all their details; further ones by their line only
-MARKS = {"passed": ("ok  ", "green"), "failed": ("FAIL", "bold red"), "not_reached": ("  ..", "dim"), "not_run": ("  --", "dim")}
+MARKS = {"passed": ("ok  ", "green"), "failed": ("FAIL", "bold red"), "not_reached": ("  ..", "dim"), "not_run": ("  --", "dim"), "unfinished": ("todo", "yellow")}
 
 
 def console(**options) -> Console:
@@ -39,25 +38,32 @@ def show(out: Console, verdict: Verdict, *, command: str) -> None:
         _not_started(out, exercise, verdict, command)
         return
     for check in verdict.checks:
-        mark, style = MARKS[check.status]
+        mark, style = MARKS["unfinished" if check.unfinished else check.status]
         suffix = {"not_reached": "  (not reached)", "not_run": "  (left out: --quick)"}.get(check.status, "")
         _hanging(out, Text(f"  {mark}  ", style=style), Text(check.title + suffix, style="dim" if suffix else ""))
     out.print()
     failed = [check for check in verdict.checks if check.status == "failed"]
     mistakes = {mistake.id: mistake for mistake in exercise.mistakes()}
     explained = set()
-    for check in failed[:SHOWN_FAILURES]:
+    # First what was named: there the fix is known.
+    for check in sorted(failed, key=lambda check: (check.unfinished, check.mistake is None))[:SHOWN_FAILURES]:
         _failure(out, check)
         if check.mistake in mistakes and check.mistake not in explained:
             explained.add(check.mistake)
             mistake = mistakes[check.mistake]
-            out.print(Text.assemble(("  The mistake: ", "bold yellow"), (mistake.name, "bold")))
+            _hanging(out, Text("  The mistake: ", style="bold yellow"), Text(mistake.name, style="bold"))
             _block(out, mistake.why, 4)
             others = [other.id for other in failed if other.mistake == check.mistake and other is not check]
             if others:
                 _block(out, f"It also explains: {', '.join(others)}.", 4)
         elif check.mistake == SOLUTION_READ:
-            out.print(Text("  The solution is for reading after trying; this file tried to use it.", style="bold yellow"))
+            _block(out, "The solution is for reading after trying; this file tried to use it.", 2)
+        out.print()
+    if verdict.printed.strip():
+        lines = verdict.printed.strip().splitlines()
+        out.print(Text(f"  Your file had printed (the last of {len(lines)} lines):", style="bold"))
+        for line in lines[-8:]:
+            _block(out, one_line(line, 200), 4)
         out.print()
     if len(failed) > SHOWN_FAILURES:
         _block(out, f"{len(failed) - SHOWN_FAILURES} more failed: mend the first, they often go together.", 2)
@@ -66,13 +72,14 @@ def show(out: Console, verdict: Verdict, *, command: str) -> None:
 
 
 def _failure(out: Console, check: CheckResult) -> None:
-    out.print(Text.assemble(("  FAIL ", "bold red"), (f"{check.id}: {check.title}", "bold")))
+    head = ("  todo ", "bold yellow") if check.unfinished else ("  FAIL ", "bold red")
+    _hanging(out, Text(*head), Text(f"{check.id}: {check.title}", style="bold"))
     _block(out, check.message, 4)
     if check.case and not check.unfinished:
         _block(out, "case: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()), 4)
     for line in check.details:
-        # Not wrapped: a picture's columns stand under each other.
-        out.print(Text("      " + clean(line, 300).replace("\n", " "), style="cyan"), no_wrap=True, overflow="ellipsis")
+        for part in Text(clean(line, 300).replace("\n", " "), style="cyan").wrap(out, out.width - 8):
+            out.print(Text("      ") + part)
 
 
 def _summary(out: Console, exercise: Exercise, verdict: Verdict, failed: list, command: str) -> None:
@@ -83,14 +90,18 @@ def _summary(out: Console, exercise: Exercise, verdict: Verdict, failed: list, c
         _next(out, f"compare with {exercise.solution_path}: what did you do differently?")
     elif verdict.passed:
         out.print(Text.assemble(("Checks pass: ", "bold green"), f"{count}; the training run was left out (--quick)."))
-        _next(out, f"run everything: {command.replace(' --quick', '')}")
+        _next(out, "run everything:", command.replace(" --quick", ""))
     elif all(check.unfinished for check in failed):
         out.print(Text.assemble(("To do: ", "bold yellow"), f"{count}. {one_line(failed[0].message)}"))
-        _next(out, f"write it in {one_line(verdict.path)}, then: {command}")
+        _next(out, f"write it in {one_line(verdict.path)}, then:", command)
     else:
+        first = next((check for check in failed if check.mistake), failed[0] if failed else verdict.checks[0])
         out.print(Text.assemble(("Not yet: ", "bold red"), f"{count} in {verdict.seconds:.1f} s."))
-        first = failed[0] if failed else verdict.checks[0]
-        _next(out, f"mend \"{first.id}\" in {one_line(verdict.path)} first, then: {command}")
+        names = {mistake.id: mistake.name for mistake in exercise.mistakes()}
+        for id in verdict.mistakes:
+            if id in names:
+                _hanging(out, Text("The mistake: ", style="bold yellow"), Text(names[id]))
+        _next(out, f"mend \"{first.id}\" in {one_line(verdict.path)} first, then:", command)
 
 
 def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str) -> None:
@@ -104,8 +115,10 @@ def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: st
     _next(out, "read the docstring of that file: it holds the contract and a worked example to start with.")
 
 
-def _next(out: Console, text: str) -> None:
+def _next(out: Console, text: str, command: str = "") -> None:
     _hanging(out, Text("Next: ", style="bold"), Text(text))
+    if command:  # on a line of its own, so that it can be copied
+        out.print(Text("      " + one_line(command, 400)), soft_wrap=True)
 
 
 def _fact(out: Console, name: str, text: str) -> None:
@@ -114,10 +127,11 @@ def _fact(out: Console, name: str, text: str) -> None:
 
 def _hanging(out: Console, head: Text, body: Text) -> None:
     """A head, and a body whose further lines stand under its first."""
-    lines = body.wrap(out, max(out.width - head.cell_len, 20))
-    for number, line in enumerate(lines):
-        out.print(head + line if number == 0 else Text(" " * head.cell_len) + line)
+    for number, line in enumerate(body.wrap(out, max(out.width - head.cell_len, 20))):
+        line.rstrip()
+        out.print((head if number == 0 else Text(" " * head.cell_len)) + line)
 
 
 def _block(out: Console, text: str, indent: int) -> None:
-    out.print(Padding(Text(clean(text)), (0, 0, 0, indent)))
+    """A paragraph, indented."""
+    _hanging(out, Text(" " * indent), Text(clean(text)))

@@ -42,6 +42,7 @@ class Verdict:
     seconds: float
     checks: list[CheckResult]
     not_started: bool = False
+    printed: str = ""  # the end of what the file had printed when the first check failed
 
     @property
     def mistakes(self) -> list[str]:

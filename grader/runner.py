@@ -12,6 +12,7 @@ import pytest
 
 from grader.processes import REPOSITORY, InstallationError
 from grader.results import CheckResult
+from grader.text import one_line
 from tests.exercises import Exercise
 from tests.exercises.exam import CheckFailed, Evidence, Exam
 
@@ -134,10 +135,16 @@ class _Checks:
         if error is None:
             self.evidence[id] = self.sat.evidence[:KEPT]
             return CheckResult(id, title, "passed")
-        if not isinstance(error, CheckFailed):
-            # A fault of ours: never blamed on the learner.
+        if isinstance(error, InstallationError):
             self.broken = self.broken or error
             return CheckResult(id, title, "failed")
+        if not isinstance(error, CheckFailed):
+            # The same check works on the solution and on every known mistake, so what came back was odd.
+            what = one_line(f"{type(error).__name__}: {error}", 200)
+            error = CheckFailed(
+                f"The check could not make sense of what your code gave back ({what}). If your file does nothing unusual, "
+                f"this is a fault of the grader: please report it."
+            )
         # The last look is the one at the smallest failing case.
         self.evidence[id] = self.sat.evidence[-1:]
         return CheckResult(

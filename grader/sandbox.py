@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # All that an attempt may read of this repository. The rest (solutions, checks, history) is hidden.
 READABLE = ("gpt_core", "data", "exercises", "grader")
 SOLVED = ("solutions", "tests")
+HIDDEN = (*SOLVED, ".git", "build", "dist")
 MEMORY = 4 << 30  # bytes that an attempt may take beyond what torch itself has mapped
 CUDA_MEMORY = 16 << 30
 
@@ -91,8 +92,8 @@ def _mapped_bytes() -> int:
         return 8 << 30  # torch's own mappings, generously
 
 
-def restrict_files(scratch: str) -> str:
-    """Apply Landlock; returns the words for the report, "" where this system has none."""
+def restrict_files(scratch: str, folder: str) -> str:
+    """Apply Landlock (folder: where the learner's file stands); returns the words for the report, "" where this system has none."""
     if sys.platform != "linux":
         return ""
     try:
@@ -109,9 +110,10 @@ def restrict_files(scratch: str) -> str:
         ruleset = libc.syscall(_LANDLOCK_CREATE, attributes, len(attributes), 0)
         if ruleset < 0:
             return ""
-        for path in _readable_paths():
+        for path in _readable_paths(folder):
             _allow(libc, ruleset, path, _READ & rights)
-        _allow(libc, ruleset, "/dev", (_READ_FILE | _READ_DIR | _WRITE_FILE | _IOCTL_DEV) & rights)
+        for path in _devices():
+            _allow(libc, ruleset, path, (_READ_FILE | _WRITE_FILE | _IOCTL_DEV) & rights)
         _allow(libc, ruleset, scratch, rights)
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
         done = libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0
@@ -123,7 +125,17 @@ def restrict_files(scratch: str) -> str:
     return "solutions hidden, files read-only" + (", no network" if abi >= 4 else "")
 
 
-def _readable_paths():
+def _devices():
+    """What code may write to of /dev: what swallows or makes up bytes, and GPUs. No terminal: a program
+    that may write to one can also type into it."""
+    for name in ("null", "zero", "full", "random", "urandom"):
+        yield f"/dev/{name}"
+    for name in os.listdir("/dev"):
+        if name.startswith("nvidia"):
+            yield f"/dev/{name}"
+
+
+def _readable_paths(folder: str):
     """Every path beside the way from / to the repository, and what may be read inside it.
 
     Landlock only grants, and a grant covers all that lies below: so to hide one folder, grant all of
@@ -137,10 +149,14 @@ def _readable_paths():
         except OSError:
             continue
         for entry in entries:
-            if entry.name != keep_out and not entry.is_symlink():
+            if entry.name != keep_out and entry.path != "/dev" and not entry.is_symlink():
                 yield entry.path
     for name in READABLE:
         yield str(REPOSITORY / name)
+    # Helpers beside a file that was handed in; never a folder that is to be hidden, or holds one.
+    inside = Path(folder).resolve()
+    if REPOSITORY in inside.parents and inside.relative_to(REPOSITORY).parts[0] not in HIDDEN:
+        yield str(inside)
     # A virtual environment often lives inside the repository.
     for prefix in {sys.prefix, sys.base_prefix}:
         if Path(prefix).resolve().is_relative_to(REPOSITORY):
@@ -154,7 +170,7 @@ def _allow(libc, ruleset: int, path: str, rights: int) -> None:
         return
     try:
         if not os.path.isdir(path):
-            rights &= ~_READ_DIR  # a right of folders only; the kernel refuses it on a file
+            rights &= ~_READ_DIR  # a right of folders only; the kernel refuses it on anything else
         rule = struct.pack("<Qi", rights, fd)
         libc.syscall(_LANDLOCK_ADD, ruleset, 1, rule, 0)
     finally:

@@ -2,12 +2,17 @@
 every stub must fail because it is not written yet, every solution must pass.
 """
 
+import json
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grader.judge import Session, Source, grade, read_source
-from grader.processes import REPOSITORY
+from grader.processes import REPOSITORY, Starter, InstallationError
 from grader.results import Verdict
 from tests.exercises import EXERCISES, Exercise
 
@@ -38,13 +43,22 @@ def outcome(verdict: Verdict) -> str:
 
 
 def selftest(
-    session: Session, exercises: list[str], *, device: str, seed: int, report: Callable[[Row], None] | None = None
+    session: Session,
+    exercises: list[str],
+    *,
+    device: str,
+    seed: int,
+    report: Callable[[Row], None] | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> list[Row]:
-    """Grade every solution, stub and mistake; a row for each, reported as it comes."""
+    """Grade every solution, stub and mistake; a row for each, reported as it comes.
+
+    share: (i, n) takes every n-th of them, from the i-th on.
+    """
     rows = []
     for exercise in (EXERCISES[name] for name in exercises):
         chosen = session.choose_device(device, exercise)
-        for graded, wanted, source in cases(exercise, chosen):
+        for graded, wanted, source in list(cases(exercise, chosen))[share[0] :: share[1]]:
             if source is None:
                 row = Row(exercise.name, graded, wanted, "needs cuda", (), 0.0)
             else:
@@ -70,3 +84,48 @@ def cases(exercise: Exercise, device: str):
             yield mistake.id, mistake.id, None
         else:
             yield mistake.id, mistake.id, Source(Path(f"{mistake.id}.py"), mistake.apply(text).encode())
+
+
+def in_parallel(
+    exercises: list[str], *, device: str, seed: int, report: Callable[[Row], None] | None = None
+) -> list[Row]:
+    """The same, shared out among processes: one per core, four at most, one on a GPU."""
+    jobs = 1 if device == "cuda" else min(4, os.cpu_count() or 1)
+    rows: list[Row] = []
+    lock, errors = threading.Lock(), []
+
+    def follow(number: int) -> None:
+        command = [sys.executable, "-m", "grader.selftest", json.dumps([exercises, device, seed, [number, jobs]])]
+        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                row = Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()})
+                with lock:
+                    rows.append(row)
+                    if report is not None:
+                        report(row)
+            said = process.stderr.read().strip()
+        if process.returncode:
+            errors.append(said.splitlines()[-1] if said else f"exit status {process.returncode}")
+
+    threads = [threading.Thread(target=follow, args=(number,)) for number in range(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise InstallationError(f"the self-test broke off: {errors[0]}")
+    return rows
+
+
+def main() -> None:
+    """One process' share; its rows as JSON lines."""
+    exercises, device, seed, share = json.loads(sys.argv[1])
+    with Session(Starter(many=True)) as session:
+        selftest(
+            session, exercises, device=device, seed=seed, share=tuple(share),
+            report=lambda row: print(json.dumps(asdict(row)), flush=True),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -82,10 +82,17 @@ class _Context:
         return result
 
     def _guarded(self, function, *args, **kwargs):
+        enabled = torch.is_grad_enabled()
         try:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+        except StepError:
+            raise
         except BaseException as error:
             raise LearnerError(error) from None
+        if torch.is_grad_enabled() != enabled:
+            torch.set_grad_enabled(enabled)
+            raise StepError("grad mode")
+        return result
 
     def _call(self, function, args, kwargs):
         # Evaluated outside the guard: a mistake in the request is ours, not the learner's.
@@ -138,12 +145,18 @@ class _Context:
 
     def _set_parameters(self, module, parameters):
         """Write arrays into parameters by name; never a strict load, since buffers are free."""
-        own = dict(module.named_parameters())
+        own = dict(module.named_parameters(remove_duplicate=False))
         with torch.no_grad():
             for name, array in parameters.items():
                 if name not in own:
                     raise StepError("missing parameter", name=name)
                 own[name].copy_(torch.from_numpy(self.arrays[array]))
+
+    def do_seed(self, seed):
+        torch.manual_seed(seed)
+
+    def do_to(self, module, dtype):
+        self._guarded(self.value(module).to, getattr(torch, dtype))
 
     def do_train(self, module, train):
         self._guarded(self.value(module).train, train)
@@ -160,7 +173,7 @@ class _Context:
         for name, expression in wrt.items():
             value = self.value(expression)
             if isinstance(value, torch.nn.Module):
-                inputs |= {p: tensor for p, tensor in value.named_parameters()}
+                inputs |= dict(value.named_parameters(remove_duplicate=False))
             else:
                 inputs[name] = value
         if not output.requires_grad:
@@ -169,32 +182,39 @@ class _Context:
         cotangent = torch.from_numpy(self.arrays[cotangent]).to(output)
         # A scalar's gradient and not grad_outputs, for which torch imports half a second of symbolic shapes.
         total = (output * cotangent).sum()
-        found = self._guarded(torch.autograd.grad, total, list(wanted.values()), allow_unused=True)
-        return dict.fromkeys(inputs) | dict(zip(wanted, found))
+        for tensor in wanted.values():
+            tensor.grad = None
+        self._guarded(total.backward)  # and not autograd.grad, which some checkpointing refuses
+        return dict.fromkeys(inputs) | {name: tensor.grad for name, tensor in wanted.items()}
 
     def do_count_operations(self, function, args=()):
-        """How many tensor operations one call dispatches."""
+        """How many tensor operations one call dispatches; the second, so that what is made once is not counted."""
+        self._call(function, args, {})
         counter = _Counter()
-        with torch.no_grad(), counter:
+        with counter:
             self._call(function, args, {})
         return counter.count
 
     def do_parameters(self, module):
-        """What `named_parameters` of a module lists: name to shape, dtype, device, requires_grad."""
-        module = self.value(module)
+        """What `named_parameters` of a module lists: name to shape, dtype, device, requires_grad, and the
+        first name under which the same object stands."""
+        listed = list(self.value(module).named_parameters(remove_duplicate=False))[:200]
+        first = {id(p): name for name, p in reversed(listed)}
         return {
             name: {
+                "same_as": first[id(p)],
                 "shape": list(p.shape),
                 "dtype": str(p.dtype).removeprefix("torch."),
                 "device": p.device.type,
                 "requires_grad": p.requires_grad,
             }
-            for name, p in list(module.named_parameters(remove_duplicate=False))[:200]
+            for name, p in listed
         }
 
     def do_values(self, module):
         """The values of a module's parameters, by name, as they are now."""
-        return {name: p.detach().clone() for name, p in list(self.value(module).named_parameters())[:200]}
+        listed = list(self.value(module).named_parameters(remove_duplicate=False))[:200]
+        return {name: p.detach().clone() for name, p in listed}
 
     def do_modes(self, module):
         """`training` of a module and of everything in it, by name."""

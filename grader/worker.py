@@ -48,7 +48,7 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
     if setup["role"] == "attempt":
         reach.install()
         # Files first: the rlimit would not hinder it, but a failure there must not leave files open.
-        isolation += [sandbox.restrict_files(setup["scratch"]), sandbox.cap_memory(setup["device"])]
+        isolation += [sandbox.restrict_files(setup["scratch"], setup["folder"]), sandbox.cap_memory(setup["device"])]
     else:
         sandbox.hide_memory()
     hello = {
@@ -147,7 +147,7 @@ def _answer(header: dict, arrays: dict, modules: dict, device: str, send) -> tup
         if header["do"] == "load":
             modules[header["subject"]] = _load(header, arrays["source"].tobytes())
             names = [name for name in vars(modules[header["subject"]]) if not name.startswith("_")]
-            return {"ok": True, "names": names[:200]}, {}
+            return {"ok": True, "names": names[:20_000]}, {}
         module = modules[header["subject"]]
         filename = module.__file__
         values, results = run_steps(header["steps"], header["give"], arrays, module, device, send)

@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import shutil
+import subprocess
 import threading
 import time
 
@@ -138,7 +139,7 @@ class Worker:
     def _last_line(self) -> tuple[int, str] | None:
         """The learner's line that ran when faulthandler last wrote a stack, innermost first."""
         stack = re.split(r"Timeout \(|Fatal Python error", self.output_tail())[-1]
-        for file, line, function in re.findall(r'File "(.*?)", line (\d+) in (.*)', stack):
+        for file, line, function in re.findall(r'File "(.*?)", line (\d{1,7}) in (.*)', stack):
             if file == self.setup.get("filename"):
                 return int(line), function.strip()[:80]
         return None
@@ -149,14 +150,19 @@ def _remove(folder: str) -> None:
 
     def allow_and_retry(function, path, _):
         try:
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700)
+            for locked in (os.path.dirname(path), path):
+                if not os.path.islink(locked):  # chmod would follow it out of the folder
+                    os.chmod(locked, 0o700)
             function(path)
         except OSError:
             pass
 
     for _ in range(3):
-        shutil.rmtree(folder, onerror=allow_and_retry)
+        try:
+            shutil.rmtree(folder, onerror=allow_and_retry)
+        except (RecursionError, OSError):  # deeper than Python can walk
+            if os.name == "posix":
+                subprocess.run(["rm", "-rf", folder], stderr=subprocess.DEVNULL)
         if not os.path.exists(folder):
             return
         time.sleep(0.05)

@@ -89,7 +89,7 @@ EXERCISES = {
                 "runs", "parameters", "trainable", "output", "one_token", "first_token", "running_mean",
                 "scale", "attention_matrix", "heads_apart", "causality", "values", "large_logits",
                 "gradients", "batch_rows", "calls", "layouts", "input_kept", "dtypes", "bfloat16",
-                "dropout_weights", "dropout_output", "dropout_eval", "operations", "in_gpt",
+                "dropout_weights", "dropout_output", "dropout_gradients", "dropout_eval", "operations", "in_gpt",
                 "fuse_values", "fuse_copies", "fuse_dtype", "fuse_mode", "fuse_dropout",
                 "fuse_block_size",
             ),

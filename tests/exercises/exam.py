@@ -6,6 +6,7 @@ and plain values. Looked at the same way, the attempt gives what it does, the re
 and each known mistake what it would do: so one function serves the verdict and the diagnosis.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -134,6 +135,7 @@ class Evidence:
     case: tuple
     reading: Reading | CheckFailed
     same: Callable
+    seconds: float = 0.0
 
 
 @dataclass
@@ -153,6 +155,7 @@ class Exam:
         """Look at the attempt, and keep what was seen as evidence."""
         evidence = Evidence(look, case, {}, same or same_reading)
         self.evidence.append(evidence)
+        began = time.monotonic()
         try:
             evidence.reading = look(self.attempt, *case)
         except CheckFailed as failure:
@@ -162,6 +165,8 @@ class Exam:
             # The same look works on the reference, so what came back was made up.
             evidence.reading = CheckFailed("Your code's answers make no sense to the grader.", same=("nonsense",))
             raise evidence.reading from error
+        finally:
+            evidence.seconds = time.monotonic() - began
         return evidence.reading
 
     def expected(self, look: Callable, *case) -> Reading:

@@ -82,16 +82,17 @@ def _ranges(indices: np.ndarray, size: int) -> str:
 
 
 def picture(expected: np.ndarray, got: np.ndarray, title: str) -> list[str]:
-    """Two small matrices side by side, rows are queries and columns keys; at most 6 of each."""
+    """Two small matrices side by side, rows are queries and columns keys; at most 6 of each, so that they
+    fit 80 columns."""
     rows, columns = min(expected.shape[0], 6), min(expected.shape[1], 6)
-    width = 6 * columns
-    lines = [f"{title}  {'expected'.ljust(width)}   got"]
+    width = 5 * columns
+    lines = [f"{title}   {'expected'.ljust(width)}  got"]
     for row in range(rows):
         one, other = ("".join(_cell(m[row, column]) for column in range(columns)) for m in (expected, got))
-        lines.append(f"{' ' * len(title)}  {one.ljust(width)}   {other}")
+        lines.append(f"{' ' * len(title)}  {one.ljust(width)}  {other}")
     return lines
 
 
 def _cell(number: float) -> str:
     text = f"{number:.2f}" if abs(number) < 100 else f"{number:.0e}"
-    return text.rjust(5) + " "
+    return text.rjust(5)

@@ -112,6 +112,14 @@ class Program:
         """Put a module into train or eval mode."""
         return self._add("train", module=module, train=train)
 
+    def to(self, module: Ref, dtype: str) -> Ref:
+        """Give a module another dtype."""
+        return self._add("to", module=module, dtype=dtype)
+
+    def seed(self, seed: int) -> Ref:
+        """Seed torch's generators, here and now."""
+        return self._add("seed", seed=seed)
+
     def add_to_parameters(self, module: Ref, amount: float) -> Ref:
         """Change every parameter in place."""
         return self._add("add_to_parameters", module=module, amount=amount)

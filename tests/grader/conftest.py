@@ -14,13 +14,13 @@ QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
 
 @pytest.fixture(scope="session")
-def session():
+def session(own_temporary_folder):
     with Session(Starter(many=True), deadlines=QUICK) as session:
         yield session
 
 
 @pytest.fixture(scope="session")
-def spawning_session():
+def spawning_session(own_temporary_folder):
     """The way of macOS and Windows: every worker a process of its own."""
     with Session(Starter("spawn"), deadlines=QUICK) as session:
         yield session
@@ -40,6 +40,15 @@ def graded(session):
 # Every process that these tests start inherits it, so that they are told from other people's graders.
 MARK = f"GRADE_TEST={uuid.uuid4()}"
 os.environ.update([MARK.split("=")])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_temporary_folder(tmp_path_factory):
+    """So that the scratch folders of these tests are told from other people's as well."""
+    tempfile.tempdir = os.environ["TMPDIR"] = str(tmp_path_factory.mktemp("scratch"))
+    yield
+    del os.environ["TMPDIR"]
+    tempfile.tempdir = None
 
 
 @pytest.fixture

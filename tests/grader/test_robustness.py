@@ -3,7 +3,9 @@ remaining checks still run, and nothing is left behind.
 """
 
 import json
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from grader.cli import main
 from grader.judge import Source, grade, read_source
 from tests.exercises import EXERCISES
-from tests.grader.attempts import SOLUTION, at_import, in_forward, in_init, returning
+from tests.grader.attempts import REPOSITORY, SOLUTION, at_import, in_forward, in_init, returning
 
 CHECKS = EXERCISES["ex1"].checks
 
@@ -61,6 +63,18 @@ CASES = {
     "answers that were written by hand": (
         in_forward("import os\nfor fd in range(3, 300):\n    try: os.write(fd, b'GPTW' + bytes(100))\n    except OSError: pass"), "output", ""),
     "a forked child that stays": (in_forward("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)\nos._exit(0)"), "output", "exit status 0"),
+    "a made-up stack with a line of 5000 digits": (
+        at_import("import os\nos.write(2, b'Timeout (\\n  File \"' + __file__.encode() + b'\", line ' + b'9' * 5000 + b' in x\\n')\nos._exit(0)"),
+        "runs", "exit status 0"),
+    "answers of other kinds than were asked for": (
+        at_import("import grader.steps\ngrader.steps._Context.do_parameters = lambda self, module: {'qkv.weight': 'abc', 'x': 5}"),
+        "parameters", "make no sense"),
+    "errors of other kinds than were asked for": (
+        at_import("import grader.worker\ngrader.worker.describe_error = lambda *a: {'kind': 'raised', 'line': float('inf')}\nraise ValueError"),
+        "runs", ""),
+    "grad mode left off": (in_forward("torch.set_grad_enabled(False)"), "output", "grad mode"),
+    "a folder deeper than Python can walk": (
+        at_import("import os\nfor _ in range(3000):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\nraise ValueError('deep')"), "runs", "deep"),
     "an import of the solution": ("from solutions.ex1_fused_attention import *\n", "runs", "reached for the solution"),
     "an import of the solution, hidden by a guard": (
         SOLUTION.replace("import torch\n", "import torch\ntry:\n    import solutions.ex1_fused_attention\nexcept ImportError:\n    pass\n", 1),
@@ -159,6 +173,36 @@ def test_a_file_written_in_the_working_directory_is_gone_afterwards(graded, left
     assert verdict.passed
     assert not Path("left_behind").exists()
     assert len(leftovers()[0] - before) <= 1  # the reference's, while the session lives
+
+
+def test_cleaning_up_changes_nothing_that_a_link_points_to(graded, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("x")
+    victim.chmod(0o640)
+    assert graded(at_import(f"import os\nos.mkdir('d')\nos.symlink({str(victim)!r}, 'd/link')\nos.chmod('d', 0o500)")).passed
+    assert victim.stat().st_mode & 0o777 == 0o640
+
+
+def test_an_attempt_cannot_write_to_a_terminal(graded):
+    if sys.platform != "linux":
+        return
+    ours, theirs = os.openpty()
+    name = os.ttyname(theirs)
+    verdict = graded(at_import(f"import os\ntry:\n    os.write(os.open({name!r}, os.O_RDWR | os.O_NOCTTY), b'all passed')\nexcept OSError: pass"))
+    assert verdict.passed
+    os.set_blocking(ours, False)
+    with pytest.raises(BlockingIOError):
+        os.read(ours, 100)
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_helper_beside_a_file_inside_the_repository_can_be_imported(session):
+    with tempfile.TemporaryDirectory(dir=REPOSITORY / "exercises") as folder:
+        attempt = Path(folder) / "mine.py"
+        (Path(folder) / "helper_of_mine.py").write_text("SIZE = 3\n")
+        attempt.write_text("import helper_of_mine\n" + SOLUTION)
+        assert grade(session, "ex1", read_source(attempt), device="cpu").passed
 
 
 def test_a_directory_is_a_failed_attempt_and_not_a_crash(session, tmp_path):

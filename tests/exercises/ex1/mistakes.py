@@ -159,6 +159,18 @@ MISTAKES = (
           '        scores = scores.masked_fill(self.kept, float("-inf"))\n'),),
     ),
     Mistake(
+        "mask_in_float32", "a mask that is float32 whatever x is is added to the scores",
+        "Adding a float32 mask turns bfloat16 scores into float32 ones, and those do not fit v. Make the mask in the scores' "
+        "dtype, or keep a boolean one and use masked_fill.",
+        ((_MASK, 'scores + torch.full((T, T), float("-inf"), dtype=torch.float32, device=x.device).triu(1)'),),
+    ),
+    Mistake(
+        "mask_upside_down", "the mask takes away what it should keep",
+        "You fill where the triangle is 1 instead of where it is 0 (or the other way round): a token sees only what comes "
+        "after it, and the last one sees nothing, which gives NaN.",
+        (("self.future[:T, :T]", "~self.future[:T, :T]"),),
+    ),
+    Mistake(
         "mask_is_parameter", "the mask is a Parameter",
         "A Parameter is saved, counted, and handed to the optimizer; a mask is a constant. Use "
         "register_buffer(name, tensor, persistent=False), which still moves it with the module.",
@@ -171,6 +183,27 @@ MISTAKES = (
         "view never moves a number: memory holds token after token, so reading it as (B, H, T, D) gives the first head "
         "all channels of the first T / H tokens. View as (B, T, H, D), then transpose(1, 2).",
         ((_SPLIT, "x.reshape(B, self.n_head, T, C // self.n_head)"),),
+    ),
+    Mistake(
+        "heads_not_moved", "the head is not moved in front of the time",
+        "q, k and v are still (B, T, H, D), so q @ k.transpose(-2, -1) compares the heads of one token with each other: the "
+        "scores are (B, T, H, H), and a (T, T) mask fits them only by chance. transpose(1, 2) after the view.",
+        ((_SPLIT, "x.view(B, T, self.n_head, C // self.n_head)"), (_MERGE, "out.reshape(B, T, C)")),
+    ),
+    Mistake(
+        "heads_not_moved_mask_cut", "the head is not moved in front of the time, and the mask is cut to H",
+        "q, k and v are still (B, T, H, D), so the heads of one token attend to each other and no token ever sees another; "
+        "a mask cut to (H, H) only hides the error message. transpose(1, 2) after the view, and the mask cut to T.",
+        ((_SPLIT, "x.view(B, T, self.n_head, C // self.n_head)"), (_MERGE, "out.reshape(B, T, C)"),
+         ("ones = torch.ones(config.block_size, config.block_size, dtype=torch.bool)",
+          "ones = torch.ones(config.n_head, config.n_head, dtype=torch.bool)"),
+         ("self.future[:T, :T]", "self.future")),
+    ),
+    Mistake(
+        "heads_not_moved_no_mask", "the heads of one token attend to each other, without a mask",
+        "q, k and v are still (B, T, H, D), so the scores are (B, T, H, H): no token ever sees another. transpose(1, 2) after "
+        "the view, then the causal mask.",
+        ((_SPLIT, "x.view(B, T, self.n_head, C // self.n_head)"), (_MERGE, "out.reshape(B, T, C)"), (_MASK_LINE, "")),
     ),
     Mistake(
         "merge_without_transpose", "the heads are joined without moving time back",
@@ -415,6 +448,52 @@ MISTAKES = (
         "You draw one mask and use it for every sequence of the batch. Draw it in the shape of the weights.",
         ((_DROP_WEIGHTS, "weights * self.weight_dropout(torch.ones_like(weights[:1]))"),),
     ),
+    Mistake(
+        "dropout_same_for_queries", "a dropped key is dropped for all queries",
+        "You draw one mask per key and use it for every query, so a token is hidden from all others at once. In the "
+        "baseline each weight is dropped for itself: draw the mask in the shape of the weights.",
+        ((_DROP_WEIGHTS, "weights * self.weight_dropout(torch.ones_like(weights[:, :, :1]))"),),
+    ),
+    Mistake(
+        "dropout_same_for_keys", "all keys of a query are dropped together",
+        "You draw one mask per query, so a token loses all that it attends to or nothing. Draw the mask in the shape of "
+        "the weights.",
+        ((_DROP_WEIGHTS, "weights * self.weight_dropout(torch.ones_like(weights[..., :1]))"),),
+    ),
+    Mistake(
+        "dropout_output_same_for_tokens", "the output drops the same channels of all tokens",
+        "You draw one mask per sequence and use it for every token of it (Dropout1d and Dropout2d do so). Draw it in the "
+        "shape of the output: nn.Dropout.",
+        ((_RETURN, "self.proj(out) * self.output_dropout(torch.ones_like(x[:, :1]))"),),
+    ),
+    Mistake(
+        "dropout_output_same_for_channels", "the output drops whole tokens",
+        "You draw one number per token and drop all of its channels together. Draw the mask in the shape of the output.",
+        ((_RETURN, "self.proj(out) * self.output_dropout(torch.ones_like(x[..., :1]))"),),
+    ),
+    Mistake(
+        "dropout_output_same_in_batch", "the output drops the same places in all sequences",
+        "You draw one mask and use it for every sequence of the batch. Draw it in the shape of the output.",
+        ((_RETURN, "self.proj(out) * self.output_dropout(torch.ones_like(x[:1]))"),),
+    ),
+    Mistake(
+        "no_gradient_in_eval", "no gradient flows in eval mode",
+        "You compute under no_grad unless self.training. Eval mode switches dropout off and nothing else; who wants no "
+        "gradients says so with torch.no_grad().",
+        ((f"        return {_RETURN}", "        if not self.training:\n            out = out.detach()\n" f"        return {_RETURN}"),),
+    ),
+    Mistake(
+        "dropout_cuts_the_gradient", "dropout on the weights is applied under no_grad",
+        "The output is right, but in training no gradient flows back through the dropped weights, so queries and keys never "
+        "learn; in eval mode dropout does nothing, and nothing shows. Call dropout like any other layer.",
+        ((f"weights = {_DROP_WEIGHTS}", f"with torch.no_grad():\n            weights = {_DROP_WEIGHTS}"),),
+    ),
+    Mistake(
+        "no_mask_in_training", "the causal mask is missing in train mode",
+        "You mask in eval mode only. In training every token then sees its successors: the loss falls to almost 0 and the "
+        "model has learnt to copy. The mask has nothing to do with the mode.",
+        ((_MASK_LINE, f"        if not self.training:\n    {_MASK_LINE}"),),
+    ),
     # What goes on besides the mathematics.
     Mistake(
         "input_modified", "forward writes into its input",
@@ -569,6 +648,24 @@ MISTAKES = (
         "fuse_returns_baseline", "fuse_heads returns the baseline",
         "What comes back is the module that went in. Build a FusedMultiHeadAttention and return that.",
         (("    return fused\n", "    return baseline\n"),),
+    ),
+    Mistake(
+        "fuse_sorts_heads_as_text", "fuse_heads goes over the heads in the order of their names as text",
+        "Sorted as text, heads.10 stands before heads.2, so from eleven heads on the rows are mixed up. Go over "
+        "baseline.heads, which is in order.",
+        ((_JOIN, "torch.cat([part[i] for part in (queries, keys, values) "
+          "for i in sorted(range(len(part)), key=str)])"),),
+    ),
+    Mistake(
+        "fuse_returns_nothing", "fuse_heads returns None",
+        "The fused module is built and then forgotten: there is no return at the end of fuse_heads.",
+        (("    return fused\n", ""),),
+    ),
+    Mistake(
+        "fuse_ends_training", "fuse_heads puts the baseline into eval mode",
+        "The baseline that was handed in comes back in another mode, so whoever trains it goes on without dropout. Change "
+        "only the new module.",
+        (("    return fused\n", "    baseline.eval()\n    return fused\n"),),
     ),
     Mistake(
         "fuse_changes_baseline", "fuse_heads changes the baseline",

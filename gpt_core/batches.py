@@ -1,0 +1,53 @@
+"""Text to one tensor of tokens, and that to random batches of windows."""
+
+import numpy as np
+import torch
+
+from gpt_core.tokenizer import CharTokenizer
+
+
+def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:
+    """The tokens of a whole corpus, (N,), in the smallest dtype that holds the vocabulary.
+
+    The same ids as `tokenizer.encode`, through one table look-up for all characters: fast enough for
+    the 77 million characters of the novels. ValueError for an unknown character, as there.
+    """
+    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    id_of_code = np.full(0x110000, -1, dtype=np.int32)
+    id_of_code[[ord(char) for char in tokenizer.chars]] = np.arange(tokenizer.vocab_size)
+    ids = id_of_code[codes]
+    if (ids < 0).any():
+        tokenizer.encode(text)  # raises, naming the character and its position
+    return torch.from_numpy(ids.astype(np.uint8) if tokenizer.vocab_size <= 256 else ids)
+
+
+class Batches:
+    """Random windows of a token tensor: the lecture's get_batch, with a position that can be saved.
+
+    tokens:     (N,) on the device of the model; the whole corpus stays there, so a batch is one
+                indexing operation and no copy from the host.
+    block_size: T; N must be at least T + 1, else ValueError.
+    seed:       decides all batches. The generator lives on the CPU, so that every device draws the same.
+    """
+
+    def __init__(self, tokens: torch.Tensor, block_size: int, seed: int):
+        if len(tokens) < block_size + 1:
+            raise ValueError(
+                f"this part of the text has {len(tokens)} characters, and a window with its targets takes "
+                f"block_size + 1 = {block_size + 1}: use a longer text or a smaller block_size."
+            )
+        # A view (N - T, T + 1) of all windows: row i starts at token i, and no token is copied.
+        self.windows = tokens.unfold(0, block_size + 1, 1)
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, count: int) -> torch.Tensor:
+        """The starts of the next `count` windows, (count,) long on the CPU."""
+        return torch.randint(len(self.windows), (count,), generator=self.generator)
+
+    def take(self, starts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """starts (B,) -> inputs x (B, T) and targets y (B, T), long; y is x one token later."""
+        if self.windows.is_cuda:
+            # From pinned memory the copy does not hold up the host, which goes on queueing work.
+            starts = starts.pin_memory().to(self.windows.device, non_blocking=True)
+        rows = self.windows[starts.to(self.windows.device)].long()  # (B, T + 1)
+        return rows[:, :-1], rows[:, 1:]

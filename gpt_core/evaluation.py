@@ -1,0 +1,65 @@
+"""The loss of a model on a text, both ways: every target once, or a sample as in the lecture."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn as nn
+from torch.nn import functional as F
+
+from gpt_core.batches import Batches
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Dropout off inside; every submodule is left in the mode that it was in."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int = 64) -> float:
+    """Mean cross entropy, in nats, over every target of tokens (N,): all N - 1 of them, once each.
+
+    Windows of block_size that do not overlap, the last and shorter one included; float32 logits,
+    eval mode, no randomness. Windows start without context, so a longer block_size has it easier.
+
+    Raises ValueError for fewer than 2 tokens.
+    """
+    if len(tokens) < 2:
+        raise ValueError(f"the text has {len(tokens)} characters; a loss takes at least 2.")
+    T = model.config.block_size
+    device = next(model.parameters()).device
+    x, y = tokens[:-1], tokens[1:]
+    whole = len(x) // T * T
+    total = torch.zeros((), dtype=torch.float64, device=device)
+    with eval_mode(model), torch.no_grad():
+        parts = list(zip(x[:whole].view(-1, T).split(batch_size), y[:whole].view(-1, T).split(batch_size)))
+        if whole < len(x):
+            parts.append((x[whole:].view(1, -1), y[whole:].view(1, -1)))
+        for inputs, targets in parts:
+            logits, _ = model(inputs.to(device).long())
+            targets = targets.to(device).long().reshape(-1)
+            # Summed in float64: a float32 sum of 111,540 losses would be wrong in the sixth digit.
+            total += F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum").double()
+    return total.item() / len(x)
+
+
+def sampled_loss(
+    model: nn.Module, tokens: torch.Tensor, *, batch_size: int, iters: int, seed: int
+) -> float:
+    """The lecture's estimate_loss: the mean over `iters` random batches, eval mode.
+
+    tokens (N,) on the model's device. The same seed samples the same windows; the global generators
+    are not touched.
+    """
+    batches = Batches(tokens, model.config.block_size, seed)
+    total = torch.zeros((), dtype=torch.float64, device=tokens.device)
+    with eval_mode(model), torch.no_grad():
+        for _ in range(iters):
+            total += model(*batches.take(batches.draw(batch_size)))[1].double()
+    return total.item() / iters

@@ -1,0 +1,54 @@
+"""The log of a run: log.jsonl, one JSON object per line.
+
+    {"kind": "train", "step", "loss", "lr", "grad_norm", "tokens_per_second", "seconds"}
+    {"kind": "eval", "step", "val_loss", "sampled_val_loss", "sampled_train_loss", "seconds"}
+
+Losses in nats per character, seconds since the run began (stops left out).
+"""
+
+import json
+import os
+from pathlib import Path
+
+NAME = "log.jsonl"
+
+
+class RunLog:
+    """Appends rows to the log of a run folder; each row is on its way to the disk when `write` returns."""
+
+    def __init__(self, folder: Path):
+        self.path = folder / NAME
+
+    def write(self, row: dict) -> None:
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def cut_after(self, step: int) -> None:
+        """Drop the rows after `step`: a resumed run writes them again."""
+        if self.path.exists():
+            kept = [row for row in read(self.path.parent) if row["step"] <= step]
+            temporary = self.path.with_name(NAME + ".writing")
+            temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+            os.replace(temporary, self.path)
+
+
+def read(folder: Path) -> list[dict]:
+    """The rows of a run's log, in order; a last line that a kill cut off is left out.
+
+    Raises ValueError where the folder has no log, or its log is none of ours.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        raise ValueError(f"{folder} has no {NAME}; give the folder of a run.")
+    lines = path.read_text(encoding="utf-8").split("\n")
+    rows = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            if line:
+                row = json.loads(line)
+                row["kind"], row["step"]
+                rows.append(row)
+        except (json.JSONDecodeError, TypeError, KeyError):
+            if number < len(lines):
+                raise ValueError(f"line {number} of {path} is no row of a training log.") from None
+    return rows

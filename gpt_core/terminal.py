@@ -1,0 +1,141 @@
+"""What the command lines print: a progress bar, a table of losses, a sparkline, one-sentence errors."""
+
+import sys
+import textwrap
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gpt_core import trainer
+from gpt_core.run_log import read
+
+WIDTH = 100
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sentence(text: str) -> str:
+    """`text` in lines of at most 100 columns; a path or an address is never broken."""
+    return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def fail(text: str, status: int, rank: int = 0, processes: int = 1) -> int:
+    """Print an error as one sentence and return the exit status."""
+    who = f"rank {rank}: " if processes > 1 else ""
+    print(sentence(who + text), file=sys.stderr, flush=True)
+    return status
+
+
+def sparkline(values: list[float], width: int = 60) -> str:
+    """One character per value, from lowest to highest; neighbours are averaged where there are more
+    than `width`. An empty list gives an empty string."""
+    if len(values) > width:
+        edges = [round(i * len(values) / width) for i in range(width + 1)]
+        values = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+    if not values:
+        return ""
+    low, high = min(values), max(values)
+    scale = (len(BARS) - 1) / (high - low) if high > low else 0
+    return "".join(BARS[round((value - low) * scale)] for value in values)
+
+
+class TrainingDisplay:
+    """Shows a run as it goes; `report` takes the trainer's events. Used in a with statement."""
+
+    def __init__(self):
+        self.console = Console(highlight=False, markup=False)
+        if not self.console.is_terminal or self.console.width > WIDTH:
+            self.console.width = WIDTH
+        self.bar = Progress(
+            TextColumn("step {task.completed}/{task.total}"), BarColumn(bar_width=24),
+            TextColumn("loss {task.fields[loss]}"), TextColumn("{task.fields[rate]} tokens/s"),
+            TimeRemainingColumn(), console=self.console, transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.task = None
+
+    def __enter__(self):
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error):
+        self.bar.stop()
+
+    def say(self, text: str = "") -> None:
+        self.console.print(text, soft_wrap=True)
+
+    def report(self, event) -> None:
+        if isinstance(event, trainer.Started):
+            self._started(event)
+        elif isinstance(event, trainer.Progress):
+            self.bar.update(
+                self.task, completed=event.step, loss=f"{event.loss:.4f}",
+                rate=f"{event.tokens_per_second:,.0f}",
+            )
+        elif isinstance(event, trainer.Evaluated):
+            mark = "  best" if event.is_best else ""
+            self.say(
+                f"{event.step:>7}{event.val_loss:>12.4f}{event.sampled_val_loss:>14.4f}"
+                f"{event.sampled_train_loss:>16.4f}{_clock(event.seconds):>10}{mark}"
+            )
+        elif isinstance(event, trainer.Notice):
+            self.say(sentence(event.text))
+
+    def _started(self, event) -> None:
+        self.say(
+            f"{event.parameters:,} parameters, {event.vocab_size} characters, {event.train_tokens:,} "
+            f"tokens to train on, {event.val_tokens:,} to validate"
+        )
+        processes = f"{event.processes} processes, " if event.processes > 1 else ""
+        self.say(
+            f"{processes}{event.device}, {event.precision}, {event.threads} CPU thread"
+            f"{'' if event.threads == 1 else 's'}, {'fused' if event.fused_optimizer else 'unfused'} AdamW, "
+            f"{event.tokens_per_step:,} tokens per step"
+        )
+        if event.step:
+            self.say(f"going on after step {event.step}")
+        self.say()
+        self.say(f"{'step':>7}{'val loss':>12}{'val sampled':>14}{'train sampled':>16}{'time':>10}")
+        self.task = self.bar.add_task("", total=event.steps, completed=event.step, loss="-", rate="-")
+
+    def ended(self, result: trainer.Result, folder) -> None:
+        """The last lines: the curve, the best loss, what to do next."""
+        losses = [row["loss"] for row in read(folder) if row["kind"] == "train"]
+        if len(losses) > 1:
+            self.say()
+            self.say(f"training loss {losses[0]:.2f} {sparkline(losses)} {losses[-1]:.2f}")
+        if not result.finished:
+            self.say(
+                f"Stopped after step {result.step}, saved. "
+                f"Go on with: python -m gpt_core.train --resume {folder}"
+            )
+            return
+        self.say(
+            f"best validation loss {result.best_val_loss:.4f} at step {result.best_step}, "
+            f"in {folder}/best.safetensors"
+        )
+        self.say(f'next: python -m gpt_core.sample {folder} --prompt "ROMEO:"')
+
+
+class DownloadDisplay:
+    """A progress bar per downloaded file; `report` takes the events of data.corpora."""
+
+    def __init__(self):
+        self.bar = Progress(console=Console(stderr=True), transient=True)
+        self.tasks = {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.tasks:  # stopping a bar that never started prints an empty line
+            self.bar.stop()
+
+    def report(self, event) -> None:
+        if event.file not in self.tasks:
+            self.bar.start()
+            self.tasks = {event.file: self.bar.add_task(event.file, total=event.total or None)}
+        self.bar.update(self.tasks[event.file], completed=event.done, total=event.total or None)
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds // 60)}:{int(seconds % 60):02d}"

@@ -1,0 +1,48 @@
+"""A trained model from its checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from gpt_core import checkpoint
+from gpt_core.models import LanguageModel
+from gpt_core.plugins import build_model
+from gpt_core.tokenizer import CharTokenizer
+from gpt_core.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """model: on the device asked for, in eval mode; step: after how many updates it was saved."""
+
+    model: LanguageModel
+    tokenizer: CharTokenizer
+    config: TrainConfig
+    step: int
+
+
+def load_trained(
+    path: Path, *, name: str = checkpoint.BEST, device: str | torch.device = "cpu"
+) -> TrainedModel:
+    """The model of a checkpoint: its averaged weights where the run kept them, else its weights.
+
+    path: a checkpoint, or the folder of a run, which means `name` in it. A part of your own that the
+    run was given is imported again by its name.
+
+    Raises checkpoint.CheckpointError for a file that is no checkpoint, ValueError where a part
+    cannot be imported or no longer has the parameters that were saved.
+    """
+    path = checkpoint.find(path, name)
+    saved = checkpoint.load(path)
+    config = TrainConfig(**saved.info["train_config"])
+    tokenizer = CharTokenizer(saved.info["tokenizer"])
+    model = build_model(config, tokenizer.vocab_size)
+    try:
+        model.load_state_dict(saved.part("model") | saved.part("ema"))
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {path} do not fit the model that {config.attention or 'the workbook'} "
+            f"builds now: {str(error).splitlines()[-1].strip()}"
+        ) from None
+    return TrainedModel(model.to(device).eval(), tokenizer, config, saved.info["step"])

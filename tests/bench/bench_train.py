@@ -1,0 +1,123 @@
+"""Training tokens per second of the trainer against a bare loop, in one run.
+
+    OMP_NUM_THREADS=1 GPT_DATA_DIR=... python tests/bench/bench_train.py
+
+The model, the batch and the AdamW settings are those of the preset `cpu`. The bare loop is nanoGPT's
+way of training them, written from its published settings: windows read from a memory-mapped file of
+uint16 for every batch, clipping to 1, foreach AdamW, the loss read every ten steps; it trains the
+same model with the fused attention of the first exercise. The trainer is timed in its own loop, its
+log, checks and callbacks included, evaluation left out. The three alternate in rounds, and the
+medians of the rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
+"""
+
+import argparse
+import dataclasses
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from data import corpora  # noqa: E402
+from gpt_core.optimizer import learning_rate  # noqa: E402
+from gpt_core.plugins import build_model  # noqa: E402
+from gpt_core.presets import preset  # noqa: E402
+from gpt_core.trainer import Trainer  # noqa: E402
+
+FUSED = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
+CONFIG = dataclasses.replace(
+    preset("cpu"), steps=1_000_000, eval_interval=1_000_000, attention=FUSED, threads=1, device="cpu"
+)
+
+
+class BareLoop:
+    """get_batch, forward, backward, clip, step: nothing else."""
+
+    def __init__(self, folder: Path, text: str):
+        codes = {char: i for i, char in enumerate(sorted(set(text)))}
+        self.file = folder / "train.bin"
+        np.array([codes[c] for c in corpora.split(text)[0]], dtype=np.uint16).tofile(self.file)
+        torch.manual_seed(1337)
+        self.model = build_model(CONFIG, len(codes))
+        groups = [
+            {"params": [p for p in self.model.parameters() if p.ndim >= 2], "weight_decay": 0.1},
+            {"params": [p for p in self.model.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=CONFIG.lr, betas=(0.9, 0.99), foreach=True)
+        self.step = 0
+
+    def get_batch(self):
+        data = np.memmap(self.file, dtype=np.uint16, mode="r")  # opened anew, against a leak, as there
+        T = CONFIG.block_size
+        starts = torch.randint(len(data) - T, (CONFIG.batch_size,))
+        x = torch.stack([torch.from_numpy(data[i : i + T].astype(np.int64)) for i in starts])
+        y = torch.stack([torch.from_numpy(data[i + 1 : i + 1 + T].astype(np.int64)) for i in starts])
+        return x, y
+
+    def run(self, steps: int) -> float:
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.step += 1
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(self.step, CONFIG)
+            _, loss = self.model(*self.get_batch())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.step % 10 == 0:
+                loss.item()
+        return time.perf_counter() - start
+
+
+class OurLoop:
+    """The trainer's own loop, stopped after some steps and continued."""
+
+    def __init__(self, folder: Path, text: str, attention: str):
+        config = dataclasses.replace(CONFIG, attention=attention)
+        self.trainer = Trainer.start(config, text, folder)
+        self.trainer.forward_model = self.trainer._prepare_forward()
+
+    def run(self, steps: int) -> float:
+        start, end = time.perf_counter(), self.trainer.step + steps
+        self.trainer._train_until_next_eval(lambda: self.trainer.step == end)
+        return time.perf_counter() - start
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=20, help="steps of each loop in a round")
+    parser.add_argument("--corpus", default="tinyshakespeare")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    text = corpora.load(options.corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        loops = {
+            "bare loop, fused attention": BareLoop(folder, text),
+            "trainer, fused attention": OurLoop(folder / "fused", text, FUSED),
+            "trainer, attention per head": OurLoop(folder / "heads", text, ""),
+        }
+        names = list(loops)
+        times = {name: [] for name in names}
+        for name in names:
+            loops[name].run(5)  # warm
+        for round_ in range(options.rounds):
+            # Each round begins with another loop, so that none always follows the same one.
+            for name in names[round_ % 3 :] + names[: round_ % 3]:
+                times[name].append(loops[name].run(options.steps))
+        tokens = options.steps * CONFIG.batch_size * CONFIG.block_size
+        for name in names:
+            ratio = statistics.median(b / t for b, t in zip(times[names[0]], times[name]))
+            rate = tokens / statistics.median(times[name])
+            print(f"{name:<30}{rate:>10,.0f} tokens/s{ratio:>8.3f} x the bare loop")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from gpt_core import checkpoint
+from gpt_core.checkpoint import CheckpointError
+from gpt_core.trained import load_trained
+from gpt_core.trainer import Trainer
+from tests.gpt_core.tiny import TEXT, assert_same_run, trained
+
+
+@pytest.fixture
+def run(tmp_path):
+    trained(tmp_path / "run", stop_at=7)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("kept", [0, 5, 100, 2000, -1])
+def test_a_checkpoint_cut_off_anywhere_is_refused_and_the_one_before_it_goes_on(run, tmp_path, kept):
+    last = run / checkpoint.LAST
+    last.write_bytes(last.read_bytes()[:kept])
+    with pytest.raises(CheckpointError) as caught:
+        Trainer.resume(run, TEXT)
+    message = str(caught.value)
+    assert "is damaged or is no checkpoint" in message and "\n" not in message
+    assert str(run / checkpoint.PREVIOUS) in message
+    Trainer.resume(run / checkpoint.PREVIOUS, TEXT).run()
+    trained(tmp_path / "whole")
+    assert_same_run(tmp_path / "whole", run)
+
+
+@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"checkpoint": "{}"}, {"checkpoint": "[1]"},
+                                      {"checkpoint": "no json"}])
+def test_a_safetensors_file_of_someone_else_is_refused(tmp_path, metadata):
+    save_file({"w": torch.zeros(2)}, tmp_path / "x.safetensors", metadata=metadata)
+    with pytest.raises(CheckpointError, match="x.safetensors is a safetensors file, but no checkpoint of"):
+        checkpoint.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip", b"\xff" * 64, b"\x08" + bytes(7) + b"{}      "])
+def test_a_file_that_is_no_safetensors_file_is_refused(tmp_path, content):
+    (tmp_path / "x.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match="x.pt is "):
+        checkpoint.load(tmp_path / "x.pt")
+
+
+def test_a_checkpoint_of_a_later_version_is_refused_by_its_number(tmp_path):
+    document = json.dumps({"format": checkpoint.FORMAT, "version": 2})
+    save_file({"w": torch.zeros(2)}, tmp_path / "x", metadata={"checkpoint": document})
+    with pytest.raises(CheckpointError, match="format version 2, and this trainer reads 1"):
+        checkpoint.load(tmp_path / "x")
+
+
+def test_a_run_without_a_checkpoint_and_no_run_at_all_are_told_apart(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no run"):
+        checkpoint.find(tmp_path / "nothing")
+    with pytest.raises(CheckpointError, match="stopped before its first checkpoint"):
+        checkpoint.find(tmp_path)
+
+
+def test_saving_that_fails_at_the_rename_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "last.safetensors"
+    checkpoint.save(path, {"w": torch.ones(2)}, {"step": 1})
+
+    def refuse(*args):
+        raise OSError("no")
+
+    monkeypatch.setattr(checkpoint.os, "replace", refuse)
+    with pytest.raises(checkpoint.NoSpace, match="what was saved before is untouched"):
+        checkpoint.save(path, {"w": torch.zeros(2)}, {"step": 2})
+    assert checkpoint.load(path).info["step"] == 1 and [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    order = []
+    for name in ("fsync", "replace"):
+        real = getattr(checkpoint.os, name)
+        monkeypatch.setattr(checkpoint.os, name, lambda *a, n=name, f=real: (order.append(n), f(*a))[1])
+    checkpoint.save(tmp_path / "x", {"w": torch.ones(2)}, {})
+    assert order[:2] == ["fsync", "replace"]
+
+
+def test_tensors_keep_their_bits_and_dtypes_shared_memory_included(tmp_path):
+    base = torch.arange(6, dtype=torch.uint8)
+    tensors = {"a": base[:3], "b": base[::2], "c": torch.tensor(float("nan")), "d": torch.ones(2, dtype=torch.bfloat16)}
+    checkpoint.save(tmp_path / "x", tensors, {"chars": "é\n"})
+    loaded = checkpoint.load(tmp_path / "x")
+    for name, t in tensors.items():
+        assert loaded.tensors[name].dtype == t.dtype
+        assert torch.equal(loaded.tensors[name].nan_to_num(7.0), t.nan_to_num(7.0))
+    assert loaded.info["chars"] == "é\n"
+
+
+def test_a_loaded_tensor_can_be_changed_without_changing_the_file(tmp_path):
+    checkpoint.save(tmp_path / "x", {"w": torch.ones(2000)}, {})
+    checkpoint.load(tmp_path / "x").tensors["w"].zero_()
+    assert checkpoint.load(tmp_path / "x").tensors["w"].sum() == 2000
+
+
+def test_a_trained_model_comes_back_with_its_part_and_in_eval_mode(tmp_path):
+    spec = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
+    t = trained(tmp_path / "run", attention=spec, ema=0.0)
+    loaded = load_trained(tmp_path / "run", name=checkpoint.LAST)
+    idx = torch.arange(8)[None]
+    t.model.eval()
+    assert torch.equal(loaded.model(idx)[0], t.model(idx)[0])
+    assert not loaded.model.training and loaded.tokenizer.chars == t.tokenizer.chars and loaded.step == 12
+
+
+def test_a_part_that_changed_since_the_run_is_told_and_not_half_loaded(tmp_path, monkeypatch):
+    trained(tmp_path / "run", attention="solutions.ex1_fused_attention:FusedMultiHeadAttention", steps=4)
+    import solutions.ex1_fused_attention as module
+    from gpt_core import MultiHeadAttention
+
+    monkeypatch.setattr(module, "FusedMultiHeadAttention", MultiHeadAttention)
+    with pytest.raises(ValueError, match="do not fit the model that solutions.ex1"):
+        load_trained(tmp_path / "run")

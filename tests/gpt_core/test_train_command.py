@@ -1,0 +1,124 @@
+import os
+import signal
+
+import pytest
+
+from gpt_core import checkpoint, train
+from gpt_core.terminal import TrainingDisplay
+from gpt_core.trainer import Progress
+from tests.gpt_core.tiny import assert_same_run
+
+VALUES = [
+    "toy", "--block-size", "8", "--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--batch-size", "4",
+    "--steps", "12", "--warmup", "3", "--eval-interval", "5", "--eval-iters", "2", "--log-interval", "3",
+    "--dropout", "0.3", "--device", "cpu", "--threads", "1",
+]
+
+
+def call(*arguments):
+    """The exit status, also where argparse ends the call."""
+    try:
+        return train.main([str(a) for a in arguments])
+    except SystemExit as end:
+        return end.code
+
+
+def test_ctrl_c_saves_and_resume_goes_on_bit_for_bit(tmp_path, monkeypatch, capsys):
+    assert call(*VALUES, "--out", tmp_path / "whole") == 0
+    real = TrainingDisplay.report
+
+    def press_ctrl_c(self, event):
+        real(self, event)
+        if isinstance(event, Progress) and event.step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    handler = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingDisplay, "report", press_ctrl_c)
+        assert call(*VALUES, "--out", tmp_path / "run") == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    out = capsys.readouterr().out
+    assert "Stopped after step 7, saved." in out and f"--resume {tmp_path / 'run'}" in out
+    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 7
+    assert call("--resume", tmp_path / "run") == 0
+    assert "going on after step 7" in capsys.readouterr().out
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
+    def press_twice(self, event):
+        if isinstance(event, Progress):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingDisplay, "report", press_twice)
+    assert call(*VALUES, "--out", tmp_path / "run") == 130
+    assert "without saving" in capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["lectrue"], "there is no preset 'lectrue'; the presets are toy, bigram"),
+        (["toy", "--corpus", "hamlet"], "no corpus and no file named 'hamlet'"),
+        (["toy", "--corpus", "EMPTY"], "holds no text"),
+        (["toy", "--corpus", "SHORT"], "use a longer text or a smaller block_size"),
+        (["toy", "--n-embd", "30"], "n_embd is 30 and n_head is 4"),
+        (["toy", "--steps", "0"], "steps is 0; it must be at least 1"),
+        (["toy", "--steps", "many"], "argument --steps: invalid int value: 'many'"),
+        (["toy", "--lr", "nan"], "lr is nan; it must be a finite number"),
+        (["toy", "--lr", "1e-9"], "min_lr is 0.0001; it must be at most lr"),
+        (["toy", "--dropout", "1"], "dropout is 1.0; it must be at least 0 and below 1"),
+        (["toy", "--warmup", "9999"], "warmup is 9999; it must be below steps"),
+        (["toy", "--ema", "1"], "ema is 1.0; it must be at least 0 and below 1"),
+        (["toy", "--precision", "half"], "precision is 'half'; it must be auto, float32 or bfloat16"),
+        (["toy", "--device", "quantum"], "device is 'quantum'; it must be auto, cpu, cuda or cuda:N"),
+        (["toy", "--attention", "no.such:Part"], "no.such cannot be imported"),
+        (["bigram", "--corpus", "toy", "--attention", "a:B"], "attention is 'a:B'; it must be left out unless"),
+        (["toy", "--out", "EXISTS"], "exists: --resume"),
+        (["toy", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--resume", "NOWHERE"], "there is no run"),
+        (["--resume", "EXISTS"], "stopped before its first checkpoint"),
+        (["--resume", "EMPTY"], "is damaged or is no checkpoint"),
+        (["cpu", "--resume", "EXISTS"], "so cpu cannot be given with it"),
+        (["--resume", "EXISTS", "--eval-iters", "3"], "so --eval-iters cannot be given with it"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, capsys, arguments, sentence):
+    files = {name: tmp_path / name for name in ("EMPTY", "SHORT", "EXISTS", "NOWHERE")}
+    files["EMPTY"].touch()
+    files["SHORT"].write_text("To be, or not to be.")
+    files["EXISTS"].mkdir()
+    arguments = [files.get(a, a) for a in arguments]
+    if "--resume" not in arguments and "--out" not in arguments:
+        arguments += ["--out", tmp_path / "run"]
+    assert call(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and not (tmp_path / "run").exists()
+    assert sentence in " ".join(err.split())
+    assert "Traceback" not in err
+    assert all(len(line) <= 100 for line in err.splitlines() if str(tmp_path) not in line)
+
+
+def test_a_loss_that_explodes_is_one_sentence_and_exit_status_1(tmp_path, capsys):
+    assert call(*VALUES, "--lr", "1e30", "--warmup", "0", "--grad-clip", "0", "--out", tmp_path / "run") == 1
+    err = " ".join(capsys.readouterr().err.split())
+    assert err.startswith("step ") and "Try a lower lr (it is 1e+30)" in err
+
+
+def test_the_output_fits_a_hundred_columns_and_ends_with_the_next_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call(*VALUES) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[-1] == 'next: python -m gpt_core.sample runs/toy --prompt "ROMEO:"'
+    assert "1 CPU thread, fused AdamW, 32 tokens per step" in lines[1]
+    assert [line.split()[0] for line in lines[4:8]] == ["0", "5", "10", "12"]
+
+
+def test_a_finished_run_resumed_stays_as_it_is(tmp_path):
+    assert call(*VALUES, "--out", tmp_path / "run") == 0
+    before = (tmp_path / "run" / checkpoint.LAST).read_bytes()
+    assert call("--resume", tmp_path / "run") == 0
+    assert (tmp_path / "run" / checkpoint.LAST).read_bytes() == before
