@@ -1,6 +1,24 @@
 """Exercise 2, solved: a GPT that adds.
 
-(figures)
+The idea: choose the format so that each token is easy. The last digit of a sum needs two digits; each
+digit before it needs two digits and one carry, which a model that writes the last digit first can read
+off what it has just written. And put the loss where there is something to learn: the digits of the
+problem are random, so that two thirds of the targets could only teach noise.
+
+What each choice is worth, measured once each (3 digits, seed 0, 4 heads, batch 128, learning rate 3e-3,
+a budget of 2000 steps, looked at every 50): the step at which 99 % of held-out problems are right
+
+    as below: reversed, masked, first weights of 0.12     450
+    the loss on every token                               500
+    the sum with its first digit first                    550
+    first weights of 0.02, as gpt_core draws them         not in 2000: 11 %
+
+So the first weights decide here, and the format helps: plain order does learn 3 digits. One seed is an
+anecdote, and small differences between the first three lines mean little.
+
+Two things that one tries first and regrets. Batches of 32 from the start are faster, and for some seeds
+never understand (2 of 8 stayed below 10 %): so the batch is large until it has understood, and small
+afterwards. And a learning rate that falls early stops a model that was about to.
 """
 
 import math
