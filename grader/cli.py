@@ -173,7 +173,7 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
         with _Progress(name) as progress:
             verdict = grade(
                 session, name, read_source(_shown(path)), device=options.device, seed=options.seed,
-                quick=options.quick, report=progress.step,
+                quick=options.quick, report=progress.step, note=progress.note,
             )  # fmt: skip
         verdicts.append(verdict)
         report.show(out, verdict, command=_command(name, options))
@@ -218,6 +218,11 @@ class _Progress:
         self._done += 1
         if self._status is not None:
             self._status.update(f"{self._name}: {self._done} of {len(EXERCISES[self._name].checks)} checks")
+
+    def note(self, text: str) -> None:
+        """What the running check has come to."""
+        if self._status is not None:
+            self._status.update(f"{self._name}: {text}")
 
     def __exit__(self, *_):
         if self._status is not None:

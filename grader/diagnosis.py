@@ -43,7 +43,7 @@ def name_mistakes(
         tests = [lambda id: suspects.explains(id, seen), lambda id: all(suspects.explains(id, p) for p in passed)]
         if seen[-1].seconds > COSTLY:
             tests.reverse()
-        found = [id for id in suspects.ids if all(test(id) for test in tests)]
+        found = [id for id in suspects.of(check.id) if all(test(id) for test in tests)]
         if len(found) > 1 or isinstance(seen[-1].reading, CheckFailed):
             # Several would have failed here in the same way: which of them fails the rest in the same way too? The
             # same question where there are no numbers: quite different code can raise the same exception.
@@ -54,21 +54,30 @@ def name_mistakes(
 
 
 class _Suspects:
-    """The known mistakes, loaded into the reference's worker when the first one is needed."""
+    """The known mistakes, each loaded into the reference's worker when it is first needed."""
 
     def __init__(self, exercise: Exercise, reference):
         self.reference = reference
-        solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
+        self.solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
+        self.mistakes = {mistake.id: mistake for mistake in exercise.mistakes()}
         self.subjects: dict[str, Subject] = {}
         self.seen: dict[tuple[str, int], bool] = {}
-        for mistake in exercise.mistakes():
-            name = f"mistake_{mistake.id}"
-            if name not in reference.sources:
-                answer = reference.load(name, name, f"<{mistake.id}>", mistake.apply(solution).encode())
+
+    def of(self, check: str) -> list[str]:
+        """The ids of those that are looked for where this check fails."""
+        return [id for id, mistake in self.mistakes.items() if check.startswith(mistake.area)]
+
+    def subject(self, id: str) -> Subject:
+        """The mistake as a subject."""
+        if id not in self.subjects:
+            name = f"mistake_{id}"
+            if name not in self.reference.sources:
+                source = self.mistakes[id].apply(self.solution).encode()
+                answer = self.reference.load(name, name, f"<{id}>", source)
                 if "error" in answer:
-                    raise InstallationError(f"the mistake {mistake.id} does not load: {answer['error']}.")
-            self.subjects[mistake.id] = reference_subject(reference, name, "mistake")
-        self.ids = list(self.subjects)
+                    raise InstallationError(f"the mistake {id} does not load: {answer['error']}.")
+            self.subjects[id] = reference_subject(self.reference, name, "mistake")
+        return self.subjects[id]
 
     def explains(self, id: str, evidence: list[Evidence]) -> bool:
         """Whether this mistake, looked at in the same way each time, does what the attempt did."""
@@ -78,7 +87,7 @@ class _Suspects:
         key = (id, builtins.id(piece))
         if key not in self.seen:
             try:
-                reading = piece.look(self.subjects[id], *piece.case)
+                reading = piece.look(self.subject(id), *piece.case)
             except CheckFailed as failure:
                 reading = failure
             self.seen[key] = piece.same(reading, piece.reading)

@@ -18,16 +18,18 @@ SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would
 
 @dataclass(frozen=True)
 class Deadlines:
-    """Seconds that a worker may take before it is killed. GRADE_PATIENCE multiplies both.
+    """Seconds that a worker may take before it is killed. GRADE_PATIENCE multiplies all.
 
     load: to import the learner's file; run: for one request. After `lenient` kills in one grade each
-    further request gets `impatient` seconds only, so that a grade ends.
+    further request gets `impatient` seconds only, so that a grade ends. A program that trains names its own
+    seconds, which `patience` multiplies.
     """
 
     load: float = 15.0
     run: float = 8.0
     impatient: float = 2.0
     lenient: int = 2
+    patience: float = 1.0
 
     @classmethod
     def from_environment(cls) -> "Deadlines":
@@ -38,7 +40,7 @@ class Deadlines:
             factor = 0.0
         if not 0 < factor < 1000:
             raise InstallationError(f"GRADE_PATIENCE is {text!r}; it must be a number above 0, such as 3.")
-        return cls(cls.load * factor, cls.run * factor, cls.impatient * factor)
+        return cls(cls.load * factor, cls.run * factor, cls.impatient * factor, patience=factor)
 
 
 class Host:
@@ -77,10 +79,10 @@ class Host:
             self.sources[subject] = (request, data)
         return answer
 
-    def _ask(self, request: dict, arrays: dict, deadline: float) -> tuple[dict, dict]:
+    def _ask(self, request: dict, arrays: dict, deadline: float, progress=None) -> tuple[dict, dict]:
         self.worker.setup["filename"] = request.get("filename") or self.worker.setup.get("filename")
         try:
-            return self.worker.ask(request, arrays, deadline)
+            return self.worker.ask(request, arrays, deadline, progress)
         except WorkerDied as death:
             self.kills += death.kind == "deadline"
             raise
@@ -91,7 +93,11 @@ class Host:
         request = {
             "do": "run", "subject": subject, "steps": program.steps, "give": program.gives, "seed": seed,
         }  # fmt: skip
-        return self._ask(request, program.arrays, self._patience(self.deadlines.run))
+        if program.seconds is None:
+            deadline = self._patience(self.deadlines.run)
+        else:
+            deadline = program.seconds * self.deadlines.patience
+        return self._ask(request, program.arrays, deadline, program.progress)
 
     def close(self) -> None:
         """End the worker."""
@@ -159,6 +165,18 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             f"Calling your class gave an object of type {one_line(str(description['type']), 60)}; expected "
             f"an nn.Module. Does the class derive from nn.Module?",
             same=("not a module",),
+        )
+    if kind == "not so many":
+        return CheckFailed(
+            f"Your function returned an object of type {one_line(str(description['type']), 60)}; expected a tuple "
+            f"of {int(description['count'])}.",
+            same=("not so many",),
+        )
+    if kind == "not a GPT":
+        return CheckFailed(
+            f"train_adder returned an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"gpt_core.GPT. Is there a return?",
+            same=("not a GPT",),
         )
     if kind == "not a tensor":
         return CheckFailed(

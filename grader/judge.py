@@ -112,12 +112,14 @@ def grade(
     seed: int = 0,
     quick: bool = False,
     report: Callable[[CheckResult], None] | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> Verdict:
     """Grade one file; always a verdict, whatever the file does.
 
     device: auto, cpu or cuda. seed: decides every drawn case.
     quick: leave out the training runs.
     report: called with each check's result as soon as it is known.
+    note: called with a line of progress from a long check.
     InstallationError where the grader itself cannot work.
     """
     began = time.monotonic()
@@ -141,6 +143,7 @@ def grade(
             reference=reference_subject(reference, "solution", "reference"),
             device=device,
             seed=seed,
+            note=note or (lambda text: None),
         )
         exam.load_error, exam.names = _load(attempt, source)
         isolation = ", ".join(attempt.worker.hello["isolation"]) if attempt.worker else "not started"

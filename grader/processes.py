@@ -45,8 +45,11 @@ def worker_environment() -> dict[str, str]:
 class Starter:
     """Starts workers, by the method of this system; close() ends everything it started."""
 
-    def __init__(self, method: str | None = None):
+    def __init__(self, method: str | None = None, many: bool = False):
+        """many: for many grades in a row; what torch imports at the first use of an optimizer, a second's
+        worth, is then imported once and shared by all workers that are forked."""
         self.method = method or start_method()
+        self.many = many
         self._zygote = None
         self.workers: list = []
         if self.method == "fork":
@@ -61,7 +64,7 @@ class Starter:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=worker_environment(),
+            env=worker_environment() | ({"GRADE_MANY": "1"} if self.many else {}),
             cwd=REPOSITORY,
             start_new_session=True,
         )

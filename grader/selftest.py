@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grader.judge import Session, Source, grade, read_source
-from grader.processes import REPOSITORY, InstallationError
+from grader.processes import REPOSITORY, Starter, InstallationError
 from grader.results import Verdict
 from tests.exercises import EXERCISES, Exercise
 
@@ -120,7 +120,7 @@ def in_parallel(
 def main() -> None:
     """One process' share; its rows as JSON lines."""
     exercises, device, seed, share = json.loads(sys.argv[1])
-    with Session() as session:
+    with Session(Starter(many=True)) as session:
         selftest(
             session, exercises, device=device, seed=seed, share=tuple(share),
             report=lambda row: print(json.dumps(asdict(row)), flush=True),

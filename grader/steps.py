@@ -6,6 +6,7 @@ Each step is {"do": name, ...}; its result has the step's number, and later step
     {"ref": 3, "attr": "config"} an attribute of it
     {"name": "fuse_heads"}       what the graded module calls by that name
     {"gpt_core": "GPT"}          what gpt_core calls by that name
+    {"addition": "is_held_out"}  what data.addition calls by that name
     {"list": [..]}, plain JSON   themselves
 
 Learner's code runs inside `call`, `build` and `count_operations`, and, since a tensor may be anything,
@@ -17,8 +18,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpt_core
+from data import addition
+from grader import probes
 
 MAX_ELEMENTS = 1 << 26  # of one returned tensor
+MAX_PARAMETERS = 2000  # of one returned model
 PLAIN = (bool, int, float, str, type(None))
 
 
@@ -38,9 +42,12 @@ class LearnerError(Exception):
         self.cause = cause
 
 
-def run_steps(steps: list, give: dict, arrays: dict, module, device: str) -> tuple[dict, dict]:
-    """Carry out the steps; returns the values asked for (JSON) and the arrays that belong to them."""
-    context = _Context(arrays, module, torch.device(device))
+def run_steps(steps: list, give: dict, arrays: dict, module, device: str, send=None) -> tuple[dict, dict]:
+    """Carry out the steps; returns the values asked for (JSON) and the arrays that belong to them.
+
+    send: takes what a long step has to say while it runs.
+    """
+    context = _Context(arrays, module, torch.device(device), send)
     for step in steps:
         context.results.append(getattr(context, "do_" + step["do"])(**{k: v for k, v in step.items() if k != "do"}))
     values, results = {}, {}
@@ -50,8 +57,8 @@ def run_steps(steps: list, give: dict, arrays: dict, module, device: str) -> tup
 
 
 class _Context:
-    def __init__(self, arrays, module, device):
-        self.arrays, self.module, self.device = arrays, module, device
+    def __init__(self, arrays, module, device, send):
+        self.arrays, self.module, self.device, self.send = arrays, module, device, send
         self.results = []
 
     def value(self, expression):
@@ -66,6 +73,8 @@ class _Context:
             return found
         if "gpt_core" in expression:
             return getattr(gpt_core, expression["gpt_core"])
+        if "addition" in expression:
+            return getattr(addition, expression["addition"])
         result = self.results[expression["ref"]]
         for attribute in expression.get("attr", "").split("."):
             if attribute:
@@ -231,6 +240,79 @@ class _Context:
                 if name in found and found[name].shape == parameter.shape:
                     parameter.copy_(found[name])
 
+    def do_item(self, value, index, count):
+        """One item of a tuple or list that must have `count` of them."""
+        value = self.value(value)
+        if not isinstance(value, (tuple, list)) or len(value) != count:
+            raise StepError("not so many", type=type(value).__name__, count=count)
+        return value[index]
+
+    def do_outcome(self, function, args):
+        """What a call gives, or which built-in exceptions what it raises is one of."""
+        try:
+            return {"value": self._call(function, args, {})}
+        except LearnerError as error:
+            kinds = [kind.__name__ for kind in type(error.cause).__mro__ if kind.__module__ == "builtins"]
+            if "NotImplementedError" in kinds:
+                raise
+            return {"raised": kinds}
+
+    def do_seed(self, seed):
+        """Seed torch's generators again, within a request."""
+        torch.manual_seed(seed)
+
+    def do_generator(self, seed):
+        return torch.Generator().manual_seed(seed)
+
+    # For models that answer with digits (probes.py).
+
+    def do_oracle(self, steps, table, train):
+        """A test model; train: the modes of it and of each module in it, in order, repeated."""
+        model = probes.Oracle(torch.from_numpy(self.arrays[steps]), torch.from_numpy(self.arrays[table])).to(self.device)
+        for index, module in enumerate(model.modules()):
+            module.training = bool(train[index % len(train)])
+        return model
+
+    def do_record(self, model):
+        """What a test model was called with."""
+        record = self.value(model).record
+        return {"tokens": list(record.tokens), "grad": list(record.grad), "training": list(record.training)}
+
+    def do_observe_training(self, n_digits, steps, seed, shake, sampled):
+        function = self.value({"name": "train_adder"})
+        return self._guarded(
+            probes.observe_training, function, n_digits, steps, self.device.type, seed, shake, sampled, self.send
+        )
+
+    def _gpt(self, value):
+        model = self.value(value)
+        if not isinstance(model, gpt_core.GPT):
+            raise StepError("not a GPT", type=type(model).__name__)
+        return model
+
+    def do_difference(self, one, other):
+        return self._guarded(probes.difference, self._gpt(one), self._gpt(other))
+
+    def do_default_difference(self, model):
+        return self._guarded(probes.default_difference, self._gpt(model), 0)
+
+    def do_sizes(self, model):
+        """A GPT's config, and how many parameters it has."""
+        model = self._gpt(model)
+        fields = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+        sizes = {name: self._guarded(getattr, model.config, name) for name in fields}
+        return sizes | {"parameters": sum(p.numel() for p in model.parameters())}
+
+    def do_weights(self, model, largest):
+        """The parameters of a GPT with at most `largest` numbers."""
+        parameters = dict(self._gpt(model).named_parameters())
+        if sum(p.numel() for p in parameters.values()) > largest or len(parameters) > MAX_PARAMETERS:
+            raise StepError("too large", shape=[sum(p.numel() for p in parameters.values())])
+        return {name: p.detach().float() for name, p in parameters.items()}
+
+    def do_generate(self, model, prompts, count):
+        return self._guarded(probes.generate, self.value(model), self.value(prompts), count)
+
 
 class _Counter(TorchDispatchMode):
     def __init__(self):
@@ -261,7 +343,7 @@ def describe(value, name: str, results: dict) -> dict:
     if type(value) is dict:
         return {
             "kind": "dict",
-            "items": {str(k): describe(v, f"{name}.{k}", results) for k, v in list(value.items())[:500]},
+            "items": {str(k): describe(v, f"{name}.{k}", results) for k, v in list(value.items())[:MAX_PARAMETERS]},
         }
     if type(value) in (list, tuple):
         items = [describe(v, f"{name}.{i}", results) for i, v in enumerate(value[:500])]
@@ -284,6 +366,6 @@ def describe(value, name: str, results: dict) -> dict:
     if value.dtype in (torch.bfloat16, torch.float16):
         value = value.float()
     if str(value.dtype).removeprefix("torch.") in ("float32", "float64", "int64", "int32", "bool", "uint8"):
-        results[name] = np.ascontiguousarray(value.numpy())
+        results[name] = np.asarray(value.numpy(), order="C")  # ascontiguousarray would give a scalar a dimension
         described["sent"] = name
     return described

@@ -6,10 +6,11 @@ The same program serves both sides; only an attempt's worker is sandboxed. Reque
     run     build objects, call and differentiate them, step by step (`steps.py`), and give values back
 
 Every answer is {"ok": true, ...} or {"error": {...}}: what a learner's code raised is an answer, not
-an accident. The answers of an attempt prove nothing by themselves; the judge compares the numbers.
+an accident. A long request may send {"progress": {...}} ahead of it. The answers of an attempt prove nothing by themselves; the judge compares the numbers.
 """
 
 import faulthandler
+import functools
 import gc
 import importlib.util
 import linecache
@@ -66,7 +67,8 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
             os._exit(0)  # not sys.exit: a learner's atexit handlers could hang
         faulthandler.dump_traceback_later(max(header["deadline"] - STUCK_LEAD, 0.1), file=2)
         reset_torch(header.get("seed", 0), setup["threads"])
-        answer, results = _answer(header, arrays, modules, setup["device"])
+        send = functools.partial(_send_progress, answers, header["id"])
+        answer, results = _answer(header, arrays, modules, setup["device"], send)
         faulthandler.cancel_dump_traceback_later()
         answer["id"] = header["id"]
         answer["reached"] = reach.reached[:5]
@@ -133,7 +135,12 @@ def reset_torch(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
 
 
-def _answer(header: dict, arrays: dict, modules: dict, device: str) -> tuple[dict, dict]:
+def _send_progress(answers: int, id: int, progress: dict) -> None:
+    """A frame ahead of the answer: what a long request has come to."""
+    protocol.write_all(answers, protocol.pack({"id": id, "progress": progress}))
+
+
+def _answer(header: dict, arrays: dict, modules: dict, device: str, send) -> tuple[dict, dict]:
     """One request's answer; whatever the learner's code raises becomes an error in it."""
     filename = header.get("filename", "")
     try:
@@ -143,7 +150,7 @@ def _answer(header: dict, arrays: dict, modules: dict, device: str) -> tuple[dic
             return {"ok": True, "names": names[:20_000]}, {}
         module = modules[header["subject"]]
         filename = module.__file__
-        values, results = run_steps(header["steps"], header["give"], arrays, module, device)
+        values, results = run_steps(header["steps"], header["give"], arrays, module, device, send)
         return {"ok": True, "values": values}, results
     except StepError as error:
         return {"error": error.description}, {}

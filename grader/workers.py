@@ -86,21 +86,29 @@ class Worker:
 
     # What the judge calls.
 
-    def ask(self, header: dict, arrays: dict, deadline: float) -> tuple[dict, dict]:
-        """The answer to one request, as (header, arrays). WorkerDied where there is none in time."""
+    def ask(self, header: dict, arrays: dict, deadline: float, progress=None) -> tuple[dict, dict]:
+        """The answer to one request, as (header, arrays). WorkerDied where there is none in time.
+
+        progress: called with what a long request says of itself on the way; untrusted.
+        """
         self._next += 1
         header = header | {"id": self._next, "deadline": deadline}
         self._outgoing.put(protocol.pack(header, arrays))
+        ends = time.monotonic() + deadline
         answer = self.receive(deadline)
+        while "progress" in answer[0] and answer[0].get("id") == self._next:
+            if progress is not None:
+                progress(answer[0]["progress"])
+            answer = self.receive(deadline, max(ends - time.monotonic(), 0.0))
         if answer[0].get("id") != self._next:
             self.kill()
             raise WorkerDied("protocol", "it answered something that was not asked")
         return answer
 
-    def receive(self, deadline: float) -> tuple[dict, dict]:
-        """The next frame, or WorkerDied (the worker is killed then)."""
+    def receive(self, deadline: float, left: float | None = None) -> tuple[dict, dict]:
+        """The next frame, or WorkerDied (the worker is killed then); left: what the deadline has left."""
         try:
-            arrived = self._arrived.get(timeout=deadline)
+            arrived = self._arrived.get(timeout=deadline if left is None else left)
         except queue.Empty:
             arrived = WorkerDied("deadline", f"no answer within {deadline:g} s")
         if isinstance(arrived, WorkerDied):

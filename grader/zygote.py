@@ -25,6 +25,9 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     from grader import sandbox, worker  # the slow part: this imports torch
 
+    if os.environ.pop("GRADE_MANY", None):
+        import torch._dynamo  # noqa: F401 (see processes.Starter)
+
     sandbox.die_with_parent()
     sandbox.adopt_orphans()
     # Ctrl-C reaches the whole process group; only the judge decides what it means.

@@ -17,6 +17,7 @@ class Mistake:
     why:     two or three sentences to the learner: what the code now does, why it is wrong, where to look.
     patches: (find, put) pairs; each `find` stands in the solution exactly once.
     needs:   "cuda" for a mistake that shows on a GPU only.
+    area:    how the ids of the checks begin in which it is looked for first; "" for all of them.
     """
 
     id: str
@@ -24,6 +25,7 @@ class Mistake:
     why: str
     patches: tuple[tuple[str, str], ...]
     needs: str = "cpu"
+    area: str = ""
 
     def apply(self, solution: str) -> str:
         """The solution's source with the mistake in it. ValueError where a patch does not fit."""
@@ -90,6 +92,33 @@ EXERCISES = {
                 "dropout_weights", "dropout_output", "dropout_gradients", "dropout_eval", "operations", "in_gpt",
                 "fuse_values", "fuse_copies", "fuse_dtype", "fuse_mode", "fuse_dropout",
                 "fuse_block_size",
+            ),
+        ),
+        Exercise(
+            name="ex2",
+            title="addition: a GPT that adds",
+            file="ex2_addition.py",
+            asks=(
+                "encode_problem, decode_answer: a problem as text, with the digits of the sum reversed",
+                "make_batch, masked_loss, sample_problems: what a model trains on",
+                "add: let a model write its answers",
+                "train_adder: a model that adds problems which it has never seen",
+            ),
+            checks=(
+                "runs", "encode_problem_part", "encode_answer_part", "encode_any", "encode_errors",
+                "decode_digits", "decode_errors",
+                "batch_form", "batch_input", "batch_places", "batch_targets", "batch_any", "batch_kept",
+                "loss_value", "loss_gradient", "loss_masked_gradient", "loss_all_masked", "loss_large", "loss_kept",
+                "sample_form", "sample_range", "sample_held_out", "sample_seed", "sample_uniform",
+                "sample_replacement", "sample_digits",
+                "add_form", "add_prompt", "add_calls", "add_feedback", "add_answer", "add_any", "add_greedy",
+                "add_mode", "add_gradients", "add_kept",
+                "train_updates", "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",
+                "train_report", "train_adds",
+            ),
+            training=(
+                "train_updates", "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",
+                "train_report", "train_adds",
             ),
         ),
     )

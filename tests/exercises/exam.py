@@ -148,6 +148,7 @@ class Exam:
     seed: int = 0
     load_error: CheckFailed | None = None
     names: tuple[str, ...] = ()
+    note: Callable[[str], None] = lambda text: None  # shows a line of progress
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
 
@@ -230,5 +231,7 @@ def same_reading(one, other, tolerance: float = 1e-5) -> bool:
         scale = max(1.0, float(np.abs(other[np.isfinite(other)]).max(initial=0)))
         return bool(np.allclose(one, other, rtol=0, atol=tolerance * scale, equal_nan=True))
     if isinstance(one, float) and isinstance(other, float):
-        return abs(one - other) <= tolerance * max(1.0, abs(other)) or one != one and other != other
+        if np.isfinite(one) and np.isfinite(other):
+            return abs(one - other) <= tolerance * max(1.0, abs(other))
+        return one == other or one != one and other != other
     return type(one) is type(other) and one == other

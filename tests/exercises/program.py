@@ -36,6 +36,11 @@ def gpt_core(of: str) -> dict:
     return {"gpt_core": of}
 
 
+def addition(of: str) -> dict:
+    """What data.addition calls `of`."""
+    return {"addition": of}
+
+
 class Program:
     """Steps for a worker (grader/steps.py), the arrays they use, and the values to give back."""
 
@@ -43,6 +48,8 @@ class Program:
         self.steps: list[dict] = []
         self.arrays: dict[str, np.ndarray] = {}
         self.gives: dict[str, object] = {}
+        self.seconds: float | None = None  # a deadline of its own, for a program that trains
+        self.progress = None  # called with what a training step says on the way
 
     def _add(self, do: str, **arguments) -> Ref:
         self.steps.append({"do": do} | {key: _plain(value) for key, value in arguments.items()})
@@ -50,7 +57,7 @@ class Program:
 
     def _array(self, array: np.ndarray) -> str:
         key = f"a{len(self.arrays)}"
-        self.arrays[key] = np.ascontiguousarray(array)
+        self.arrays[key] = np.asarray(array, order="C")
         return key
 
     def _arrays(self, arrays: dict[str, np.ndarray] | None) -> dict[str, str]:
@@ -124,6 +131,54 @@ class Program:
     def copy_parameters(self, source: Ref, target: Ref) -> Ref:
         """Write the parameters of one module into those of the same names of another."""
         return self._add("copy_parameters", source=source, target=target)
+
+    def item(self, value: Ref, index: int, count: int) -> Ref:
+        """An item of a tuple that must have `count` of them."""
+        return self._add("item", value=value, index=index, count=count)
+
+    def outcome(self, function, *args) -> Ref:
+        """{"value": what a call gives} or {"raised": [the built-in exceptions that it is one of]}."""
+        return self._add("outcome", function=function, args=list(args))
+
+    def seed(self, seed: int) -> Ref:
+        """Seed torch's generators again."""
+        return self._add("seed", seed=seed)
+
+    def generator(self, seed: int) -> Ref:
+        """A torch.Generator on the CPU."""
+        return self._add("generator", seed=seed)
+
+    def oracle(self, steps: np.ndarray, table: np.ndarray, train: list[bool]) -> Ref:
+        """A test model whose every answer is known (grader/probes.py)."""
+        return self._add("oracle", steps=self._array(steps), table=self._array(table), train=train)
+
+    def record(self, model: Ref) -> Ref:
+        """What a test model was called with: lists of tokens, grad and training."""
+        return self._add("record", model=model)
+
+    def observe_training(self, n_digits: int, *, steps: int, seed: int, shake: int = 0, sampled: int = 1024) -> Ref:
+        """Call train_adder and watch it; the attributes of the result are those of probes.Training."""
+        return self._add("observe_training", n_digits=n_digits, steps=steps, seed=seed, shake=shake, sampled=sampled)
+
+    def difference(self, one: Ref, other: Ref) -> Ref:
+        """The largest difference between the parameters of two GPTs."""
+        return self._add("difference", one=one, other=other)
+
+    def default_difference(self, model: Ref) -> Ref:
+        """How far a GPT's logits are from those of default parts with its weights."""
+        return self._add("default_difference", model=model)
+
+    def sizes(self, model: Ref) -> Ref:
+        """A GPT's config and its number of parameters."""
+        return self._add("sizes", model=model)
+
+    def weights(self, model: Ref, largest: int) -> Ref:
+        """The parameters of a GPT that has at most `largest` numbers."""
+        return self._add("weights", model=model, largest=largest)
+
+    def generate(self, model: Ref, prompts: Ref, count: int) -> Ref:
+        """The `count` tokens that a model writes after each prompt, greedily."""
+        return self._add("generate", model=model, prompts=prompts, count=count)
 
     def digest(self) -> str:
         """Equal for programs that ask for the same."""

@@ -15,7 +15,7 @@ QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
 @pytest.fixture(scope="session")
 def session(own_temporary_folder):
-    with Session(deadlines=QUICK) as session:
+    with Session(Starter(many=True), deadlines=QUICK) as session:
         yield session
 
 

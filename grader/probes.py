@@ -1,0 +1,248 @@
+"""What a worker holds for checks that a plain call cannot make: a test model whose every answer is known
+to the judge, an observer of a training run, and greedy decoding.
+"""
+
+import random
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+import gpt_core
+
+MAX_CALLS = 200  # of a test model, that are recorded
+MAX_ROWS = 1 << 17  # of training input, that are kept
+ROWS_PER_CALL = 1024
+PROGRESS_SECONDS = 0.25
+SLACK = 6  # updates beyond what was asked for, after which a run is ended
+
+
+class Record:
+    """The calls of one test model; a deep copy of the model writes into the same record."""
+
+    def __init__(self):
+        self.tokens, self.grad, self.training = [], [], []
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+class Oracle(gpt_core.GPT):
+    """A causal GPT whose logits come from tables: the prefix sums up to a state, the state has its logits.
+
+    steps (T, V) long: what a token at a position adds to the state, modulo the number of states.
+    table (T, S, V) float32: the logits at a position in a state.
+    Its `logits` are as attached to a graph as those of any model.
+    """
+
+    def __init__(self, steps: torch.Tensor, table: torch.Tensor):
+        T, V = steps.shape
+        super().__init__(gpt_core.GPTConfig(vocab_size=V, block_size=T, n_layer=1, n_head=1, n_embd=4, dropout=0.5))
+        self.register_buffer("steps", steps, persistent=False)
+        self.register_buffer("table", table, persistent=False)
+        self.record = Record()
+
+    def logits(self, idx: torch.Tensor) -> torch.Tensor:
+        """idx (B, T) long -> logits (B, T, V)."""
+        logits = self._logits(idx)
+        if len(self.record.tokens) < MAX_CALLS:
+            self.record.tokens.append(idx.detach().to("cpu", copy=True))
+            self.record.grad.append(logits.requires_grad)
+            self.record.training.append(self.training)
+        return logits
+
+    def _logits(self, idx):
+        places = torch.arange(idx.shape[1], device=idx.device)
+        states = self.steps[places, idx].cumsum(dim=1) % self.table.shape[1]  # (B, T)
+        return self.table[places, states] + 0.0 * self.lm_head.weight.sum()
+
+
+class TooManyUpdates(BaseException):
+    """Ends a training run that goes on beyond its steps; not an Exception, which a run may catch."""
+
+
+@dataclass
+class Training:
+    """What a training run was seen to do.
+
+    model:      what it returned; None where it was ended.
+    optimizers: the number of steps of each torch optimizer. changes: how often the weights were found
+                changed between one forward pass with gradients and the next, or at the end.
+    ended:      whether it was stopped for going on too long.
+    rows:       (N, width) uint8, the beginnings of training input whose loss reached the model.
+    reports:    how often `report` was called; report_kinds: the first call that gave other things than
+                a whole number and a number, as two type names.
+    """
+
+    model: object = None
+    optimizers: list[int] = field(default_factory=list)
+    changes: int = 0
+    ended: bool = False
+    rows: torch.Tensor | None = None
+    reports: int = 0
+    report_kinds: list[str] | None = None
+    parameter_device: str = ""
+
+
+class Observer:
+    """Watches a training run: a context manager around it, and the `report` to give to it."""
+
+    def __init__(self, width: int, steps: int, send=None, sampled: int = ROWS_PER_CALL):
+        self.width, self.limit, self.send, self.sampled = width, steps + SLACK, send, sampled
+        self.seen = Training()
+        self._counts: dict[int, int] = {}
+        self._optimizers: list = []  # kept alive, so that an id stands for one of them
+        self._prints: dict[int, list] = {}  # model's id to [model, last fingerprint, changes]
+        self._rows: list[torch.Tensor] = []
+        self._kept, self._loss, self._sent = 0, None, 0.0
+
+    def __enter__(self):
+        self._original = gpt_core.GPT.logits
+        original, observer = self._original, self
+
+        def logits(model, idx):
+            found = original(model, idx)
+            if torch.is_grad_enabled() and isinstance(found, torch.Tensor):
+                observer._saw(model, idx, found)
+            return found
+
+        gpt_core.GPT.logits = logits
+        self._hook = register_optimizer_step_post_hook(self._stepped)
+        return self
+
+    def __exit__(self, *_):
+        gpt_core.GPT.logits = self._original
+        self._hook.remove()
+        for entry in self._prints.values():
+            self._compare(entry)
+        self._prints, entries = {}, list(self._prints.values())
+        self.seen.changes = max((entry[2] for entry in entries), default=0)
+        self.seen.optimizers = list(self._counts.values())[:20]
+        self.seen.rows = (
+            torch.cat(self._rows) if self._rows else torch.zeros(0, self.width, dtype=torch.uint8)
+        )
+        if entries:
+            self.seen.parameter_device = next(entries[0][0].parameters()).device.type
+
+    def report(self, step, loss):
+        """What the run is given to report to."""
+        self.seen.reports += 1
+        whole = isinstance(step, (int, np.integer)) and not isinstance(step, bool)
+        number = isinstance(loss, (int, float, np.floating)) and not isinstance(loss, bool)
+        if not (whole and number):
+            if self.seen.report_kinds is None:
+                self.seen.report_kinds = [type(step).__name__[:60], type(loss).__name__[:60]]
+            return
+        self._loss = float(loss)
+        self._progress(int(step))
+
+    def _progress(self, step: int) -> None:
+        now = time.monotonic()
+        if self.send is not None and now - self._sent >= PROGRESS_SECONDS:
+            self._sent = now
+            self.send({"step": step, "loss": self._loss})
+
+    def _stepped(self, optimizer, args, kwargs) -> None:
+        key = id(optimizer)
+        if key not in self._counts:
+            self._optimizers.append(optimizer)
+        self._counts[key] = self._counts.get(key, 0) + 1
+        self._progress(self._counts[key])
+        self._end_if_over(self._counts[key])
+
+    def _end_if_over(self, count: int) -> None:
+        if count > self.limit:
+            self.seen.ended = True
+            raise TooManyUpdates
+
+    @staticmethod
+    def _compare(entry: list) -> None:
+        with torch.no_grad():
+            now = [(float(p.sum()), float(p.square().sum())) for p in entry[0].lm_head.parameters()]
+        entry[2] += entry[1] is not None and now != entry[1]
+        entry[1] = now
+
+    def _saw(self, model, idx, logits) -> None:
+        """A forward pass with gradients: has the model changed since the last, and on what is it trained?"""
+        entry = self._prints.setdefault(id(model), [model, None, 0])
+        self._compare(entry)
+        self._end_if_over(entry[2])
+        if not logits.requires_grad or self._kept >= MAX_ROWS or idx.shape[1] < self.width:
+            return
+        rows = idx.detach()[: self.sampled, : self.width].to("cpu", torch.uint8, copy=True)
+
+        def trained(gradient):
+            # Only what a loss comes from is trained on: evaluating needs no gradients off.
+            used = (gradient[: len(rows)] != 0).flatten(1).any(dim=1).cpu()
+            self._rows.append(rows[used])
+            self._kept += len(rows)
+
+        logits.register_hook(trained)
+
+
+def observe_training(function, n_digits: int, steps: int, device: str, seed: int, shake: int, sampled: int, send) -> Training:
+    """Call a train_adder, and watch. shake: seeds every generator that the run is not to depend on."""
+    torch.manual_seed(shake)
+    random.seed(shake)
+    np.random.seed(shake)
+    observer = Observer(2 * n_digits + 2, steps, send, sampled)
+    with observer:
+        try:
+            observer.seen.model = function(
+                n_digits, steps=steps, device=device, seed=seed, report=observer.report
+            )
+        except TooManyUpdates:
+            observer.seen.ended = True
+    return observer.seen
+
+
+def difference(one: torch.nn.Module, other: torch.nn.Module) -> float | None:
+    """The largest difference between two models' parameters; None where names or shapes differ."""
+    first, second = dict(one.named_parameters()), dict(other.named_parameters())
+    if {k: p.shape for k, p in first.items()} != {k: p.shape for k, p in second.items()}:
+        return None
+    with torch.no_grad():
+        return max((float((p.double() - second[k].to(p.device).double()).abs().max()) for k, p in first.items()), default=0.0)
+
+
+@torch.no_grad()
+def default_difference(model: torch.nn.Module, seed: int) -> dict:
+    """How far a model's logits are from those of a GPT with default parts and the same weights.
+
+    {"difference": None where the parameters differ, "missing", "others": the names of some that do}
+    """
+    config = model.config
+    some = next(model.parameters())
+    default = gpt_core.GPT(config).to(some)  # its dtype and its device
+    own, parameters = dict(model.named_parameters()), dict(default.named_parameters())
+    missing, others = (
+        [k for k, p in one.items() if k not in other or other[k].shape != p.shape][:5]
+        for one, other in ((parameters, own), (own, parameters))
+    )
+    if missing or others:
+        return {"difference": None, "missing": missing, "others": others}
+    for name, parameter in parameters.items():
+        parameter.copy_(own[name])
+    default.eval()
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(0, config.vocab_size, (4, min(config.block_size, 32)), generator=generator)
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    tokens = tokens.to(some.device)
+    logits = model(tokens)[0]
+    for module, training in modes:
+        module.training = training
+    difference = float((logits - default(tokens)[0]).float().abs().max())
+    return {"difference": difference, "missing": [], "others": []}
+
+
+@torch.no_grad()
+def generate(model: torch.nn.Module, prompts: torch.Tensor, count: int) -> torch.Tensor:
+    """Greedy decoding: prompts (B, T) long -> the `count` most likely next tokens, (B, count) long."""
+    model.eval()
+    for _ in range(count):
+        following = model(prompts)[0][:, -1].argmax(dim=-1, keepdim=True)
+        prompts = torch.cat([prompts, following], dim=1)
+    return prompts[:, -count:]

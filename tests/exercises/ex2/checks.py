@@ -1,0 +1,875 @@
+"""The checks of exercise 2, one mechanism each: problems as text, batches, the loss, the sampler, decoding,
+a few steps of training, and then the training run that shows whether the model adds.
+"""
+
+import functools
+import hashlib
+import time
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.exercises import EXERCISES
+from tests.exercises.ex2 import looks, training
+from tests.exercises.ex2.looks import Case, Tables
+from tests.exercises.exam import CheckFailed, check, for_all
+from tests.exercises.numbers import tolerance, worst, wrong
+
+FUNCTIONS = (
+    "encode_problem", "decode_answer", "make_batch", "masked_loss", "sample_problems", "add", "train_adder",
+)  # fmt: skip
+PLAIN = Case(n_digits=3, B=5)
+# Every check that needs no training: a run of minutes starts when they all pass.
+CHEAP = tuple(id for id in EXERCISES["ex2"].checks if id not in EXERCISES["ex2"].training)
+
+
+@st.composite
+def cases(draw):
+    """Problems of 1 to 9 digits, a batch of one included."""
+    return Case(draw(st.integers(1, 9)), draw(st.integers(1, 4)), draw(st.integers(0, 99)))
+
+
+@st.composite
+def problems(draw):
+    """(a, b, n_digits), numbers of every length up to n."""
+    n = draw(st.integers(1, 9))
+    a, b = (draw(st.integers(0, 10 ** draw(st.integers(1, n)) - 1)) for _ in range(2))
+    return a, b, n
+
+
+def fail(case: dict, message: str, *details: str):
+    """A failed check with its case and further lines."""
+    failure = CheckFailed(message, list(details))
+    failure.case = case
+    raise failure
+
+
+def look(exam, case: dict, function, *arguments, **options):
+    """Look at the attempt; a failure on the way carries the case."""
+    try:
+        return exam.observe(function, *arguments, **options)
+    except CheckFailed as failure:
+        failure.case = failure.case or case
+        raise
+
+
+def shown(tokens) -> str:
+    """Tokens as characters; -1 as a dot, anything else that is no token as a question mark."""
+    return " ".join("." if t == -1 else looks.VOCABULARY[t] if 0 <= t < 12 else "?" for t in map(int, tokens))
+
+
+@check("runs", "the file runs, and defines the seven functions of the contract")
+def test_runs(exam):
+    if exam.load_error is not None:
+        raise exam.load_error
+    for wanted in FUNCTIONS:
+        if wanted not in exam.names:
+            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+
+
+# Problems as text.
+
+EXAMPLES = ((85, 50, 2), (7, 5, 3), (123, 456, 3), (999, 1, 3), (0, 0, 3), (90, 80, 4))
+
+
+def problem_part(subject, examples):
+    return {"parts": [text.split("=")[0] for text in looks.encoded(subject, examples)["texts"]]}
+
+
+def answer_part(subject, examples):
+    return {"parts": [text.split("=", 1)[1] if "=" in text else "" for text in looks.encoded(subject, examples)["texts"]]}
+
+
+@check("encode_problem_part", "before \"=\" stand a, \"+\" and b, padded with zeros to n digits", ("runs",))
+def test_encode_problem_part(exam):
+    got = look(exam, {"problems": EXAMPLES}, problem_part, EXAMPLES)["parts"]
+    for (a, b, n), came in zip(EXAMPLES, got):
+        wanted = looks.encode(a, b, n).split("=")[0]
+        if came != wanted:
+            fail(
+                {"a": a, "b": b, "n_digits": n},
+                f"With n_digits = {n} the problem {a} + {b} must begin {wanted!r}, and yours begins {came!r}. Every "
+                f"problem has the same length, so that a place always means the same power of ten: what pads a and b?",
+            )
+
+
+@check("encode_answer_part", "after \"=\" stands the sum, its last digit first, n + 1 digits long", ("runs",))
+def test_encode_answer_part(exam):
+    got = look(exam, {"problems": EXAMPLES}, answer_part, EXAMPLES)["parts"]
+    for (a, b, n), came in zip(EXAMPLES, got):
+        wanted = looks.encode(a, b, n).split("=")[1]
+        if came != wanted:
+            hint = ""
+            if came[::-1] == wanted:
+                hint = " Yours has its first digit first: which digit can be known before any carry is?"
+            elif len(came) != len(wanted):
+                hint = f" Yours has {len(came)} digits: two numbers of {n} digits have a sum of up to {n + 1}."
+            fail(
+                {"a": a, "b": b, "n_digits": n},
+                f"{a} + {b} = {a + b}, which with {n + 1} digits and the last one first is {wanted!r}; yours is "
+                f"{came!r}.{hint}",
+            )
+
+
+ALWAYS_ENCODED = ((9, 9, 1), (0, 0, 1), (999999999, 999999999, 9), (99, 99, 2), (1, 999, 3))
+
+
+@check("encode_any", "any two numbers of up to n digits are written so", ("encode_problem_part", "encode_answer_part"))
+def test_encode_any(exam):
+    def body(exam, problem):
+        a, b, n = problem
+        got = look(exam, {"a": a, "b": b, "n_digits": n}, looks.encoded, (problem,))["texts"][0]
+        if got != looks.encode(a, b, n):
+            fail(
+                {"a": a, "b": b, "n_digits": n},
+                f"encode_problem({a}, {b}, {n}) must be {looks.encode(a, b, n)!r}, and is {got!r}. What is special about "
+                f"these numbers?",
+            )
+
+    for_all(exam, problems(), body, max_examples=10, always=ALWAYS_ENCODED)
+
+
+def refusals(exam, function, calls, why):
+    came = look(exam, {"calls": calls}, looks.refused, function, calls)["came"]
+    for arguments, what in zip(calls, came):
+        if what != "ValueError":
+            fail(
+                {"arguments": list(arguments)},
+                f"{function}({', '.join(map(repr, arguments))}) must raise a ValueError, and {what}. {why}",
+            )
+
+
+REFUSED_PROBLEMS = (
+    (-1, 5, 2), (5, -1, 2), (100, 5, 2), (5, 100, 2), (-12, -34, 3), (1000, 999, 3), (10, 0, 1), (271, 5, 2), (3, 4567, 3),
+)  # fmt: skip
+
+
+@check("encode_errors", "a negative number, or one of more than n digits, is a ValueError", ("runs",))
+def test_encode_errors(exam):
+    refusals(
+        exam, "encode_problem", REFUSED_PROBLEMS,
+        "Such a problem does not fit its places, and would be read as another one. Are both a and b checked, for both?",
+    )  # fmt: skip
+
+
+ANSWERS = ("531", "2100", "0", "000", "0001", "9", "012", "8991")
+
+
+@check("decode_digits", "an answer's digits are read with the last digit first", ("runs",))
+def test_decode_digits(exam):
+    got = look(exam, {"answers": ANSWERS}, looks.decoded, ANSWERS)["numbers"]
+    for text, came in zip(ANSWERS, got):
+        if came != int(text[::-1]):
+            fail(
+                {"digits": text},
+                f"decode_answer({text!r}) must be {int(text[::-1])}, and is {came}. The first character is the digit "
+                f"of the units: which one does yours take for it?",
+            )
+
+
+REFUSED_ANSWERS = (
+    ("",), ("12+",), ("=12",), ("-5",), ("5-",), ("5+",), (" 5",), ("5 ",), ("1_0",), ("5\n",), ("\n5",), ("1.0",),
+    ("٣٤",), ("４２",), ("²",), ("a",),
+)  # fmt: skip
+
+
+@check("decode_errors", "anything but one or more of the digits 0 to 9 is a ValueError", ("runs",))
+def test_decode_errors(exam):
+    refusals(
+        exam, "decode_answer", REFUSED_ANSWERS,
+        "int() is more generous than this contract: it takes spaces, signs, underscores and the digits of other scripts.",
+    )  # fmt: skip
+
+
+# Batches.
+
+
+def batch_form(subject, sizes):
+    for case in sizes:
+        looks.made_batch(subject, case)
+    return {"right": True}
+
+
+@check("batch_form", "make_batch gives two long tensors of shape (B, 3n + 2), on the device of a", ("runs",))
+def test_batch_form(exam):
+    look(exam, PLAIN.as_case(), batch_form, (PLAIN,))
+
+
+def batch_x(subject, case):
+    return {"x": looks.made_batch(subject, case)["x"]}
+
+
+def batch_places(subject, case):
+    """Where targets count, and what stands where none should."""
+    y = looks.made_batch(subject, case)["y"]
+    return {"counted": y != -1, "elsewhere": y[:, : 2 * case.n_digits + 1]}
+
+
+def batch_targets(subject, case):
+    """The targets of the answer's places."""
+    return {"targets": looks.made_batch(subject, case)["y"][:, 2 * case.n_digits + 1 :]}
+
+
+def first_wrong_row(expected, got):
+    return int((expected != got).any(axis=1).argmax())
+
+
+@check("batch_input", "x is the encoded problem without its last token", ("batch_form",))
+def test_batch_input(exam):
+    expected, _ = looks.batch(*PLAIN.numbers(), PLAIN.n_digits)
+    got = look(exam, PLAIN.as_case(), batch_x, PLAIN)["x"]
+    if not np.array_equal(expected, got):
+        row = first_wrong_row(expected, got)
+        a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
+        fail(
+            PLAIN.as_case(a=a, b=b),
+            f"For {a} + {b} with {PLAIN.n_digits} digits, x must be the tokens of {looks.encode(a, b, PLAIN.n_digits)!r} "
+            f"but for the last. At which position do they part?",
+            f"expected  {shown(expected[row])}",
+            f"got       {shown(got[row])}   (. is -1, ? is no token)",
+        )
+
+
+def targets_fail(case, expected, got, message):
+    row = first_wrong_row(expected, got)
+    x, _ = looks.batch(*case.numbers(), case.n_digits)
+    fail(case.as_case(), message, f"x         {shown(x[row])}", f"expected  {shown(expected[row])}   (. is -1)", f"got       {shown(got[row])}")
+
+
+@check("batch_places", "the targets that count stand under \"=\" and the answer's digits, all others are -1", ("batch_form",))
+def test_batch_places(exam):
+    _, expected = looks.batch(*PLAIN.numbers(), PLAIN.n_digits)
+    counted = look(exam, PLAIN.as_case(), batch_places, PLAIN)["counted"]
+    if not np.array_equal(counted, expected != -1):
+        n = PLAIN.n_digits
+        wanted = list(range(2 * n + 1, 3 * n + 2))
+        came = np.flatnonzero(counted[first_wrong_row(expected != -1, counted)]).tolist()
+        row = first_wrong_row(expected != -1, counted)
+        fail(
+            PLAIN.as_case(),
+            f"With n_digits = {n}, \"=\" stands at position {2 * n + 1}, and the token after it is the first digit of the "
+            f"answer: so the targets at {wanted[0]} to {wanted[-1]} count, and all others must be -1. Which ones count in "
+            f"yours?",
+            f"expected  {wanted}",
+            f"got       {came}",
+            f"y         {shown(looks.made_batch(exam.attempt, PLAIN)['y'][row])}   (. is -1, ? is no token)",
+        )
+
+
+@check("batch_targets", "each target is the token after it: the next digit of the answer", ("batch_form",))
+def test_batch_targets(exam):
+    n = PLAIN.n_digits
+    _, y = looks.batch(*PLAIN.numbers(), n)
+    expected = y[:, 2 * n + 1 :]
+    got = look(exam, PLAIN.as_case(), batch_targets, PLAIN)["targets"]
+    if not np.array_equal(expected, got):
+        row = first_wrong_row(expected, got)
+        a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
+        fail(
+            PLAIN.as_case(a=a, b=b),
+            f"For {a} + {b} = {a + b} the targets from \"=\" on must be the {n + 1} digits of the answer, the last digit of "
+            f"the sum first. A model predicts the *next* token: is y one place ahead of x?",
+            f"expected  {shown(expected[row])}",
+            f"got       {shown(got[row])}   (. is -1, ? is no token)",
+        )
+
+
+@check("batch_any", "and so for any n and B, one problem alone included", ("batch_input", "batch_places", "batch_targets"))
+def test_batch_any(exam):
+    def body(exam, case):
+        x, y = looks.batch(*case.numbers(), case.n_digits)
+        got = look(exam, case.as_case(), looks.made_batch, case)
+        for key, expected in (("x", x), ("y", y)):
+            if not np.array_equal(expected, got[key]):
+                row = first_wrong_row(expected, got[key])
+                a, b = (int(numbers[row]) for numbers in case.numbers())
+                fail(
+                    case.as_case(a=a, b=b),
+                    f"{key} is right for {PLAIN.n_digits} digits, and wrong for {a} + {b} with {case.n_digits}. Which number "
+                    f"in your code depends on n_digits, and is every step exact for large numbers?",
+                    f"expected  {shown(expected[row])}",
+                    f"got       {shown(got[key][row])}   (. is -1, ? is no token)",
+                )
+
+    for_all(exam, cases(), body, max_examples=10, always=(Case(1, 3), Case(9, 8), Case(2, 1), Case(5, 2)))
+
+
+@check("batch_kept", "make_batch leaves a and b as they are", ("batch_form",))
+def test_batch_kept(exam):
+    got = look(exam, PLAIN.as_case(), looks.batch_kept, PLAIN)
+    changed = [key for key in "ab" if not got[key]]
+    if changed:
+        fail(PLAIN.as_case(), f"make_batch must not change its arguments; {' and '.join(changed)} came out changed. Which operation works in place?")
+
+
+# The loss.
+
+
+def logits_and_targets(B=3, T=7, V=5, seed=0, scale=2.0):
+    """Logits, and targets of which about half count: never the same number in two rows, 0 among them."""
+    rng = np.random.default_rng((seed, 21))
+    logits = (scale * rng.normal(size=(B, T, V))).astype(np.float32)
+    targets = rng.integers(0, V, size=(B, T))
+    for row in range(B):
+        targets[row, : 1 + row * (T - 2) // max(B - 1, 1)] = -1
+        targets[row, -1] = 0  # the token of id 0 is a target like any other
+    return logits, targets.astype(np.int64)
+
+
+def loss_case(logits, targets):
+    B, T, V = logits.shape
+    return {"B": B, "T": T, "V": V, "targets that count": int((targets != -1).sum())}
+
+
+@check("loss_value", "masked_loss is the mean cross entropy over the targets that are not -1", ("runs",))
+def test_loss_value(exam):
+    for sizes in ((3, 7, 5), (1, 1, 12), (2, 11, 12)):
+        logits, targets = logits_and_targets(*sizes)
+        targets[0, -1] = 0
+        case = loss_case(logits, targets)
+        expected, _ = looks.loss_and_gradient(logits, targets)
+        got = look(exam, case, looks.loss_value, logits, targets)["loss"]
+        if not abs(got - expected) <= tolerance("float32", logits.size, max(abs(expected), 1.0)):
+            count, every = case["targets that count"], logits.shape[0] * logits.shape[1]
+            hint = ""
+            if abs(got - expected * count) < 1e-4 * abs(got):
+                hint = f" It is the sum: divide by the {count} targets that count."
+            elif abs(got - expected * count / every) < 1e-4 * abs(got):
+                hint = f" It is the sum divided by all {every} positions: only {count} of them count."
+            fail(
+                case,
+                f"The mean over the {count} targets that are not -1 is {expected:.6f} nats, and yours is {got:.6f}.{hint} "
+                f"Which positions are summed, and what is the sum divided by?",
+            )
+
+
+@check("loss_gradient", "its gradient at the targets that count is (softmax - one-hot) / count", ("loss_value",))
+def test_loss_gradient(exam):
+    logits, targets = logits_and_targets()
+    case = loss_case(logits, targets)
+    expected = looks.loss_and_gradient(logits, targets)[1][targets != -1]
+    got = look(exam, case, looks.loss_gradient, logits, targets)["gradient"]
+    if got is None:
+        fail(case, "The loss has no gradient for the logits: nothing can be learned from it. Is it detached, or turned into a number?")
+    if wrong(expected, got, 1e-6).any():
+        fail(case, "The value is right, and the gradient is not. Is a part of the loss detached?", worst(expected, got, ("target", "token")))
+
+
+@check("loss_masked_gradient", "no gradient reaches the places whose target is -1", ("loss_value",))
+def test_loss_masked_gradient(exam):
+    logits, targets = logits_and_targets()
+    case = loss_case(logits, targets)
+    got = look(exam, case, looks.loss_masked_gradient, logits, targets)["gradient"]
+    if got is None:
+        fail(case, "The loss has no gradient for the logits. Is it detached, or turned into a number?")
+    if not (got == 0).all():
+        fail(
+            case,
+            "Where the target is -1 the gradient must be exactly 0, and it is not. Do these places enter the loss in "
+            "another way, through a mean or a multiplication?",
+            worst(np.zeros_like(got), got, ("masked place", "token")),
+        )
+
+
+@check("loss_all_masked", "where every target is -1 the loss is 0, not NaN, and can be differentiated", ("runs",))
+def test_loss_all_masked(exam):
+    logits, targets = logits_and_targets()
+    targets[:] = -1
+    case = loss_case(logits, targets)
+    got = look(exam, case, looks.loss_of, logits, targets, same=same_masked)
+    if not got["loss"] == 0:
+        fail(case, f"With no target that counts the loss must be 0, and yours is {got['loss']:.6g}. A mean of nothing divides 0 by 0.")
+    if got["gradient"] is None or not (got["gradient"] == 0).all():
+        came = "has none" if got["gradient"] is None else "is not 0 (or NaN)"
+        fail(
+            case,
+            f"The loss is 0, and backward() must still work: the gradient for the logits is 0 everywhere; yours {came}. Is the 0 a "
+            f"new constant, where it should come from the logits?",
+        )
+
+
+def same_masked(one, other):
+    """The loss, and whether its gradient is none, zero or something else."""
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+
+    def kind(reading):
+        gradient = reading["gradient"]
+        return "none" if gradient is None else "zero" if (gradient == 0).all() else "other"
+
+    losses = [reading["loss"] for reading in (one, other)]
+    return kind(one) == kind(other) and (abs(losses[0] - losses[1]) < 1e-4 or all(loss != loss for loss in losses))
+
+
+@check("loss_large", "large logits give no infinity", ("loss_value",))
+def test_loss_large(exam):
+    # exp(200) is infinite in float32, and exp(-200) is 0.
+    logits, targets = logits_and_targets(scale=200.0)
+    case = loss_case(logits, targets) | {"largest logit": float(np.abs(logits).max())}
+    expected, _ = looks.loss_and_gradient(logits, targets)
+    got = look(exam, case, looks.loss_value, logits, targets)["loss"]
+    if not abs(got - expected) <= tolerance("float32", logits.size, abs(expected)):
+        fail(
+            case,
+            f"For logits of up to {case['largest logit']:.0f} the loss is {expected:.4f}, and yours is {got:.4f}. The logarithm of a "
+            f"softmax loses what the softmax rounds to 0; cross_entropy and log_softmax do not.",
+        )
+
+
+@check("loss_kept", "masked_loss leaves the logits and the targets as they are", ("runs",))
+def test_loss_kept(exam):
+    logits, targets = logits_and_targets()
+    got = look(exam, loss_case(logits, targets), looks.loss_kept, logits, targets)
+    changed = [key for key in ("logits", "targets") if not got[f"{key}_kept"]]
+    if changed:
+        fail(loss_case(logits, targets), f"masked_loss must not change its arguments; the {' and the '.join(changed)} came out changed. What writes into them?")
+
+
+# The sampler.
+
+DRAWS = 20_000
+LIMIT = 5.5  # standard deviations: a right sampler fails such a test in 4 of 10**8 seeds
+
+
+def deviation(counts: np.ndarray, expected: np.ndarray, freedom: int) -> float:
+    """The chi-square statistic as standard deviations of a normal (Wilson and Hilferty 1931)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        terms = np.where(expected > 0, (counts - expected) ** 2 / expected, np.where(counts > 0, np.inf, 0.0))
+    spread = 2 / (9 * freedom)
+    return float(((terms.sum() / freedom) ** (1 / 3) - (1 - spread)) / np.sqrt(spread))
+
+
+def close(key: str, allowed: float):
+    """Whether two readings' numbers under `key` are near each other: shares of random draws."""
+
+    def same(one, other):
+        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+        return bool(np.abs(np.asarray(one[key], dtype=float) - np.asarray(other[key], dtype=float)).max() <= allowed)
+
+    return same
+
+
+@check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
+def test_sample_form(exam):
+    for wanted in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
+        look(exam, {"count": wanted[0], "n_digits": wanted[1]}, looks.sample_form, (wanted,))
+
+
+@check("sample_range", "every number has at most n digits, and none is negative", ("sample_form",))
+def test_sample_range(exam):
+    for count, n in ((2000, 1), (2000, 3), (2000, 9)):
+        got = look(exam, {"count": count, "n_digits": n}, looks.sample_range, count, n)
+        if got["below"] or got["above"]:
+            fail({"count": count, "n_digits": n}, f"With {n} digits numbers go from 0 to {10**n - 1}, and some of yours are {'above' if got['above'] else 'below'}. What are the bounds that you draw between?")
+
+
+@check("sample_held_out", "no problem that is held out is drawn, in neither order", ("sample_range",))
+def test_sample_held_out(exam):
+    count, n = DRAWS, 3
+    case = {"count": count, "n_digits": n}
+
+    def same(one, other):
+        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+        return all(abs(one[key] - other[key]) < 0.006 and (one[key] > 0) == (other[key] > 0) for key in ("ordered", "swapped"))
+
+    got = look(exam, case, looks.held_out_shares, exam.reference, count, n, same=same)
+    if got["ordered"] or got["swapped"]:
+        a, b = got["example"]
+        fail(
+            case | {"a": a, "b": b},
+            "A problem for which is_held_out says True must never be drawn: the model is measured on these. Yours draws "
+            "some. What happens to the places of those that you throw away, and is (b, a) thrown away with (a, b)?",
+            f"held out among those with a <= b: {got['ordered']:.2%}; among those with a > b: {got['swapped']:.2%}",
+            f"for example {a} + {b}",
+        )
+
+
+@check("sample_seed", "the generator alone decides what is drawn, and advances", ("sample_form",))
+def test_sample_seed(exam):
+    case = {"count": 60, "n_digits": 3}
+    got = look(exam, case, looks.seeds)
+    if not got["repeats"]:
+        fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
+    if not got["advances"]:
+        fail(case, "A second call with the same generator must give new problems, and yours gives the first ones again: a model would train on one batch for ever. Is the generator used itself, or only its seed?")
+    if not got["depends"]:
+        fail(case, "A generator with another seed must give other problems, and yours gives the same. What decides in your code?")
+
+
+@check("sample_uniform", "every pair that is left for training is as likely as any other", ("sample_held_out",))
+def test_sample_uniform(exam):
+    # One digit: few enough pairs to count each; the largest number, 9, is every tenth.
+    case = {"count": DRAWS, "n_digits": 1}
+    a, b = np.divmod(np.arange(100), 10)
+    allowed = ~looks.held_out(exam.reference, a, b, 1).reshape(10, 10)
+    shares = allowed / allowed.sum()
+    expected = shares * DRAWS
+
+    def deviations(shares):
+        """Of the pairs, and the largest of these and of the numbers a and b alone."""
+        counts = shares * DRAWS
+        pairs = deviation(counts, expected, int(allowed.sum()) - 1)
+        sides = [deviation(counts.sum(axis=axis), expected.sum(axis=axis), 9) for axis in (0, 1)]
+        return pairs, max(pairs, *sides)
+
+    def same(one, other):
+        if not close("shares", 0.005)(one, other) or isinstance(one, CheckFailed):
+            return isinstance(one, CheckFailed) and close("shares", 0.005)(one, other)
+        # Near each other are also a table that is right and one that is wrong by a little.
+        return (deviations(one["shares"])[1] > LIMIT) == (deviations(other["shares"])[1] > LIMIT)
+
+    got = look(exam, case, looks.pair_table, DRAWS, same=same)["shares"]
+    pairs, largest = deviations(got)
+    if largest > LIMIT:
+        lines = [
+            f"{side} = {digit}: drawn {came:.2%} of the time, expected {wanted:.2%}"
+            for side, axis in (("a", 1), ("b", 0))
+            for digit, (came, wanted) in enumerate(zip(got.sum(axis=axis), shares.sum(axis=axis)))
+            if abs(came - wanted) * DRAWS > LIMIT * np.sqrt(wanted * DRAWS)
+        ]
+        never = np.argwhere(allowed & (got == 0))
+        if len(never):
+            lines.append(f"never drawn: {len(never)} pairs, such as {int(never[0][0])} + {int(never[0][1])}")
+        fail(
+            case,
+            f"Each of the {int(allowed.sum())} pairs of one digit that are left for training must be drawn equally often; "
+            f"yours are {largest:.0f} standard deviations from that. What are the bounds of your draw, and "
+            f"when one is thrown away, are both numbers drawn again?",
+            *lines[:8],
+        )
+    if pairs < -LIMIT:
+        fail(case, "Your draws are more even than chance: independent draws with replacement repeat some pairs and miss others. Do you go through a shuffled list?")
+
+
+@check("sample_replacement", "draws are independent: a pair may come again", ("sample_held_out",))
+def test_sample_replacement(exam):
+    count, n = 5000, 2
+    case = {"count": count, "n_digits": n}
+    grid = np.arange(10**n)
+    a, b = np.repeat(grid, 10**n), np.tile(grid, 10**n)
+    pool = int((~looks.held_out(exam.reference, a, b, n)).sum())
+    expected = pool * (1 - (1 - 1 / pool) ** count)
+    got = look(exam, case, looks.distinct, count, n, same=close("distinct", 150))["distinct"]
+    # The number of different pairs has a standard deviation below sqrt(pool) / 3 = 32.
+    if abs(got - expected) > 200:
+        fail(
+            case,
+            f"Among {count} independent draws from {pool} pairs, about {expected:.0f} are different; yours has {got}. "
+            + ("Do you draw without replacement?" if got > expected else "Does it draw from a small pool?"),
+        )
+
+
+@check("sample_digits", "every digit is as likely at every place, for many digits too", ("sample_held_out",))
+def test_sample_digits(exam):
+    for count, n in ((DRAWS, 3), (5000, 9)):
+        case = {"count": count, "n_digits": n}
+        got = look(exam, case, looks.digit_shares, count, n, same=close("shares", 0.03))["shares"]
+        deviations = [[deviation(got[s, p] * count, np.full(10, count / 10), 9) for p in range(n)] for s in range(2)]
+        if np.max(deviations) > LIMIT + 0.5:  # up to 18 places are looked at
+            side, place = np.unravel_index(int(np.argmax(deviations)), (2, n))
+            shares = ", ".join(f"{digit}: {share:.0%}" for digit, share in enumerate(got[side, place]))
+            fail(
+                case,
+                f"With numbers drawn uniformly from 0 to {10**n - 1} each digit stands at each place a tenth of the time. "
+                f"In yours the digit of 10^{place} of {'ab'[side]} does not. Is a length drawn first, or a float rounded?",
+                shares,
+            )
+
+
+# Answers.
+
+MODEL = Tables(PLAIN.n_digits, seed=0)
+
+
+@check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
+def test_add_form(exam):
+    look(exam, PLAIN.as_case(), looks.add_form, PLAIN, MODEL)
+
+
+@check("add_prompt", "the model is given the problem up to \"=\", and nothing of the answer", ("add_form",))
+def test_add_prompt(exam):
+    n = PLAIN.n_digits
+    expected = sorted({tuple(row[: 2 * n + 2].tolist()) for row in looks.tokens(*PLAIN.numbers(), n)})
+    got = look(exam, PLAIN.as_case(), looks.prompts, PLAIN, MODEL)["prompts"]
+    if not got:
+        fail(PLAIN.as_case(), "The model was never called: where does the answer come from?")
+    if got != [list(row) for row in expected]:
+        odd = next((row for row in got if tuple(row) not in expected), got[0])
+        fail(
+            PLAIN.as_case(),
+            f"Every call of the model must begin with an encoded problem up to and with \"=\", {2 * n + 2} tokens here. What "
+            f"stands at the beginning of yours?",
+            f"expected  {shown(expected[0])}",
+            f"got       {shown(odd)}",
+        )
+
+
+@check("add_calls", "the model is called once per digit of the answer, with the whole batch", ("add_form",))
+def test_add_calls(exam):
+    n = PLAIN.n_digits
+    got = look(exam, PLAIN.as_case(), looks.call_sizes, PLAIN, MODEL)["sizes"]
+    if got != [PLAIN.B] * (n + 1):
+        hint = "Is there a loop over the problems?" if len(got) > 2 * (n + 1) else f"Two numbers of {n} digits have a sum of {n + 1}."
+        fail(
+            PLAIN.as_case(),
+            f"{PLAIN.B} problems of {n} digits take {n + 1} calls of the model, each with all {PLAIN.B} of them; yours makes {len(got)} "
+            f"calls. {hint}",
+            f"problems per call: {got[:12]}",
+        )
+
+
+@check("add_feedback", "each call sees the digits that the model wrote before it", ("add_prompt", "add_calls"))
+def test_add_feedback(exam):
+    n = PLAIN.n_digits
+    digits = MODEL.digits(*PLAIN.numbers())
+    expected = np.full((n + 1, PLAIN.B, n), -1, dtype=np.int64)
+    for k in range(n + 1):
+        expected[k, :, :k] = digits[:, :k]
+    got = look(exam, PLAIN.as_case(), looks.feedback, PLAIN, MODEL)["seen"]
+    if not np.array_equal(expected, got):
+        k, row, _ = np.argwhere(expected != got)[0]
+        a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
+        true = [int(d) for d in looks.encode(a, b, n).split("=")[1]][:k]
+        came = got[k, row, :k].tolist()
+        hint = "These are the digits of the true sum: the model is told what it should find." if came == true else "Which position's logits do you take, and where does its token go?"
+        fail(
+            PLAIN.as_case(a=a, b=b, call=int(k)),
+            f"In call {k} (counted from 0) the model must see the {k} digits that it chose itself, after \"=\". {hint}",
+            f"expected  {shown(expected[k, row, :k])}",
+            f"got       {shown(came)}   (. is nothing)",
+        )
+
+
+def answers_fail(case, tables, got):
+    digits = tables.digits(*case.numbers())
+    expected = looks.value_of(digits)
+    if np.array_equal(expected, got):
+        return
+    row = int((expected != got).argmax())
+    a, b = (int(numbers[row]) for numbers in case.numbers())
+    hint = "Which position's logits do you take, and is the first digit that it writes the one of the units?"
+    if np.array_equal(got, sum(case.numbers())):
+        hint = "Yours are the true sums: is the model asked at all?"
+    elif np.array_equal(got, looks.value_of(digits[:, ::-1])):
+        hint = "Yours read its digits the other way round: the first one that it writes is the one of the units."
+    fail(
+        case.as_case(a=a, b=b),
+        f"A test model was asked, which gives every problem an answer of its own (no sum). For {a} + {b} it writes "
+        f"{shown(digits[row])}, which means {int(expected[row])}; your add gives {int(got[row])}. {hint}",
+    )
+
+
+@check("add_answer", "the answer is what the model writes, its first digit being the units", ("add_prompt",))
+def test_add_answer(exam):
+    answers_fail(PLAIN, MODEL, look(exam, PLAIN.as_case(), looks.answers, PLAIN, MODEL)["answers"])
+
+
+@check("add_any", "and so for any n and B, one problem alone included", ("add_answer",))
+def test_add_any(exam):
+    def body(exam, case):
+        tables = Tables(case.n_digits, case.seed)
+        answers_fail(case, tables, look(exam, case.as_case(), looks.answers, case, tables)["answers"])
+
+    for_all(exam, cases(), body, max_examples=8, always=(Case(1, 3), Case(9, 3), Case(2, 1)))
+
+
+@check("add_greedy", "decoding is greedy: the most likely digit, every time", ("add_form",))
+def test_add_greedy(exam):
+    # The winner leads by little: with 32 problems and 4 digits, a sample would differ nearly everywhere.
+    case, tables = Case(3, 32), Tables(3, 1, margin=0.5)
+    got = look(exam, case.as_case(), looks.greedy, case, tables, 3)["alike"]
+    if not got:
+        fail(case.as_case(), "The same model gives the same problems different answers from call to call. Sampling suits prose; a sum has one answer: take the most likely digit.")
+
+
+@check("add_mode", "every module of the model is afterwards in the mode that it was in", ("add_form",))
+def test_add_mode(exam):
+    # All in train mode, all in eval mode, and mixed: a frozen part of a model in training.
+    trains = ((True,), (False,), (False, True, True, False, True))
+    for train, got in zip(trains, look(exam, PLAIN.as_case(), looks.modes, PLAIN, MODEL, trains)["modes"]):
+        case = PLAIN.as_case(training=list(train))
+        changed = [key or "the model itself" for key in got["before"] if got["after"].get(key) != got["before"][key]]
+        if changed:
+            fail(
+                case,
+                f"add must leave every module in train or eval mode as it was; {len(changed)} of {len(got['before'])} are in the "
+                f"other one afterwards. model.train() puts all of them into train mode: what was each one in before?",
+                f"for example {changed[0]}",
+            )
+
+
+@check("add_gradients", "no gradients are recorded inside the model", ("add_form",))
+def test_add_gradients(exam):
+    if look(exam, PLAIN.as_case(), looks.grads_inside, PLAIN, MODEL)["grad"]:
+        fail(PLAIN.as_case(), "The model ran with gradients on: every activation is kept for a backward pass that never comes. Which decorator or context switches them off?")
+
+
+@check("add_kept", "add leaves a, b and the model's weights as they are", ("add_form",))
+def test_add_kept(exam):
+    got = look(exam, PLAIN.as_case(), looks.add_kept, PLAIN, MODEL)
+    changed = [key for key, kept in got.items() if not kept]
+    if changed:
+        fail(PLAIN.as_case(), f"add must not change its arguments; {' and '.join(changed)} came out changed. Which operation works in place?")
+
+
+# A few steps of training.
+
+
+def same_facts(facts):
+    """Whether two readings agree in what the contract names; the rest is free."""
+
+    def same(one, other):
+        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+        return facts(one) == facts(other)
+
+    return same
+
+
+def updates_made(steps, reading):
+    """"right", or how many."""
+    if steps in reading["optimizers"] or steps == reading["changes"]:
+        return "right"
+    return max(reading["optimizers"], default=reading["changes"]), reading["ended"]
+
+
+def sizes_right(n, reading):
+    """The number of tokens, whether it is long enough and small enough, and the device."""
+    sizes = reading["sizes"]
+    return sizes["vocab_size"], sizes["block_size"] >= 3 * n + 2, sizes["parameters"] <= MOST_PARAMETERS, reading["device"]
+
+
+@check("train_updates", "train_adder makes exactly `steps` updates", CHEAP)
+def test_train_updates(exam):
+    # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
+    for n, steps in ((2, 5), (2, 1)):
+        case = {"n_digits": n, "steps": steps}
+        got = look(exam, case, looks.updates, n, steps, same=same_facts(functools.partial(updates_made, steps)))
+        # An update shows as an optimizer's step, or as changed weights between two forward passes.
+        if steps in got["optimizers"] or steps == got["changes"]:
+            continue
+        came = got["optimizers"][-1] if got["optimizers"] else got["changes"]
+        fail(
+            case,
+            f"With steps = {steps} the weights must be updated exactly {steps} times; yours are updated "
+            + (f"more than {came - 1} times, and were stopped." if got["ended"] else f"{came} times.")
+            + " What does your loop count?",
+        )
+
+
+@check("train_returned", "what it returns is the model that was trained", ("train_updates",))
+def test_train_returned(exam):
+    case = {"n_digits": 2, "steps": 6}
+    if not look(exam, case, looks.moved, 2)["moved"]:
+        fail(case, "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
+
+
+MOST_PARAMETERS = 1_000_000
+
+
+@check("train_sizes", "the GPT has 12 tokens, 3n + 2 places and at most 1,000,000 parameters", ("train_updates",))
+def test_train_sizes(exam):
+    for n in (3, 5, 1):
+        case = {"n_digits": n, "steps": 2}
+        reading = look(exam, case, looks.sizes, n, same=same_facts(functools.partial(sizes_right, n)))
+        got = reading["sizes"]
+        if got["vocab_size"] != len(looks.VOCABULARY):
+            fail(case, f"The vocabulary has {len(looks.VOCABULARY)} tokens, so vocab_size must be {len(looks.VOCABULARY)}; yours is {got['vocab_size']}.")
+        if not got["block_size"] >= 3 * n + 2:
+            fail(case, f"A problem of {n} digits has 3n + 2 = {3 * n + 2} tokens of input, so block_size must be at least that; yours is {got['block_size']}.")
+        if not got["parameters"] <= MOST_PARAMETERS:
+            fail(case, f"At most {MOST_PARAMETERS:,} parameters: a table of all problems would fit into a large model. Yours has {got['parameters']:,}; about 100,000 are enough.")
+        if reading["device"] not in ("", exam.device):
+            fail(case, f"It was asked to train on {exam.device}, and the weights that were trained are on {reading['device']}.")
+
+
+@check("train_parts", "the model is a GPT with default parts: it is its weights that add", ("train_updates",))
+def test_train_parts(exam):
+    case = {"n_digits": 2, "steps": 2}
+    got = look(exam, case, looks.parts, 2)
+    if got["missing"] or got["others"]:
+        fail(
+            case,
+            "The model's parameters are not those of a gpt_core.GPT with default parts and its config. Was it built with parts of "
+            "its own, or without a position table?",
+            f"missing: {', '.join(got['missing']) or 'none'}",
+            f"not in a default GPT: {', '.join(got['others']) or 'none'}",
+        )
+    if not got["same"]:
+        fail(case, "A gpt_core.GPT with default parts and your weights gives other logits than your model. Was it built with parts of its own?")
+
+
+@check("train_problems", "it trains on no problem that is held out", ("train_updates",))
+def test_train_problems(exam):
+    case = {"n_digits": 3, "steps": 10}
+
+    def same(one, other):
+        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+        return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
+
+    got = look(exam, case, looks.trained_on, exam.reference, 3, 10, same=same)
+    if got["held_out"]:
+        a, b = got["example"]
+        fail(
+            case | {"a": a, "b": b},
+            f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. What it is then "
+            f"measured on it would know by heart. Where do its problems come from, if not from sample_problems?",
+        )
+
+
+@check("train_seed", "the seed alone decides the weights", ("train_updates", "train_returned"))
+def test_train_seed(exam):
+    case = {"n_digits": 2, "steps": 3}
+    got = look(exam, case, looks.seeded, 2)
+    if not got["repeats"]:
+        fail(case, "Two runs with the same seed return different weights: they depend on torch's, numpy's or Python's global generators as they were before. Are the first weights, the problems and the dropout all drawn from the seed?")
+    if not got["depends"]:
+        fail(case, "Two runs with different seeds return the same weights. What does your code do with the seed?")
+
+
+@check("train_report", "it calls report(step, loss), with an int and a float", ("train_updates",))
+def test_train_report(exam):
+    case = {"n_digits": 1, "steps": 20}
+    got = look(exam, case, looks.reports, 1, 20, 300)
+    if not got["called"]:
+        fail(case, "report is never called, in 20 steps nor in 300. It feeds the progress bar: call it every now and then, and at the end.")
+    if got["kinds"]:
+        step, loss = got["kinds"]
+        fail(
+            case,
+            f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number "
+            f"in a tensor, which would otherwise keep its graph alive.",
+        )
+
+
+# The training run.
+
+TRAINING = EXERCISES["ex2"].training
+DIGITS, PROBLEMS = 3, 4000
+
+
+@check("train_adds", "trained with 2000 steps, it adds 99 % of held-out problems of 3 digits", TRAINING[:-1])
+def test_train_adds(exam):
+    case = {"n_digits": DIGITS, "steps": training.STEPS, "problems": PROBLEMS}
+    # Not through `look`: to train every known mistake as well, to name one, would take an hour.
+    digest = hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()
+    problems_seed = int.from_bytes(digest[:6], "big")
+    progress = training.Progress(training.STEPS, exam.note)
+    try:
+        model = training.trained(exam.attempt, DIGITS, training.STEPS, exam.seed + 1, MOST_PARAMETERS, training.SECONDS, progress)
+    except CheckFailed as failure:
+        failure.case = case
+        if failure.same is not None and failure.same[:2] == ("died", "deadline"):
+            fail(case, progress.too_slow(), *failure.details)
+        raise
+    began = time.monotonic()
+    exam.note("decoding held-out problems")
+    result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)
+    if result.exact < training.WANTED:
+        seen = training.measured_on(exam.reference, model, DIGITS) if len(model.problems[0]) else None
+        message, lines = training.diagnosis(result, seen, model, DIGITS, training.WANTED)
+        fail(case | {"seconds": round(progress.seconds)}, message, *lines)
+    exam.note(f"{result.exact:.2%} right ({time.monotonic() - began:.1f} s)")

@@ -1,0 +1,544 @@
+"""How the checks look at exercise 2: text by its characters, batches by their numbers, a sampler by the
+shares of what it draws, `add` through test models whose answers are known, training by what it touches.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from tests.exercises.exam import CheckFailed, Reading, Subject
+from tests.exercises.program import Program, Ref, addition, name
+
+VOCABULARY = "0123456789+="
+STATES = 97  # of a test model
+SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
+FEW_STEPS_SECONDS = 90.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """B problems of n_digits digits, drawn from a seed."""
+
+    n_digits: int = 3
+    B: int = 4
+    seed: int = 0
+
+    def numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        """a and b, (B,) int64, of all lengths: a uniform draw would hardly ever need a zero in front."""
+        rng = np.random.default_rng((self.seed, 11))
+        limits = 10 ** rng.integers(1, self.n_digits + 1, size=(2, self.B))
+        a, b = rng.integers(0, limits)
+        return a, b
+
+    def as_case(self, **more) -> dict:
+        """For the report and the JSON."""
+        return asdict(self) | more
+
+
+# What is right, in numpy.
+
+
+def encode(a: int, b: int, n: int) -> str:
+    """The problem as text."""
+    return f"{a:0{n}d}+{b:0{n}d}={str(a + b).zfill(n + 1)[::-1]}"
+
+
+def tokens(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """(B, 3n + 3): all tokens of the problems, their answers included."""
+    return np.array([[VOCABULARY.index(c) for c in encode(int(i), int(j), n)] for i, j in zip(a, b)], dtype=np.int64)
+
+
+def batch(a: np.ndarray, b: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """x and y of make_batch."""
+    all_ = tokens(a, b, n)
+    y = all_[:, 1:].copy()
+    y[:, : 2 * n + 1] = -1
+    return all_[:, :-1], y
+
+
+def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
+    """masked_loss and its gradient for the logits, in float64."""
+    logits = logits.astype(np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    exponents = np.exp(shifted)
+    total = exponents.sum(axis=-1, keepdims=True)
+    counted = targets != -1
+    count = max(int(counted.sum()), 1)
+    one_hot = np.eye(logits.shape[-1])[np.where(counted, targets, 0)]
+    losses = np.log(total)[..., 0] - (shifted * one_hot).sum(axis=-1)
+    gradient = np.where(counted[..., None], exponents / total - one_hot, 0.0) / count
+    return float(losses[counted].sum() / count), gradient
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is."""
+
+    n_digits: int
+    seed: int
+    margin: float = 40.0
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """steps (T, V) int64 and table (T, S, V) float32, T = 3n + 2."""
+        rng = np.random.default_rng((self.seed, self.n_digits, 5))
+        T, V = 3 * self.n_digits + 2, len(VOCABULARY)
+        steps = rng.integers(0, STATES, size=(T, V))
+        table = rng.uniform(0, 1, size=(T, STATES, V))
+        winners = rng.integers(0, 10, size=(T, STATES))
+        np.put_along_axis(table, winners[..., None], 1.0 + self.margin, axis=2)
+        return steps, table.astype(np.float32)
+
+    def digits(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(B, n + 1) int64: what the model writes after each problem, greedily."""
+        n = self.n_digits
+        steps, table = self.arrays()
+        row = tokens(a, b, n)[:, : 2 * n + 2]
+        for _ in range(n + 1):
+            states = steps[np.arange(row.shape[1]), row].sum(axis=1) % STATES
+            row = np.concatenate([row, table[row.shape[1] - 1, states].argmax(axis=1)[:, None]], axis=1)
+        return row[:, 2 * n + 2 :]
+
+
+def value_of(digits: np.ndarray) -> np.ndarray:
+    """(B, n + 1) digits, the last first -> (B,) int64."""
+    return (digits * 10 ** np.arange(digits.shape[1], dtype=np.int64)).sum(axis=1)
+
+
+# Text.
+
+
+def encoded(subject: Subject, problems: tuple) -> Reading:
+    """The text of each (a, b, n_digits)."""
+    program = Program()
+    program.give(**{str(i): program.call(name("encode_problem"), *p) for i, p in enumerate(problems)})
+    answer = subject.run(program)
+    texts = []
+    for i, problem in enumerate(problems):
+        text = answer.plain(str(i)) if answer.values[str(i)]["kind"] == "plain" else None
+        if not isinstance(text, str):
+            raise CheckFailed(
+                f"encode_problem{problem} must give a str; it gives {_came(answer.values[str(i)])}.", same=("no text",)
+            )
+        texts.append(text[:200])
+    return {"texts": texts}
+
+
+def decoded(subject: Subject, texts: tuple) -> Reading:
+    """The number of each answer."""
+    program = Program()
+    program.give(**{str(i): program.call(name("decode_answer"), text) for i, text in enumerate(texts)})
+    answer = subject.run(program)
+    numbers = []
+    for i, text in enumerate(texts):
+        number = answer.plain(str(i)) if answer.values[str(i)]["kind"] == "plain" else None
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise CheckFailed(
+                f"decode_answer({text!r}) must give an int; it gives {_came(answer.values[str(i)])}.", same=("no int",)
+            )
+        numbers.append(number)
+    return {"numbers": numbers}
+
+
+def _came(value: dict) -> str:
+    from tests.exercises.exam import describe
+
+    return describe(value)
+
+
+def refused(subject: Subject, function: str, calls: tuple) -> Reading:
+    """What each call comes to: "ValueError", the name of another exception, or what it returned."""
+    program = Program()
+    program.give(**{str(i): program.outcome(name(function), *arguments) for i, arguments in enumerate(calls)})
+    answer = subject.run(program)
+    came = []
+    for i in range(len(calls)):
+        items = answer.values[str(i)]["items"]
+        if "raised" in items:
+            kinds = [item.get("value") for item in items["raised"]["items"]]
+            came.append("ValueError" if "ValueError" in kinds else f"raises {str(kinds[0])[:60]}")
+        else:
+            came.append(f"returns {_came(items['value'])}")
+    return {"came": came}
+
+
+# Batches and the loss.
+
+
+def made_batch(subject: Subject, case: Case) -> Reading:
+    """x and y, (B, 3n + 2) each."""
+    return batch_of(subject, *case.numbers(), case.n_digits)
+
+
+def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
+    """x and y of these numbers."""
+    program = Program()
+    pair = program.call(name("make_batch"), program.tensor(a, "int64"), program.tensor(b, "int64"), n)
+    program.give(x=program.item(pair, 0, 2), y=program.item(pair, 1, 2))
+    answer = subject.run(program)
+    shape = (len(a), 3 * n + 2)
+    return {key: answer.tensor(key, shape, f"{key} of make_batch", "int64", subject.device) for key in ("x", "y")}
+
+
+def batch_kept(subject: Subject, case: Case) -> Reading:
+    """Whether make_batch leaves a and b as they are."""
+    program = Program()
+    numbers = case.numbers()
+    a, b = (program.tensor(number, "int64") for number in numbers)
+    program.call(name("make_batch"), a, b, case.n_digits)
+    answer = subject.run(program.give(a=a, b=b))
+    return {
+        key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), number))
+        for key, number in zip("ab", numbers)
+    }
+
+
+def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
+    """masked_loss, its gradient for the logits (None where there is none), and whether it kept its inputs."""
+    program = Program()
+    given, wanted = program.tensor(logits, requires_grad=True), program.tensor(targets, "int64")
+    loss = program.call(name("masked_loss"), given, wanted)
+    gradient = program.gradients(loss, np.ones((), dtype=np.float32), logits=given)
+    answer = subject.run(program.give(loss=loss, gradient=gradient, logits=given, targets=wanted))
+    value = answer.tensor("loss", (), "the loss", "float32", subject.device)
+    found = answer.tensors("gradient").get("logits")
+    if found is not None and found.shape != logits.shape:
+        raise CheckFailed("The gradient of the loss does not have the shape of the logits.", same=("gradient",))
+    return {
+        "loss": float(value),
+        "gradient": found,
+        "logits_kept": bool(np.array_equal(answer.tensor("logits", logits.shape, "logits"), logits)),
+        "targets_kept": bool(np.array_equal(answer.tensor("targets", targets.shape, "targets", "int64"), targets)),
+    }
+
+
+def loss_value(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
+    """The loss alone."""
+    return {"loss": loss_of(subject, logits, targets)["loss"]}
+
+
+def loss_gradient(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
+    """Its gradient at the targets that count."""
+    gradient = loss_of(subject, logits, targets)["gradient"]
+    return {"gradient": None if gradient is None else gradient[targets != -1]}
+
+
+def loss_masked_gradient(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
+    """Its gradient at the targets that do not."""
+    gradient = loss_of(subject, logits, targets)["gradient"]
+    return {"gradient": None if gradient is None else gradient[targets == -1]}
+
+
+def loss_kept(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
+    """Whether the logits and the targets are as they were."""
+    reading = loss_of(subject, logits, targets)
+    return {key: reading[key] for key in ("logits_kept", "targets_kept")}
+
+
+# The sampler.
+
+
+def drawn(subject: Subject, count: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """a and b of sample_problems, which must be (count,) long tensors on the CPU."""
+    program = Program()
+    program.seconds = SAMPLING_SECONDS
+    pair = program.call(name("sample_problems"), count, n, program.generator(seed))
+    program.give(a=program.item(pair, 0, 2), b=program.item(pair, 1, 2))
+    answer = subject.run(program)
+    what = f"of sample_problems({count}, {n}, generator)"
+    return tuple(answer.tensor(key, (count,), f"{key} {what}", "int64", "cpu") for key in ("a", "b"))
+
+
+def sample_form(subject: Subject, wanted: tuple) -> Reading:
+    """Whether the draws have their form, for each (count, n_digits); CheckFailed where not."""
+    for count, n in wanted:
+        drawn(subject, count, n, 1)
+    return {"right": True}
+
+
+def sample_range(subject: Subject, count: int, n: int) -> Reading:
+    """Whether numbers are below 0, or have too many digits."""
+    a, b = drawn(subject, count, n, 2)
+    return {"below": bool(min(a.min(), b.min()) < 0), "above": bool(max(a.max(), b.max()) >= 10**n)}
+
+
+def held_out(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
+    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts."""
+    program = Program()
+    held = program.call(addition("is_held_out"), program.tensor(a, "int64"), program.tensor(b, "int64"), n)
+    return subject.run(program.give(held=held)).tensor("held", a.shape, "is_held_out", "bool")
+
+
+def held_out_shares(subject: Subject, reference: Subject, count: int, n: int) -> Reading:
+    """How many of the draws are held out: of those with a <= b, and of the others."""
+    a, b = drawn(subject, count, n, 3)
+    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 10**n)
+    held = np.zeros(count, dtype=bool)
+    held[inside] = held_out(reference, a[inside], b[inside], n)
+    shares = [float(held[mask].mean()) if mask.any() else 0.0 for mask in (a <= b, a > b)]
+    first = int(held.argmax()) if held.any() else -1
+    return {"ordered": shares[0], "swapped": shares[1], "example": [int(a[first]), int(b[first])] if first >= 0 else None}
+
+
+def seeds(subject: Subject) -> Reading:
+    """What the generator decides: the same seed again, the next draw, another seed."""
+    program = Program()
+    program.seconds = SAMPLING_SECONDS
+
+    def sample(generator, global_seed):
+        program.seed(global_seed)
+        pair = program.call(name("sample_problems"), 60, 3, generator)
+        return [program.item(pair, index, 2) for index in range(2)]
+
+    one, again, other = program.generator(5), program.generator(5), program.generator(6)
+    draws = {"first": sample(one, 1), "next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
+    program.give(**{f"{key}{i}": ref for key, pair in draws.items() for i, ref in enumerate(pair)})
+    answer = subject.run(program)
+    numbers = {
+        key: np.stack([answer.tensor(f"{key}{i}", (60,), "a draw", "int64", "cpu") for i in range(2)]) for key in draws
+    }
+    return {
+        "repeats": bool(np.array_equal(numbers["first"], numbers["again"])),
+        "advances": not np.array_equal(numbers["first"], numbers["next"]),
+        "depends": not np.array_equal(numbers["first"], numbers["other"]),
+    }
+
+
+def pair_table(subject: Subject, count: int) -> Reading:
+    """(10, 10) shares of the pairs of one digit among the draws."""
+    a, b = drawn(subject, count, 1, 4)
+    table = np.zeros((10, 10))
+    np.add.at(table, (a % 10, b % 10), 1.0 / count)
+    return {"shares": table}
+
+
+def distinct(subject: Subject, count: int, n: int) -> Reading:
+    """How many different pairs there are among the draws."""
+    a, b = drawn(subject, count, n, 5)
+    return {"distinct": int(len(np.unique(a * 10**n + b)))}
+
+
+def digit_shares(subject: Subject, count: int, n: int) -> Reading:
+    """(2, n, 10): how often each digit stands at each place of a and of b; place 0 is the units."""
+    pair = drawn(subject, count, n, 6)
+    shares = np.zeros((2, n, 10))
+    for side, numbers in enumerate(pair):
+        for place in range(n):
+            shares[side, place] = np.bincount(numbers // 10**place % 10, minlength=10)[:10] / count
+    return {"shares": shares}
+
+
+# Answers.
+
+
+def _asked(program: Program, tables: Tables, a, b, train=(False,)) -> tuple[Ref, Ref]:
+    model = program.oracle(*tables.arrays(), list(train))
+    answers = program.call(
+        name("add"), model, program.tensor(a, "int64"), program.tensor(b, "int64"), tables.n_digits
+    )
+    return model, answers
+
+
+def answers(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """What `add` says that this test model says."""
+    a, b = case.numbers()
+    program = Program()
+    _, given = _asked(program, tables, a, b)
+    answer = subject.run(program.give(answers=given))
+    return {"answers": answer.tensor("answers", (case.B,), "the result of add", "int64", subject.device)}
+
+
+def add_form(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """Whether the result has its form; CheckFailed where not."""
+    answers(subject, case, tables)
+    return {"right": True}
+
+
+def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
+    """Whether the answers are the same whatever seed torch has."""
+    a, b = case.numbers()
+    program = Program()
+    given = {}
+    for seed in range(seeds):
+        program.seed(seed)
+        given[str(seed)] = _asked(program, tables, a, b)[1]
+    answer = subject.run(program.give(**given))
+    rows = [answer.tensor(key, (case.B,), "the result of add", "int64", subject.device) for key in given]
+    return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
+
+
+def calls(subject: Subject, case: Case, tables: Tables) -> list[dict]:
+    """The calls of the model, in order: {"tokens": (B, T), "grad": bool}."""
+    a, b = case.numbers()
+    program = Program()
+    model, _ = _asked(program, tables, a, b)
+    answer = subject.run(program.give(record=program.record(model)))
+    items = answer.values["record"]["items"]
+    grads = [item["value"] for item in items["grad"]["items"]]
+    found = []
+    for item, grad in zip(items["tokens"]["items"], grads):
+        array = answer.arrays[item["sent"]]
+        if array.ndim != 2:
+            raise CheckFailed("The model must be called with tokens of shape (B, T).", same=("tokens",))
+        found.append({"tokens": array.astype(np.int64), "grad": bool(grad)})
+    return found
+
+
+def prompts(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """The different beginnings, up to "=", of all that the model was called with."""
+    width = 2 * case.n_digits + 2
+    rows = {tuple(row[:width].tolist()) for call in calls(subject, case, tables) for row in call["tokens"]}
+    return {"prompts": sorted(map(list, rows))[:50]}
+
+
+def call_sizes(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """How many problems each call of the model had."""
+    return {"sizes": [len(call["tokens"]) for call in calls(subject, case, tables)]}
+
+
+def feedback(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """What call k saw in the places of the k digits that were written before it; -1 where it saw nothing."""
+    n = case.n_digits
+    seen = np.full((n + 1, case.B, n), -1, dtype=np.int64)
+    for k, call in enumerate(calls(subject, case, tables)[: n + 1]):
+        digits = call["tokens"][:, 2 * n + 2 : 2 * n + 2 + k]
+        if len(digits) == case.B:
+            seen[k, :, : digits.shape[1]] = digits
+    return {"seen": seen}
+
+
+def grads_inside(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """Whether gradients were recorded in a call of the model."""
+    return {"grad": any(call["grad"] for call in calls(subject, case, tables))}
+
+
+def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
+    """The modes of the model and of the modules in it, before and after, for each pattern of `trains`."""
+    a, b = case.numbers()
+    program = Program()
+    for index, train in enumerate(trains):
+        model = program.oracle(*tables.arrays(), list(train))
+        before = program.modes(model)
+        program.call(name("add"), model, program.tensor(a, "int64"), program.tensor(b, "int64"), case.n_digits)
+        program.give(**{f"before{index}": before, f"after{index}": program.modes(model)})
+    answer = subject.run(program)
+    return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(trains))]}
+
+
+def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
+    """Whether a, b and the model's parameters are as they were."""
+    numbers = case.numbers()
+    program = Program()
+    model = program.oracle(*tables.arrays(), [False])
+    a, b = (program.tensor(number, "int64") for number in numbers)
+    before = program.values(model)
+    program.call(name("add"), model, a, b, case.n_digits)
+    answer = subject.run(program.give(a=a, b=b, before=before, after=program.values(model)))
+    before, after = answer.tensors("before"), answer.tensors("after")
+    kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
+    return kept | {"model": before.keys() == after.keys() and all(np.array_equal(before[k], after[k]) for k in before)}
+
+
+# Training, a few steps of it.
+
+
+def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
+    """A program that trains for a few steps, and the result to ask about."""
+    program = Program()
+    program.seconds = FEW_STEPS_SECONDS
+    return program, program.observe_training(n, steps=steps, seed=seed, **options)
+
+
+def updates(subject: Subject, n: int, steps: int) -> Reading:
+    """How often each optimizer stepped, and how often the weights changed between forward passes."""
+    program, run = observed(n, steps, 1)
+    answer = subject.run(program.give(**{key: run.attr(key) for key in ("optimizers", "changes", "ended")}))
+    counts = answer.plain("optimizers")
+    return {
+        "optimizers": sorted(int(count) for count in counts),
+        "changes": int(answer.plain("changes")),
+        "ended": bool(answer.plain("ended")),
+    }
+
+
+def moved(subject: Subject, n: int) -> Reading:
+    """Whether more steps give other weights."""
+    program, short = observed(n, 1, 1)
+    long = program.observe_training(n, steps=6, seed=1)
+    answer = subject.run(program.give(difference=program.difference(short.attr("model"), long.attr("model"))))
+    difference = answer.plain("difference")
+    return {"moved": difference is None or not difference == 0}
+
+
+def sizes(subject: Subject, n: int) -> Reading:
+    """The config of the model, its number of parameters, and the device that it was trained on."""
+    program, run = observed(n, 2, 1)
+    answer = subject.run(program.give(sizes=program.sizes(run.attr("model")), device=run.attr("parameter_device")))
+    return {"sizes": answer.plain("sizes"), "device": answer.plain("device")}
+
+
+def parts(subject: Subject, n: int) -> Reading:
+    """Whether a GPT with default parts and the same weights gives the same logits; parameters that differ."""
+    program, run = observed(n, 2, 1)
+    answer = subject.run(program.give(found=program.default_difference(run.attr("model"))))
+    found = answer.plain("found")
+    difference = found["difference"]
+    return {
+        "missing": [str(name)[:80] for name in found["missing"]],
+        "others": [str(name)[:80] for name in found["others"]],
+        "same": difference is not None and difference <= 1e-3,
+    }
+
+
+def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The problems that rows of training input (N, 2n + 2) begin with; other rows are left out."""
+    rows = rows.astype(np.int64)
+    powers = 10 ** np.arange(n - 1, -1, -1, dtype=np.int64)
+    first, second = rows[:, :n], rows[:, n + 1 : 2 * n + 1]
+    fits = (first < 10).all(axis=1) & (second < 10).all(axis=1) & (rows[:, n] == 10) & (rows[:, 2 * n + 1] == 11)
+    return first[fits] @ powers, second[fits] @ powers
+
+
+def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Reading:
+    """How many of the problems that it trains on are held out."""
+    program, run = observed(n, steps, 1)
+    rows = subject.run(program.give(rows=run.attr("rows"))).arrays.get("rows")
+    if rows is None or rows.ndim != 2 or rows.shape[1] != 2 * n + 2:
+        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
+    a, b = problems_of(rows, n)
+    if len(a) == 0:
+        return {"held_out": 0.0, "example": None}
+    held = held_out(reference, a, b, n)
+    first = int(held.argmax())
+    return {"held_out": float(held.mean()), "example": [int(a[first]), int(b[first])] if held.any() else None}
+
+
+def seeded(subject: Subject, n: int) -> Reading:
+    """Whether the same seed gives the same weights, with every other generator changed, and another others."""
+    program, one = observed(n, 3, 5, shake=1)
+    again = program.observe_training(n, steps=3, seed=5, shake=2)
+    other = program.observe_training(n, steps=3, seed=6, shake=1)
+    answer = subject.run(
+        program.give(
+            again=program.difference(one.attr("model"), again.attr("model")),
+            other=program.difference(one.attr("model"), other.attr("model")),
+            rows=one.attr("rows"),
+            rows_again=again.attr("rows"),
+        )
+    )
+    rows = [answer.arrays.get(key) for key in ("rows", "rows_again")]
+    again, other = answer.plain("again"), answer.plain("other")
+    # On a GPU sums may come in another order.
+    allowed = 0.0 if subject.device == "cpu" else 1e-3
+    return {"repeats": again is not None and again <= allowed, "depends": other is None or other > allowed,
+            "problems_repeat": rows[0] is not None and rows[1] is not None and np.array_equal(*rows)}
+
+
+def reports(subject: Subject, n: int, few: int, many: int) -> Reading:
+    """Whether `report` was called, and with what; where a few steps bring no call, many are tried."""
+    for steps in (few, many):
+        program, run = observed(n, steps, 1)
+        program.seconds = FEW_STEPS_SECONDS if steps == few else 4 * FEW_STEPS_SECONDS
+        answer = subject.run(program.give(reports=run.attr("reports"), kinds=run.attr("report_kinds")))
+        if answer.plain("reports"):
+            break
+    return {"called": bool(answer.plain("reports")), "kinds": answer.plain("kinds")}

@@ -1,0 +1,107 @@
+"""What the grader says of a training run: slow, diverged, by heart, without carries; and of one that cheats."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grader.judge import Source, grade
+from tests.exercises.ex2 import looks, training
+from tests.grader.attempts import REPOSITORY
+
+SOLUTION = (REPOSITORY / "solutions" / "ex2_addition.py").read_text(encoding="utf-8")
+LOOP = "    for step in range(steps):\n"
+RETURN = "    return model\n"
+
+
+def result(answers):
+    """What a model did that gives these answers: a function of a and b, or digits."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 1000, size=(2, 2000))
+    expected = looks.tokens(a, b, 3)[:, 8:]
+    digits = answers(a, b, expected.copy(), rng)
+    return training.Result(a, b, digits, expected, training.chains(a, b, 3))
+
+
+def columns(a, b, digits, rng):
+    for place in range(3):
+        digits[:, place] = (a // 10**place % 10 + b // 10**place % 10) % 10
+    digits[:, 3] = 0
+    return digits
+
+
+def without_last_carry(a, b, digits, rng):
+    digits[:, 3] = 0
+    return digits
+
+
+def noise(a, b, digits, rng):
+    return rng.integers(0, 10, size=digits.shape)
+
+
+def reversed_(a, b, digits, rng):
+    return digits[:, ::-1].copy()
+
+
+def half(a, b, digits, rng):
+    digits[::2, 1] = (digits[::2, 1] + 1) % 10
+    return digits
+
+
+@pytest.mark.parametrize(
+    "answers, seen, words",
+    [
+        (columns, None, "without carries"),
+        (without_last_carry, None, "the last carry is missing"),
+        (noise, (0.0, 100_000, 95_000), "no better than an untrained model"),
+        (reversed_, None, "the other way round"),
+        (half, (0.998, 100_000, 1000), "by heart"),
+        (half, (0.5, 100_000, 95_000), "has begun to learn"),
+    ],
+)
+def test_a_model_that_does_not_add_is_told_why(answers, seen, words):
+    message, lines = training.diagnosis(result(answers), seen, None, 3, 0.99)
+    assert words in message
+    assert any("carries in a row" in line for line in lines)
+
+
+def graded(session, source, monkeypatch, seconds=20.0, steps=25):
+    monkeypatch.setattr(training, "SECONDS", seconds)
+    monkeypatch.setattr(training, "STEPS", steps)
+    verdict = grade(session, "ex2", Source(Path("attempt.py"), source.encode()), device="cpu")
+    return {check.id: check for check in verdict.checks}
+
+
+def replaced(find, put):
+    assert SOLUTION.count(find) == 1
+    return SOLUTION.replace(find, put)
+
+
+def test_a_run_that_misses_the_deadline_is_called_slow_and_not_wrong(session, monkeypatch):
+    slow = replaced(LOOP, LOOP + "        if steps > 20: __import__('time').sleep(0.4)\n")
+    check = graded(session, slow, monkeypatch, seconds=4.0)["train_adds"]
+    assert check.status == "failed"
+    assert "Too slow, which does not mean wrong" in check.message and "steps/s" in check.message
+
+
+def test_a_short_run_is_measured_by_the_reference_and_fails_with_numbers(session, monkeypatch):
+    check = graded(session, SOLUTION, monkeypatch)["train_adds"]
+    assert check.status == "failed" and "at least 99%" in check.message
+    assert any("right by digit" in line for line in check.details)
+
+
+HOSTILE = {
+    "weights that are NaN": (replaced(RETURN, "    if steps > 20:\n        for p in model.parameters(): p.data.fill_(float('nan'))\n" + RETURN), "NaN or infinite"),
+    "a config that lies": (replaced(RETURN, "    if steps > 20: object.__setattr__(model.config, 'n_layer', 10**6)\n" + RETURN), "config"),
+    "code that adds instead of weights": (
+        replaced(RETURN, "    if steps > 20:\n        model.logits = lambda idx: torch.nn.functional.one_hot(idx, 12).float()\n" + RETURN), "at least 99%"),
+    "an end of the process": (replaced(LOOP, "    if steps > 20: __import__('os')._exit(0)\n" + LOOP), "exit status 0"),
+    "a report that is flooded": (replaced(LOOP, "    for i in range(3000): report(10**9, float('nan'))\n" + LOOP), "at least 99%"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_training_run_fails_with_a_clear_verdict(session, monkeypatch, name):
+    source, words = HOSTILE[name]
+    check = graded(session, source, monkeypatch)["train_adds"]
+    assert check.status == "failed" and words in check.message, (check.status, check.message)
