@@ -6,7 +6,8 @@ The same program serves both sides; only an attempt's worker is sandboxed. Reque
     run     build objects, call and differentiate them, step by step (`steps.py`), and give values back
 
 Every answer is {"ok": true, ...} or {"error": {...}}: what a learner's code raised is an answer, not
-an accident. A long request may send {"progress": {...}} ahead of it. The answers of an attempt prove nothing by themselves; the judge compares the numbers.
+an accident. A long request may send {"progress": {...}} ahead of it. The answers of an attempt prove
+nothing by themselves; the judge compares the numbers.
 """
 
 import faulthandler

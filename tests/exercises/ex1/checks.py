@@ -321,7 +321,7 @@ def test_causality(exam):
 
 
 CORNERS = (
-    Size(B=9, T=40, n_embd=60, n_head=12, block_size=41),  # more heads, tokens and sequences than ten
+    Size(B=9, T=21, n_embd=36, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
     Size(B=1, T=3, n_embd=128, n_head=2, block_size=4),  # heads as wide as in a real model
     Size(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
     Size(B=1, T=3, n_embd=32, n_head=4, block_size=8),  # T below block_size
@@ -329,6 +329,8 @@ CORNERS = (
     Size(B=2, T=5, n_embd=3, n_head=3, block_size=6),  # head size 1
     Size(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
 )
+
+MANY_HEADS = Size(B=4, T=9, n_embd=24, n_head=12, block_size=10)
 
 
 @check("values", "the same output as the lecture's attention, for any B, T, C and H, in both modes", ("output",))
@@ -407,12 +409,12 @@ def test_large_logits(exam):
 
 @check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
 def test_gradients(exam):
-    for_all(exam, sizes(largest_T=6), same_gradients, max_examples=4, always=CORNERS[:2])
+    for_all(exam, sizes(largest_T=6), same_gradients, max_examples=4, always=(MANY_HEADS,))
 
 
 def same_gradients(exam, size):
     # Dropout is 0, so that training is the same function; some attempts take another path for it.
-    for train in (True, False) if size in CORNERS else (True,):
+    for train in (True, False) if size == MANY_HEADS else (True,):
         compare_gradients(exam, size, random_weights(size), random_input(size), train, "float32")
 
 
@@ -579,7 +581,7 @@ LONG = Size(B=1, T=300, n_embd=6, n_head=2, block_size=300, seed=11)  # bfloat16
 
 @check("bfloat16", "the same output and gradients in bfloat16, within its rounding", ("dtypes",))
 def test_bfloat16(exam):
-    for_all(exam, sizes(largest_T=8), same_values_in_bfloat16, max_examples=3, always=(CORNERS[0], LONG))
+    for_all(exam, sizes(largest_T=8), same_values_in_bfloat16, max_examples=2, always=(MANY_HEADS, LONG))
 
 
 def same_values_in_bfloat16(exam, size):
@@ -599,7 +601,8 @@ def same_values_in_bfloat16(exam, size):
         factor = float((got * expected).sum() / (expected * expected).sum())
         if abs(factor - 1) > 0.02:
             fail(case, message, f"on the whole the output is the right one times {factor:.3f}")
-    compare_gradients(exam, size, weights, x, True, "bfloat16", roundings=4)
+    if size != LONG:
+        compare_gradients(exam, size, weights, x, True, "bfloat16", roundings=4)
 
 
 def in_bfloat16(subject, size, weights, x):
@@ -889,6 +892,8 @@ def fused_module(subject, size, weights, x, dtype, train):
 def source_rows(value, right):
     """For each row of a parameter, the row of `right` that it equals, or -1."""
     rows = np.full(len(right), -1)
+    if value is not None and np.array_equal(value, right):
+        return np.arange(len(right))
     if value is not None and value.shape == right.shape:
         equal = (value.reshape(len(right), 1, -1) == right.reshape(1, len(right), -1)).all(axis=2)
         rows = np.where(equal.any(axis=1), equal.argmax(axis=1), -1)
@@ -898,12 +903,12 @@ def source_rows(value, right):
 
 @check("fuse_values", "fuse_heads copies each weight to where it belongs", ("output",))
 def test_fuse_values(exam):
-    for_all(exam, sizes(largest_T=6), same_weights, max_examples=4, always=CORNERS[:2])
+    for_all(exam, sizes(largest_T=6), same_weights, max_examples=4, always=(MANY_HEADS,))
 
 
 def same_weights(exam, size):
     compare_fused(exam, size, "float32", False)
-    if size in CORNERS:
+    if size == MANY_HEADS:
         compare_fused(exam, size, "float64", True)
         compare_fused(exam, size, "bfloat16", True)
 

@@ -119,8 +119,8 @@ def both_modes(subject: Subject, size: Size, weights: Weights, x: np.ndarray) ->
 def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
     """max |q . k| / sqrt(D) over all pairs: how much the softmax enlarges an error."""
     q, k, _ = np.split(x @ weights["qkv.weight"].T, 3, axis=-1)
-    q, k = (m.reshape(*m.shape[:2], size.n_head, size.D) for m in (q, k))
-    return float(np.abs(np.einsum("bthd,bshd->bhts", q, k)).max() / np.sqrt(size.D))
+    q, k = (m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3) for m in (q, k))
+    return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
 
 
 # Weights that make an attention show its inside. The first T channels of x say where a token stands.
