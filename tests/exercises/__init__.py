@@ -65,6 +65,11 @@ class Exercise:
         return f"solutions/{self.file}"
 
     @property
+    def stub_path(self) -> str:
+        """Where a copy of the stub stands that nobody edits, relative to the repository."""
+        return f"tests/exercises/{self.name}/stub.py"
+
+    @property
     def checks_path(self) -> str:
         """The file of the checks, relative to the repository."""
         return f"tests/exercises/{self.name}/checks.py"

@@ -69,14 +69,15 @@ def test_help_and_wrong_calls_import_neither_torch_nor_pytest():
 
 
 def test_the_judge_never_imports_torch():
-    code = "import sys; from grader.cli import main\nstatus = main(['ex1', '--device', 'cpu'])\n"
+    stub_path = EXERCISES["ex1"].stub_path
+    code = f"import sys; from grader.cli import main\nstatus = main(['ex1', '--device', 'cpu', '--attempt', {stub_path!r}])\n"
     code += "assert status == 1 and 'torch' not in sys.modules and 'pytest' in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 def stub():
-    return (REPOSITORY / EXERCISES["ex1"].attempt_path).read_text()
+    return (REPOSITORY / EXERCISES["ex1"].stub_path).read_text()
 
 
 def test_the_stub_is_not_started_and_says_what_to_do(tmp_path):
