@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 
 from grader.judge import grade, read_source
+from grader.processes import REPOSITORY
+from tests.exercises import EXERCISES, Mistake
+from tests.grader import right_changes
 
 HERE = Path(__file__).parent
 WAYS = sorted((HERE / "right_ways").glob("*.py"))
-WAYS_TO_ADD = sorted((HERE / "right_ways_ex2").glob("*.py"))
+WAYS_TO_ADD = sorted([path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD))
 
 
 def not_passed(verdict):
@@ -22,15 +25,26 @@ def test_a_right_attempt_in_an_unusual_style_passes(session, path, seed):
     assert verdict.passed, not_passed(verdict)
 
 
-@pytest.mark.parametrize("path", WAYS_TO_ADD, ids=lambda path: path.stem)
-def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(session, path, monkeypatch):
+def source_of(exercise, way, changes, folder):
+    """A right attempt: a file of its own, or the solution with some places changed."""
+    if way not in changes:
+        return read_source(HERE / f"right_ways_{exercise}" / f"{way}.py")
+    solution = (REPOSITORY / EXERCISES[exercise].solution_path).read_text(encoding="utf-8")
+    path = folder / f"{way}.py"
+    path.write_text(Mistake(way, way, "none at all", changes[way]).apply(solution), encoding="utf-8")
+    return read_source(path)
+
+
+@pytest.mark.parametrize("way", WAYS_TO_ADD)
+def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(session, way, monkeypatch, tmp_path):
     # Eight full training runs would take minutes; a twentieth of the steps shows that it trains and returns.
     from tests.exercises.ex2 import training
 
     short = []
     monkeypatch.setattr(training, "STEPS", 20)
     monkeypatch.setattr(training, "WANTED", 0.0)
-    verdict = grade(session, "ex2", read_source(path), device="cpu", seed=1, note=short.append)
+    attempt = source_of("ex2", way, right_changes.TO_ADD, tmp_path)
+    verdict = grade(session, "ex2", attempt, device="cpu", seed=1, note=short.append)
     assert verdict.passed, not_passed(verdict)
     assert any("decoding held-out problems" in text for text in short)
 
