@@ -118,7 +118,7 @@ def _run(arguments: list[str]) -> int:
 
 def _mode(options) -> str:
     """The one thing that is asked for beside a plain grade; "" for that. UsageError for several."""
-    asked = [mode for mode in MODES if getattr(options, mode)]
+    asked = [mode for mode in MODES if getattr(options, mode) not in (None, False)]
     if len(asked) > 1:
         raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
     for name in ("json", "junit", "quick"):

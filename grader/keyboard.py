@@ -1,8 +1,13 @@
 """Single keys from the terminal, without Enter; none where standard input is no terminal of ours."""
 
 import os
+import re
 import sys
 import time
+
+
+# An arrow or function key, which means nothing here: several characters, the first being Escape.
+SEQUENCE = re.compile(r"\x1b(\[[0-9;]*[A-Za-z~]|O.|.)?")
 
 
 class Keyboard:
@@ -13,7 +18,7 @@ class Keyboard:
 
     def __init__(self):
         self.available = False
-        self._saved = None
+        self._saved, self._typed = None, ""
 
     def __enter__(self):
         if not sys.stdin.isatty():
@@ -65,12 +70,11 @@ class Keyboard:
             return msvcrt.getwch()
         import select
 
-        ready, _, _ = select.select([self._fd], [], [], seconds)
-        if not ready:
-            return ""
-        try:
-            pressed = os.read(self._fd, 64)
-        except OSError:
-            pressed = b""
-        # An arrow or function key comes as several bytes, and means nothing here.
-        return pressed.decode(errors="replace") if len(pressed) == 1 else "" if pressed else "q"
+        if not self._typed and select.select([self._fd], [], [], seconds)[0]:
+            try:
+                read = os.read(self._fd, 64)
+            except OSError:
+                read = b""
+            self._typed = SEQUENCE.sub("", read.decode(errors="replace")) if read else "q"
+        key, self._typed = self._typed[:1], self._typed[1:]
+        return key

@@ -180,7 +180,7 @@ class Steps:
             raise AttributeError(f"there is no step {name!r}")
 
         def carry_out(*arguments, **more):
-            if "args" in DEFAULTS[name]:  # function, *args: as in tests/exercises/program.py
+            if arguments and "args" in DEFAULTS[name]:  # function, *args: as in tests/exercises/program.py
                 arguments, more = arguments[:1], more | {"args": arguments[1:]}
             try:
                 return step(*arguments, **more)
@@ -295,6 +295,7 @@ class _Writer:
     def _arguments(self, index: int, do: str, step: dict):
         if do not in DEFAULTS:
             raise Unwritable
+        named = False  # from the first name on, only names can follow
         for key, value in step.items():
             default = DEFAULTS[do].get(key, inspect.Parameter.empty)
             if key == "args":
@@ -308,9 +309,10 @@ class _Writer:
                 written = f"{{{', '.join(f'{_quoted(k)}: {self._expression(item)}' for k, item in value.items())}}}"
             else:
                 written = self._argument(index, key, None, value)
-            # After *args only names can follow.
-            positional = default is inspect.Parameter.empty and (key == "function" or "args" not in step)
-            yield written if positional else f"{key}={written}"
+            required = key in DEFAULTS[do] and default is inspect.Parameter.empty
+            after_args = "args" in step and key != "function"
+            named = named or not required or after_args or isinstance(value, (bool, int, float))
+            yield f"{key}={written}" if named else written
 
     def _argument(self, index: int, key: str, place: int | None, value) -> str:
         written = self._expression(value)

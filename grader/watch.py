@@ -136,14 +136,16 @@ class Screen:
         """Clear, and print all parts at the width of now."""
         self.size, self._status = self._size(), ""
         out = report.console(file=self.file)
-        if out.is_terminal and not out.is_dumb_terminal:
+        clears = out.is_terminal and not out.is_dumb_terminal
+        if clears:
             out.clear()
         else:
             out.print(f"-- {time.strftime('%H:%M:%S')} --")
         for draw in self._draw:
             draw(out)
             out.print()
-        report.hanging(out, Text(""), Text(f"Watching {self.path}: save it, and it is checked. {self._footer}", style="dim"))
+        report.hanging(out, Text(""), Text(f"Watching {self.path}: save it, and it is checked.", style="dim"))
+        out.print(Text(self._footer, style="dim"), end="" if clears else "\n")
         self.file.flush()
 
     def redraw_if_resized(self) -> None:
@@ -167,6 +169,7 @@ def watch(
 
     Training runs take minutes and are left out.
     """
+    errors = sys.stderr  # a grade in another thread may have it redirected
     with contextlib.ExitStack() as stack:
         keyboard = stack.enter_context(Keyboard())
         loop = _Loop(starter, exercise, path, device, seed, command, graded, keyboard)
@@ -183,7 +186,7 @@ def watch(
                     return PASSED
         except KeyboardInterrupt:
             loop.screen.status("")
-            print("\ngrade.py: stopped.", file=sys.stderr)
+            print("\ngrade.py: stopped.", file=errors)
             return INTERRUPTED
 
 
