@@ -25,8 +25,8 @@ from grader.processes import REPOSITORY, Starter
 from grader.progress import Progress, read, update
 from tests.exercises import Exercise
 
-TICK = 0.02  # seconds between two looks
-SETTLED = 0.04  # a file that has not changed for this long is written to its end
+TICK = 0.01  # seconds between two looks
+SETTLED = 0.03  # a file that has not changed for this long is written to its end
 READ_AGAIN = 1.0  # for a change that shows neither in the time nor in the size
 MISSING = 1.0  # an editor that removes a file first is back long before
 BUSY = 0.3  # a grade that takes longer says so

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -13,6 +14,9 @@ from grader.judge import Deadlines, Session, Source, grade
 from grader.processes import Starter
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
+
+# Windows has no pseudo-terminals to test with.
+collect_ignore = ["test_watch.py"] if sys.platform == "win32" else []
 
 QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 

@@ -3,6 +3,7 @@ so that an attempt is right on the CPU and, as its tensors are not where they sh
 """
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from grader.judge import Session, Source, compare_devices, grade
 from grader.processes import Starter
 from grader.results import CheckResult
 from tests.exercises import EXERCISES
-from tests.grader.attempts import SOLUTION, in_forward, with_mistake
+from tests.grader.attempts import SOLUTION, with_mistake
 
 
 @pytest.fixture
@@ -24,8 +25,6 @@ def pretended_gpu(session, monkeypatch):
 
 
 def graded(session, source: str, exercise="ex1"):
-    from pathlib import Path
-
     return grade(session, exercise, Source(Path("attempt.py"), source.encode()), quick=True)
 
 
@@ -45,10 +44,9 @@ def test_what_is_right_on_the_cpu_alone_is_said_to_be_so_and_where(pretended_gpu
 
 
 def test_what_is_wrong_on_both_is_said_to_be_so(pretended_gpu):
-    verdict = graded(pretended_gpu, in_forward("return x"))
+    verdict = graded(pretended_gpu, with_mistake(EXERCISES["ex1"], "qkv_with_bias"))
     failed = {check.id: check for check in verdict.checks if check.status == "failed"}
-    assert "one_token" in failed
-    assert failed["one_token"].details[-1] == "wrong on the CPU too"
+    assert failed["parameters"].details[-1] == "wrong on the CPU too"
 
 
 def test_the_report_says_which_checks_ran_on_the_gpu(pretended_gpu, capsys):
@@ -68,8 +66,6 @@ def test_without_a_gpu_one_line_says_so(graded_on_cpu, capsys):
 
 @pytest.fixture
 def graded_on_cpu(session):
-    from pathlib import Path
-
     return grade(session, "ex1", Source(Path("attempt.py"), SOLUTION.encode()), device="cpu")
 
 

@@ -12,11 +12,7 @@ import pytest
 
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, in_forward
-
-if sys.platform == "win32":  # no pseudo-terminals there
-    collect_ignore_glob = ["*"]
-else:
-    from tests.grader.terminal import Terminal, plain, screen
+from tests.grader.terminal import Terminal, plain, screen
 
 EX1 = EXERCISES["ex1"]
 WRONG = SOLUTION.replace("q.shape[-1] ** -0.5", "1.0")
