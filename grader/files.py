@@ -54,7 +54,7 @@ def reset(out, exercise: Exercise, note) -> None:
 
     def forget(done: progress.Progress) -> None:
         """What is known of the old file; how often it was tried, and when it was solved, stays."""
-        done.passed, done.failed, done.mistakes, done.hint_of, done.hints = 0, [], [], "", 0
+        done.passed, done.checks, done.failed, done.mistakes, done.hint_of, done.hints = 0, 0, [], [], "", 0
 
     progress.change(exercise.name, forget, note)
     out.print(f"{shown(path)} is the stub again.", soft_wrap=True)
@@ -128,4 +128,4 @@ def _code(text: str) -> list[str]:
                 break
     except (tokenize.TokenError, SyntaxError):
         pass
-    return [line.rstrip() for line in lines]
+    return "\n".join(line.rstrip() for line in lines).strip("\n").split("\n")

@@ -13,13 +13,14 @@ def show(note) -> None:
     """Print the table of the exercises and the next step. note: takes what is to be said of a damaged file."""
     out = report.console()
     everything = {exercise: progress.read(exercise.name, note) for exercise in EXERCISES.values()}
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for column in ("", "exercise", "state", "checks passed", "solved"):
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for column in ("", "exercise", "state", "checks", "solved"):
         table.add_column(column)
     for exercise, done in everything.items():
         state, style = _state(exercise, done)
-        checks = f"{done.passed} of {done.checks}" if done.attempts else ""
-        table.add_row(Text(exercise.name, style="bold"), exercise.title, Text(state, style=style), checks, done.solved)
+        checks = f"{done.passed} of {done.checks}" if done.checks else ""
+        short = exercise.title.split(":")[0]
+        table.add_row(Text(exercise.name, style="bold"), short, Text(state, style=style), checks, done.solved)
     out.print(table)
     out.print()
     exercise = next((exercise for exercise, done in everything.items() if not done.solved), None)
@@ -32,8 +33,8 @@ def show(note) -> None:
 def _state(exercise: Exercise, done: Progress) -> tuple[str, str]:
     """One exercise in a few words, and their style."""
     if done.attempts:
-        tried = f"attempted {done.attempts} {'time' if done.attempts == 1 else 'times'}"
-        return (f"solved, {tried}", "green") if done.solved else (tried, "yellow")
+        times = f"{done.attempts} {'attempt' if done.attempts == 1 else 'attempts'}"
+        return (f"solved, {times}", "green") if done.solved else (f"not yet, {times}", "yellow")
     return ("not started" if is_stub(exercise) else "begun, not graded yet"), "dim"
 
 
@@ -43,7 +44,7 @@ def _next(out, exercise: Exercise, done: Progress) -> None:
         report.next_step(out, f'mend "{done.failed[0]}" in {exercise.attempt_path}, then:', command)
         report.next_step(out, "it is checked again on every save:", f"{command} --watch", head="or: ")
         report.next_step(out, "a hint, one more each time:", f"{command} --hint", head="or: ")
-    elif done.attempts:  # all that ran passed: the training run was left out
+    elif done.checks:  # all that ran passed: the training run was left out
         report.next_step(out, "run everything, the training run too:", command)
     elif is_stub(exercise):
         report.next_step(out, f"open {exercise.attempt_path} and read its docstring, write the first part, then:", command)

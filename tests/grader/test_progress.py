@@ -120,21 +120,20 @@ def test_a_grade_of_the_learners_own_file_moves_it_and_shows_in_the_overview(wor
     assert "begun, not graded yet" in grade_py().stdout
     assert grade_py("ex1", "--device", "cpu").returncode == 1
     overview = grade_py().stdout
-    assert "attempted 1 time" in overview and f"of {len(EX1.checks)}" in overview
+    assert "not yet, 1 attempt" in overview and f"of {len(EX1.checks)}" in overview
     assert 'mend "scale"' in overview and "python grade.py ex1 --watch" in overview
     own.write_text(SOLUTION)
     assert grade_py("ex1", "--device", "cpu", "--attempt", str(own)).returncode == 0
     overview = grade_py().stdout
-    assert "solved, attempted 2 times" in overview and f"{len(EX1.checks)} of {len(EX1.checks)}" in overview
+    assert "solved, 2 attempts" in overview and f"{len(EX1.checks)} of {len(EX1.checks)}" in overview
     solved = json.loads((workbook / ".workbook" / "progress.json").read_text())["exercises"]["ex1"]["solved"]
     assert solved in overview
     assert "open exercises/ex2_addition.py" in overview
 
 
-def test_the_overview_imports_nothing_slow_and_fits_80_columns(workbook):
+def test_the_overview_imports_nothing_slow(workbook):
     code = "import sys; from grader.cli import main; main([])\n"
     code += "assert not {'torch', 'pytest', 'hypothesis', 'numpy'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=workbook, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100

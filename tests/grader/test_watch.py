@@ -1,15 +1,20 @@
-"""--watch in a real terminal: a verdict after every save, keys, another size, no colour, a clean end."""
+"""--watch in a real terminal: a verdict after every save, keys, another size, no colour, a clean end; and
+the overview there."""
 
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
+from dataclasses import asdict
 
 import pytest
 
+from grader.progress import Progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, in_forward
 from tests.grader.terminal import Terminal, plain, screen
@@ -152,6 +157,18 @@ def test_ended_from_outside_it_leaves_a_clean_terminal_too(watched, own):
     assert terminal.restored and "Traceback" not in terminal.shown
 
 
+def test_stopped_and_gone_on_with_it_takes_the_terminal_again(watched, own):
+    own.write_text(SOLUTION)
+    terminal = watched()
+    terminal.process.send_signal(signal.SIGSTOP)
+    termios.tcsetattr(terminal.theirs, termios.TCSANOW, terminal.modes)  # as a shell does
+    terminal.process.send_signal(signal.SIGCONT)
+    terminal.until("q quit")
+    assert not terminal.restored
+    terminal.send("q")
+    assert terminal.wait() == 0 and terminal.restored
+
+
 def test_a_save_stops_the_grade_of_the_text_before(watched, own):
     own.write_text(SOLUTION)
     terminal = watched()
@@ -245,8 +262,6 @@ def test_a_file_that_stays_away_is_waited_for(watched, own):
 
 
 def test_each_text_counts_once_as_an_attempt(watched, own, workbook):
-    from grader import progress
-
     own.write_text(WRONG)
     terminal = watched()
     own.write_text(SOLUTION)
@@ -255,7 +270,7 @@ def test_each_text_counts_once_as_an_attempt(watched, own, workbook):
     terminal.until(DONE)
     terminal.send("q")
     assert terminal.wait() == 0
-    written = progress.json.loads((workbook / ".workbook" / "progress.json").read_text())
+    written = json.loads((workbook / ".workbook" / "progress.json").read_text())
     assert written["exercises"]["ex1"]["attempts"] == 2 and written["exercises"]["ex1"]["solved"]
 
 
@@ -273,3 +288,16 @@ def test_watching_all_exercises_gets_one_sentence(capsys):
 
     assert main(["all", "--watch"]) == 2
     assert "one exercise" in capsys.readouterr().err
+
+
+def test_the_overview_fits_80_columns_a_row_an_exercise(workbook):
+    (workbook / ".workbook").mkdir()
+    full = Progress(attempts=999, passed=30, checks=32, failed=["scale"], solved="2026-11-21 10:20")
+    written = {"schema": 1, "exercises": dict.fromkeys(EXERCISES, asdict(full))}
+    (workbook / ".workbook" / "progress.json").write_text(json.dumps(written))
+    with Terminal([sys.executable, "grade.py"], workbook, columns=80) as terminal:
+        assert terminal.wait() == 0
+        lines = plain(terminal.shown).splitlines()
+    rows = [line for line in lines if "solved, 999 attempts" in line]
+    assert len(rows) == len(EXERCISES) and all("2026-11-21 10:20" in row for row in rows)
+    assert max(map(len, lines)) <= 80
