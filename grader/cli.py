@@ -1,25 +1,23 @@
-"""The command line: reads the call, starts the zygote, and leaves the rest to the judge.
+"""The command line: reads the call, and hands it to the part that does it.
 
 Exit status: 0 everything asked for passed, 1 something failed, 2 the call or the installation is at
-fault. Nothing slow is imported before the call is known to be right, so that --help and a wrong call
-answer at once.
+fault. Nothing slow is imported before the call is known to be right, so that --help, a wrong call and
+the overview answer at once.
 """
 
 import argparse
 import os
 import shlex
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from grader.processes import REPOSITORY, InstallationError, Starter
+from grader.calls import FAILED, FAULT, INTERRUPTED, PASSED, UsageError, keep_copy, shown, write_atomically
+from grader.processes import REPOSITORY, InstallationError, Starter, worker_environment
 from tests.exercises import EXERCISES
 
-PASSED, FAILED, FAULT = 0, 1, 2
-
-
-class UsageError(Exception):
-    """The call is at fault; the text is one sentence that says what to do."""
+MODES = ("watch", "hint", "solution", "reset", "replay", "demo", "selftest")  # one at a time
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,13 +33,19 @@ def parser() -> argparse.ArgumentParser:
         description="Check an exercise of the workbook, and say which mistake was made.",
         epilog="Exit status: 0 passed, 1 failed, 2 the call or the installation is at fault.",
     )
-    made.add_argument("exercise", nargs="?", help=f"{names}, or all; nothing shows what there is")
+    made.add_argument("exercise", nargs="?", help=f"{names}, or all; nothing shows what is done and what is next")
     made.add_argument("--attempt", metavar="FILE", help="check this file instead of the one in exercises/")
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
     made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
     made.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
     made.add_argument("--quick", action="store_true", help="leave out training runs")
+    made.add_argument("--watch", action="store_true", help="check again on every save, without training runs")
+    made.add_argument("--hint", action="store_true", help="one more hint each time")
+    made.add_argument("--solution", action="store_true", help="show the solution, and where yours differs")
+    made.add_argument("--force", action="store_true", help="with --solution: before the first attempt, too")
+    made.add_argument("--reset", action="store_true", help="put the stub back, and keep your attempt")
+    made.add_argument("--replay", metavar="TOKEN", help="write a script that calls your code on a failing case")
     made.add_argument("--demo", action="store_true", help="grade an example with a mistake, then the reference")
     made.add_argument("--selftest", action="store_true", help="prove that every known mistake is found and named")
     return made
@@ -63,7 +67,7 @@ def main(arguments: list[str]) -> int:
         return FAULT
     except KeyboardInterrupt:
         print("\ngrade.py: stopped; nothing was changed.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,31 +76,57 @@ def main(arguments: list[str]) -> int:
 
 def _run(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
+    mode = _mode(options)
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
     for path in filter(None, (options.json, options.junit)):
         _check_writable(Path(path))
-    if options.demo or options.selftest:
-        if options.demo and options.selftest or options.attempt:
+    if mode == "replay":
+        return _replay(options)
+    if mode in ("demo", "selftest"):
+        if options.attempt:
             raise UsageError("--demo and --selftest grade files of their own; call them alone.")
         exercises = _exercises(options.exercise or "all")
-        if options.selftest:
+        if mode == "selftest":
             return _selftest(options, exercises)
         with _starter() as starter:
             return _demo(starter, options)
     if options.exercise is None:
-        for name in ("attempt", "json", "junit"):
-            if getattr(options, name):
-                raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name} FILE.")
-        return _overview()
+        for name in ("attempt", "json", "junit", "watch", "hint", "solution", "reset"):
+            if value := getattr(options, name):
+                file = "" if value is True else " FILE"
+                raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
+        from grader import status
+
+        status.show(_note)
+        return PASSED
     exercises = _exercises(options.exercise)
-    if options.attempt and options.exercise == "all":
-        raise UsageError("--attempt is one file for one exercise; name the exercise instead of all.")
-    paths = [Path(options.attempt) if options.attempt else REPOSITORY / EXERCISES[e].attempt_path for e in exercises]
+    if options.exercise == "all":
+        for name in ("attempt", *filter(None, [mode])):
+            if getattr(options, name):
+                raise UsageError(f"--{name} is for one exercise; name the exercise instead of all.")
+    if mode in ("hint", "solution", "reset"):
+        return _help_with(mode, options, exercises[0])
+    paths = [_path(options, exercise) for exercise in exercises]
     for path in paths:
         _check_readable(path)
     with _starter() as starter:
+        if mode == "watch":
+            return _watch(starter, options, exercises[0], paths[0])
         return _grade(starter, options, list(zip(exercises, paths)))
+
+
+def _mode(options) -> str:
+    """The one thing that is asked for beside a plain grade; "" for that. UsageError for several."""
+    asked = [mode for mode in MODES if getattr(options, mode) not in (None, False)]
+    if len(asked) > 1:
+        raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
+    for name in ("json", "junit", "quick"):
+        if asked and asked[0] in ("hint", "solution", "reset", "replay") and getattr(options, name):
+            raise UsageError(f"--{name} is for a grade, and --{asked[0]} makes none; leave one of them away.")
+    if options.force and asked != ["solution"]:
+        raise UsageError("--force goes with --solution; leave it away, or add --solution.")
+    return asked[0] if asked else ""
 
 
 def _exercises(name: str) -> list[str]:
@@ -109,6 +139,11 @@ def _exercises(name: str) -> list[str]:
             raise UsageError(f"there is no exercise {name!r}; did you mean {meant[0]}?{way}")
         raise UsageError(f"there is no exercise {name!r}; choose {', '.join(EXERCISES)} or all.")
     return [name]
+
+
+def _path(options, exercise: str) -> Path:
+    """The file that is meant: the learner's own, or the one of --attempt."""
+    return Path(options.attempt) if options.attempt else REPOSITORY / EXERCISES[exercise].attempt_path
 
 
 def _check_writable(path: Path) -> None:
@@ -130,6 +165,10 @@ def _check_readable(path: Path) -> None:
         if not path.is_dir():
             with open(path, "rb"):
                 pass
+    except FileNotFoundError as error:
+        name = next((name for name, e in EXERCISES.items() if path == REPOSITORY / e.attempt_path), None)
+        what = f"put the stub back: python grade.py {name} --reset" if name else "give the path of a Python file"
+        raise UsageError(f"{path} cannot be read ({error.strerror}); {what}.") from None
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror}); give the path of a Python file.") from None
 
@@ -145,46 +184,46 @@ class _starter:
         self.starter.close()
 
 
-def _overview() -> int:
-    from grader import report
-
-    out = report.console()
-    for exercise in EXERCISES.values():
-        out.print(f"{exercise.name}  {exercise.title}")
-        out.print(f"     edit {exercise.attempt_path}, then: python grade.py {exercise.name}")
-    return PASSED
-
-
-def _shown(path: Path) -> Path:
-    """A path as a person would type it here."""
-    try:
-        return path.resolve().relative_to(Path.cwd())
-    except ValueError:
-        return path
+def _note(text: str) -> None:
+    print(f"grade.py: {text}", file=sys.stderr)
 
 
 def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
     from grader import report
     from grader.judge import Session, grade, read_source
-    from grader.results import json_text, junit_text, write_atomically
 
     out, session, verdicts = report.console(), Session(starter), []
     for name, path in graded:
         with _Progress(name) as progress:
             verdict = grade(
-                session, name, read_source(_shown(path)), device=options.device, seed=options.seed,
+                session, name, read_source(shown(path)), device=options.device, seed=options.seed,
                 quick=options.quick, report=progress.step, note=progress.note,
             )  # fmt: skip
         verdicts.append(verdict)
         report.show(out, verdict, command=_command(name, options))
         out.print()
+        _record(verdict, path)
+    _write_files(options, verdicts)
+    return PASSED if all(verdict.passed for verdict in verdicts) else FAILED
+
+
+def _record(verdict, path: Path) -> None:
+    """Progress is the learner's: a grade of another file leaves it as it is."""
+    from grader import progress
+
+    if path.resolve() == (REPOSITORY / EXERCISES[verdict.exercise].attempt_path).resolve():
+        progress.record(verdict, _note)
+
+
+def _write_files(options, verdicts: list) -> None:
+    from grader.results import json_text, junit_text
+
     for path, text in ((options.json, json_text), (options.junit, junit_text)):
         if path:
             try:
                 write_atomically(Path(path), text(verdicts))
             except OSError as error:
                 raise UsageError(f"{path} could not be written ({error.strerror}).") from None
-    return PASSED if all(verdict.passed for verdict in verdicts) else FAILED
 
 
 def _command(name: str, options) -> str:
@@ -196,6 +235,65 @@ def _command(name: str, options) -> str:
     if options.seed:
         words.append(f"--seed {options.seed}")
     return " ".join(words + ["--quick"] * options.quick)
+
+
+def _watch(starter: Starter, options, name: str, path: Path) -> int:
+    from grader.watch import watch
+
+    def graded(verdict) -> None:
+        _record(verdict, path)
+        _write_files(options, [verdict])
+
+    return watch(
+        starter, EXERCISES[name], path, device=options.device, seed=options.seed, command=_command(name, options),
+        graded=graded,
+    )  # fmt: skip
+
+
+def _help_with(mode: str, options, name: str) -> int:
+    from grader import files, hints, progress, report
+
+    exercise, out = EXERCISES[name], report.console()
+    if mode != "solution" and options.attempt:
+        raise UsageError(f"--{mode} is about your own file in exercises/; leave --attempt away.")
+    if mode == "hint":
+        hints.show(out, exercise, hints.give(exercise, _note))
+    elif mode == "reset":
+        files.reset(out, exercise, _note)
+    else:
+        files.solution(out, exercise, _path(options, name), progress.read(name, _note), force=options.force)
+    return PASSED
+
+
+def _replay(options) -> int:
+    """Write the script of a failing case, made by a process of its own: it needs torch, and the judge never does."""
+    from grader import files, tokens
+
+    token = tokens.read(options.replay)
+    if options.exercise not in (None, token.exercise):
+        raise UsageError(f"the token is of {token.exercise}, and not of {options.exercise}; leave the exercise away.")
+    path = _path(options, token.exercise)
+    _check_readable(path)
+    script = Path.cwd() / f"replay_{token.exercise}_{token.check}.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "grader.replay", options.replay, str(path.resolve()), script.name],
+        cwd=REPOSITORY, env=worker_environment(), capture_output=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode == FAULT:
+        raise UsageError(said[-1])
+    if done.returncode:
+        raise InstallationError(f"the script could not be made ({said[-1] if said else 'no reason given'}).")
+    try:
+        if script.exists() and script.read_bytes() != done.stdout:
+            print(f"Your last one is kept: {shown(keep_copy(script.read_bytes(), files.backups(), script.name))}")
+        write_atomically(script, done.stdout.decode("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{script} cannot be written ({error.strerror}); call it from a folder of yours.") from None
+    print(f"Written: {script.name}. It calls your code on the case that failed, and stops where the difference shows:")
+    print(f"      python {script.name}")
+    print(f"      python -m pdb {script.name}")
+    return PASSED
 
 
 class _Progress:
@@ -237,12 +335,12 @@ def _demo(starter: Starter, options) -> int:
     example = REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py"
     out.print("First, an attempt with a mistake in it, as a learner might hand it in.\n")
     with _Progress("demo") as progress:
-        first = grade(session, "ex1", read_source(_shown(example)), device=options.device, seed=options.seed)
-    report.show(out, first, command=f"python grade.py ex1 --attempt {_shown(example)}")
+        first = grade(session, "ex1", read_source(shown(example)), device=options.device, seed=options.seed)
+    report.show(out, first, command=f"python grade.py ex1 --attempt {shown(example)}")
     out.print("\nThen the reference solution.\n")
     with _Progress("demo") as progress:
         second = grade(
-            session, "ex1", read_source(_shown(REPOSITORY / exercise.solution_path)),
+            session, "ex1", read_source(shown(REPOSITORY / exercise.solution_path)),
             device=options.device, seed=options.seed,
         )  # fmt: skip
     report.show(out, second, command="python grade.py ex1")

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from grader.processes import InstallationError, Starter
+from grader.results import SOLUTION_READ
 from grader.text import clean, one_line
 from grader.workers import Worker, WorkerDied
 from tests.exercises.exam import Answer, CheckFailed, Subject, describe
-
-SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,21 @@ class Host:
         self.sources: dict[str, dict] = {}  # subject to the load request that a fresh worker needs again
         self.answers: dict[tuple, tuple[dict, dict]] = {}
         self.kills = 0
+        self.abandoned = False
+
+    def abandon(self) -> None:
+        """From another thread: whoever waits for an answer, or asks from here on, gets a WorkerDied."""
+        self.abandoned = True
+        if self.worker is not None:
+            self.worker.abandon()
 
     def _patience(self, seconds: float) -> float:
         return seconds if self.kills < self.deadlines.lenient else min(seconds, self.deadlines.impatient)
 
     def started(self) -> Worker:
         """The worker, fresh if the last one died, with every module loaded."""
+        if self.abandoned:
+            raise WorkerDied("stopped", "the grade was stopped")
         if self.worker is None or not self.worker.alive:
             if self.worker is not None:
                 self.worker.close()
@@ -212,10 +220,11 @@ class AttemptSubject:
     def __init__(self, host: Host):
         self.host = host
         self.fatal: CheckFailed | None = None
+        self.on_device = False  # whether the running check put anything on the device
 
     def renew(self) -> None:
         """Before each check: it may talk to the attempt again."""
-        self.fatal = None
+        self.fatal, self.on_device = None, False
 
     def __call__(self, program, seed: int) -> Answer:
         if self.fatal is not None:
@@ -223,8 +232,9 @@ class AttemptSubject:
         try:
             answer, arrays = self.host.run("attempt", program, seed)
         except WorkerDied as death:
-            self.fatal = attempt_death(death)
+            self.on_device, self.fatal = True, attempt_death(death)
             raise self.fatal from None
+        self.on_device = self.on_device or answer.get("on_device") is not False
         return read_answer(answer, arrays)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from grader import diagnosis, runner
+from grader import diagnosis, runner, tokens
 from grader.hosts import (
     AttemptSubject,
     Deadlines,
@@ -21,7 +21,7 @@ from grader.hosts import (
     reference_subject,
 )
 from grader.processes import REPOSITORY, InstallationError, Starter
-from grader.results import CheckResult, Verdict
+from grader.results import SOLUTION_READ, CheckResult, Verdict
 from grader.text import clean, one_line
 from grader.workers import WorkerDied
 from tests.exercises import EXERCISES, Exercise
@@ -103,6 +103,28 @@ class Session:
         return "cuda" if has_cuda else "cpu"
 
 
+class Stopped(Exception):
+    """The grade was stopped from another thread, and has no verdict."""
+
+
+class Stop:
+    """Stops a grade from another thread: stop(). The grade then raises Stopped within moments."""
+
+    def __init__(self):
+        self.asked, self._host = False, None
+
+    def __call__(self) -> None:
+        self.asked = True
+        if self._host is not None:
+            self._host.abandon()
+
+    def follow(self, host: Host) -> None:
+        """From here on it is this host that is stopped."""
+        self._host = host
+        if self.asked:
+            host.abandon()
+
+
 def grade(
     session: Session,
     exercise_name: str,
@@ -113,6 +135,7 @@ def grade(
     quick: bool = False,
     report: Callable[[CheckResult], None] | None = None,
     note: Callable[[str], None] | None = None,
+    stop: Stop | None = None,
 ) -> Verdict:
     """Grade one file; always a verdict, whatever the file does.
 
@@ -120,42 +143,25 @@ def grade(
     quick: leave out the training runs.
     report: called with each check's result as soon as it is known.
     note: called with a line of progress from a long check.
-    InstallationError where the grader itself cannot work.
+    InstallationError where the grader itself cannot work; Stopped where `stop` was called.
     """
     began = time.monotonic()
-    printed = []
-
-    def on_result(result: CheckResult) -> None:
-        if result.status == "failed" and not printed and attempt.worker is not None:
-            time.sleep(0.02)  # what was printed last may still be in the pipe
-            printed.append(clean(attempt.worker.output_tail(), 4000))
-        if report is not None:
-            report(result)
-
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
-    reference = session.reference(exercise)
-    attempt = Host(session.starter, "attempt", device, session.deadlines, str(source.path.absolute().parent))
-    try:
-        subject = AttemptSubject(attempt)
-        exam = Exam(
-            attempt=Subject("attempt", subject, device),
-            reference=reference_subject(reference, "solution", "reference"),
-            device=device,
-            seed=seed,
-            note=note or (lambda text: None),
-        )
-        exam.load_error, exam.names = _load(attempt, source)
-        isolation = ", ".join(attempt.worker.hello["isolation"]) if attempt.worker else "not started"
-        device_name = attempt.worker.hello["device"] if attempt.worker else device
-        results, evidence = runner.run_checks(exercise, exam, subject.renew, quick=quick, report=on_result)
-        try:
-            diagnosis.name_mistakes(exercise, reference, results, evidence)
-        except WorkerDied:
-            pass  # a verdict without a name is better than none
-    finally:
-        attempt.close()
+    stop = stop or Stop()
+    sitting = _Sitting(session, exercise, source, device, seed, note or (lambda text: None), stop)
+    results = sitting.run(quick=quick, report=report)
     failed = [check for check in results if check.status == "failed"]
+    finished = [check for check in failed if not check.unfinished]
+    repeated = [check for check in finished if check.id not in exercise.training]  # these take minutes
+    if device != "cpu" and repeated:
+        on_cpu = _Sitting(session, exercise, source, "cpu", seed, note or (lambda text: None), stop)
+        compare_devices(repeated, on_cpu.run(only=[check.id for check in repeated]), device)
+    if stop.asked:
+        raise Stopped
+    for check in finished:
+        if check.mistake != SOLUTION_READ:
+            check.replay = tokens.write(exercise.name, check.id, seed, device, check.position)
     ran = [check for check in results if check.status != "not_run"]
     return Verdict(
         exercise=exercise.name,
@@ -163,15 +169,74 @@ def grade(
         complete=len(ran) == len(results),
         path=str(source.path),
         sha256=source.sha256,
-        device="cpu" if device == "cpu" else f"cuda ({one_line(device_name, 60)})",
-        isolation=isolation,
+        device="cpu" if device == "cpu" else f"cuda ({one_line(sitting.device_name, 60)})",
+        isolation=sitting.isolation,
         seed=seed,
         seconds=time.monotonic() - began,
         checks=results,
-        not_started=bool(failed) and all(check.unfinished for check in failed)
+        not_started=bool(failed) and not finished
         and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
-        printed=printed[0] if printed else "",
+        printed=sitting.printed,
     )
+
+
+def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device: str) -> None:
+    """Add to each check that failed on a GPU what the same check says on the CPU."""
+    there = {check.id: check.status for check in on_cpu}
+    for check in failed:
+        if there[check.id] == "passed":
+            said = f"right on the CPU, wrong on {device}: is a tensor made there without device=, or moved away?"
+        else:
+            said = "wrong on the CPU too"
+        check.details.append(said)
+
+
+class _Sitting:
+    """One attempt's checks on one device, and what there is to say of the circumstances."""
+
+    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int, note, stop: Stop):
+        self.session, self.exercise, self.source, self.device, self.seed = session, exercise, source, device, seed
+        self.note, self.stop = note, stop
+        self.isolation, self.device_name, self.printed = "not started", device, ""
+
+    def run(self, *, quick=False, only=None, report=None) -> list[CheckResult]:
+        """Every check's result (only: of these alone), with the mistakes named."""
+        exercise, reference = self.exercise, self.session.reference(self.exercise)
+        folder = str(self.source.path.absolute().parent)
+        attempt = Host(self.session.starter, "attempt", self.device, self.session.deadlines, folder)
+        self.stop.follow(attempt)
+        subject = AttemptSubject(attempt)
+
+        def on_result(result: CheckResult) -> None:
+            result.on = self.device if subject.on_device else "cpu"
+            if result.status == "failed" and not self.printed and attempt.worker is not None:
+                time.sleep(0.02)  # what was printed last may still be in the pipe
+                self.printed = clean(attempt.worker.output_tail(), 4000)
+            if report is not None:
+                report(result)
+
+        try:
+            exam = Exam(
+                attempt=Subject("attempt", subject, self.device),
+                reference=reference_subject(reference, "solution", "reference"),
+                device=self.device,
+                seed=self.seed,
+                note=self.note,
+            )
+            exam.load_error, exam.names = _load(attempt, self.source)
+            if attempt.worker:
+                self.isolation, self.device_name = ", ".join(attempt.worker.hello["isolation"]), attempt.worker.hello["device"]
+            results, evidence = runner.run_checks(
+                exercise, exam, subject.renew, quick=quick, only=only, report=on_result
+            )
+            try:
+                if not self.stop.asked and only is None:
+                    diagnosis.name_mistakes(exercise, reference, results, evidence)
+            except WorkerDied:
+                pass  # a verdict without a name is better than none
+        finally:
+            attempt.close()
+        return results
 
 
 def _load(attempt: Host, source: Source) -> tuple[CheckFailed | None, tuple[str, ...]]:

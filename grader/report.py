@@ -7,8 +7,7 @@ Fits 100 columns and says everything without colour. Whatever comes from a learn
 from rich.console import Console
 from rich.text import Text
 
-from grader.hosts import SOLUTION_READ
-from grader.results import CheckResult, Verdict
+from grader.results import SOLUTION_READ, CheckResult, Verdict
 from grader.text import clean, one_line
 from tests.exercises import EXERCISES, Exercise
 
@@ -24,23 +23,22 @@ def console(**options) -> Console:
     return made
 
 
-def show(out: Console, verdict: Verdict, *, command: str) -> None:
-    """Print a verdict. command: what the learner typed, to be typed again."""
+def show(out: Console, verdict: Verdict, *, command: str, watched: bool = False) -> None:
+    """Print a verdict. command: what the learner typed, to be typed again; watched: saving does that."""
     exercise = EXERCISES[verdict.exercise]
     out.print(Text.assemble((f"{exercise.name}  ", "bold"), (exercise.title, "bold")))
     _fact(out, "file", f"{one_line(verdict.path, 200)}  (sha256 {verdict.sha256[:12]})")
     _fact(out, "device", f"{verdict.device}, seed {verdict.seed}, {verdict.seconds:.1f} s")
     _fact(out, "isolation", verdict.isolation)
-    if verdict.device == "cpu":
-        _fact(out, "", "checked on the CPU only")
+    _fact(out, "", _devices(verdict))
     out.print()
     if verdict.not_started:
-        _not_started(out, exercise, verdict, command)
+        _not_started(out, exercise, verdict, command, watched)
         return
     for check in verdict.checks:
         mark, style = MARKS["unfinished" if check.unfinished else check.status]
         suffix = {"not_reached": "  (not reached)", "not_run": "  (left out: --quick)"}.get(check.status, "")
-        _hanging(out, Text(f"  {mark}  ", style=style), Text(check.title + suffix, style="dim" if suffix else ""))
+        hanging(out, Text(f"  {mark}  ", style=style), Text(check.title + suffix, style="dim" if suffix else ""))
     out.print()
     failed = [check for check in verdict.checks if check.status == "failed"]
     mistakes = {mistake.id: mistake for mistake in exercise.mistakes()}
@@ -51,87 +49,117 @@ def show(out: Console, verdict: Verdict, *, command: str) -> None:
         if check.mistake in mistakes and check.mistake not in explained:
             explained.add(check.mistake)
             mistake = mistakes[check.mistake]
-            _hanging(out, Text("  The mistake: ", style="bold yellow"), Text(mistake.name, style="bold"))
-            _block(out, mistake.why, 4)
+            hanging(out, Text("  The mistake: ", style="bold yellow"), Text(mistake.name, style="bold"))
+            block(out, mistake.why, 4)
             others = [other.id for other in failed if other.mistake == check.mistake and other is not check]
             if others:
-                _block(out, f"It also explains: {', '.join(others)}.", 4)
+                block(out, f"It also explains: {', '.join(others)}.", 4)
         elif check.mistake == SOLUTION_READ:
-            _block(out, "The solution is for reading after trying; this file tried to use it.", 2)
+            block(out, "The solution is for reading after trying; this file tried to use it.", 2)
         out.print()
     if verdict.printed.strip():
         lines = verdict.printed.strip().splitlines()
         out.print(Text(f"  Your file had printed (the last of {len(lines)} lines):", style="bold"))
         for line in lines[-8:]:
-            _block(out, one_line(line, 200), 4)
+            block(out, one_line(line, 200), 4)
         out.print()
     if len(failed) > SHOWN_FAILURES:
-        _block(out, f"{len(failed) - SHOWN_FAILURES} more failed: mend the first, they often go together.", 2)
+        block(out, f"{len(failed) - SHOWN_FAILURES} more failed: mend the first, they often go together.", 2)
         out.print()
-    _summary(out, exercise, verdict, failed, command)
+    _summary(out, exercise, verdict, failed, command, watched)
+
+
+def _devices(verdict: Verdict) -> str:
+    """Which checks ran on a GPU: those that asked for numbers there; text, say, has no device."""
+    if verdict.device == "cpu":
+        return "checked on the CPU only"
+    ran = [check for check in verdict.checks if check.status in ("passed", "failed")]
+    rest = [check.id for check in ran if check.on == "cpu"]
+    there = f"{len(ran) - len(rest)} of {len(ran)} checks ran on the GPU"
+    return f"{there}; nothing to compute there: {', '.join(rest)}" if rest else there
 
 
 def _failure(out: Console, check: CheckResult) -> None:
     head = ("  todo ", "bold yellow") if check.unfinished else ("  FAIL ", "bold red")
-    _hanging(out, Text(*head), Text(f"{check.id}: {check.title}", style="bold"))
-    _block(out, check.message, 4)
+    hanging(out, Text(*head), Text(f"{check.id}: {check.title}", style="bold"))
+    block(out, check.message, 4)
     if check.case and not check.unfinished:
-        _block(out, "case: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()), 4)
+        block(out, "case: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()), 4)
     for line in check.details:
         for part in Text(clean(line, 300).replace("\n", " "), style="cyan").wrap(out, out.width - 8):
             out.print(Text("      ") + part)
+    if check.replay:
+        hanging(out, Text("    replay: ", style="dim"), Text(check.replay, style="dim"))
 
 
-def _summary(out: Console, exercise: Exercise, verdict: Verdict, failed: list, command: str) -> None:
+def _summary(out: Console, exercise: Exercise, verdict: Verdict, failed: list, command: str, watched: bool) -> None:
+    again = (" and save it", "") if watched else (", then:", command)
     passed = sum(check.status == "passed" for check in verdict.checks)
     count = f"{passed} of {len(verdict.checks)} checks pass"
     if verdict.passed and verdict.complete:
         out.print(Text.assemble(("Done: ", "bold green"), f"{count} in {verdict.seconds:.1f} s."))
-        _next(out, f"compare with {exercise.solution_path}: what did you do differently?")
+        next_step(out, f"compare with {exercise.solution_path}: what did you do differently?")
     elif verdict.passed:
         out.print(Text.assemble(("Checks pass: ", "bold green"), f"{count}; the training run was left out (--quick)."))
-        _next(out, "run everything:", command.replace(" --quick", ""))
+        next_step(out, "run everything:", command.replace(" --quick", ""))
     elif all(check.unfinished for check in failed):
         out.print(Text.assemble(("To do: ", "bold yellow"), f"{count}. {one_line(failed[0].message)}"))
-        _next(out, f"write it in {one_line(verdict.path)}, then:", command)
+        next_step(out, f"write it in {one_line(verdict.path)}{again[0]}", again[1])
     else:
         first = next((check for check in failed if check.mistake), failed[0] if failed else verdict.checks[0])
         out.print(Text.assemble(("Not yet: ", "bold red"), f"{count} in {verdict.seconds:.1f} s."))
         names = {mistake.id: mistake.name for mistake in exercise.mistakes()}
         for id in verdict.mistakes:
             if id in names:
-                _hanging(out, Text("The mistake: ", style="bold yellow"), Text(names[id]))
-        _next(out, f"mend \"{first.id}\" in {one_line(verdict.path)} first, then:", command)
+                hanging(out, Text("The mistake: ", style="bold yellow"), Text(names[id]))
+        next_step(out, f"mend \"{first.id}\" in {one_line(verdict.path)} first{again[0]}", again[1])
+        _ways(out, verdict, first, command, watched)
 
 
-def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str) -> None:
+def _ways(out: Console, verdict: Verdict, check: CheckResult, command: str, watched: bool) -> None:
+    """What else helps: hints for the learner's own file, and the failing case in a debugger."""
+    own = "--attempt" not in command
+    if own and not watched:
+        hanging(out, Text("      "), Text(f"(python grade.py {verdict.exercise} --hint gives a hint, --watch checks on every save)"))
+    if check.replay:
+        file = "" if own else ", and --attempt FILE"
+        hanging(out, Text("      "), Text(f"(a debugger shows it: python grade.py --replay with the token below the case{file})"))
+
+
+def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str, watched: bool) -> None:
     out.print(Text(f"{exercise.name} is not started yet.", style="bold yellow"))
     out.print()
     _fact(out, "open", one_line(verdict.path, 200))
     for number, asked in enumerate(exercise.asks):
         _fact(out, "" if number else "it asks for", asked)
-    _fact(out, "then", command)
+    _fact(out, "then", "save it" if watched else command)
     out.print()
-    _next(out, "read the docstring of that file: it holds the contract and a worked example to start with.")
+    next_step(out, "read the docstring of that file: it holds the contract and a worked example to start with.")
 
 
-def _next(out: Console, text: str, command: str = "") -> None:
-    _hanging(out, Text("Next: ", style="bold"), Text(text))
-    if command:  # on a line of its own, so that it can be copied
+def next_step(out: Console, text: str, command: str = "", head: str = "Next: ") -> None:
+    """What to do next, and the command for it on a line of its own, so that it can be copied."""
+    hanging(out, Text(head, style="bold"), Text(text))
+    if command:
         out.print(Text("      " + one_line(command, 400)), soft_wrap=True)
 
 
 def _fact(out: Console, name: str, text: str) -> None:
-    _hanging(out, Text(f"  {name:<13}", style="dim"), Text(clean(text, 400)))
+    hanging(out, Text(f"  {name:<13}", style="dim"), Text(clean(text, 400)))
 
 
-def _hanging(out: Console, head: Text, body: Text) -> None:
+def clean_line(line: str) -> str:
+    """A line of a learner's file as it is, without what a terminal would take for a command."""
+    return clean(line, 400).replace("\t", "    ")
+
+
+def hanging(out: Console, head: Text, body: Text) -> None:
     """A head, and a body whose further lines stand under its first."""
     for number, line in enumerate(body.wrap(out, max(out.width - head.cell_len, 20))):
         line.rstrip()
         out.print((head if number == 0 else Text(" " * head.cell_len)) + line)
 
 
-def _block(out: Console, text: str, indent: int) -> None:
+def block(out: Console, text: str, indent: int) -> None:
     """A paragraph, indented."""
-    _hanging(out, Text(" " * indent), Text(clean(text)))
+    hanging(out, Text(" " * indent), Text(clean(text)))

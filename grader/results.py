@@ -1,14 +1,12 @@
 """A verdict as data, and its two files: JSON for programs, JUnit XML for continuous integration."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from xml.etree import ElementTree
 
 STATUSES = ("passed", "failed", "not_reached", "not_run")
 SCHEMA = 1
+SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would
 
 
 @dataclass
@@ -22,8 +20,11 @@ class CheckResult:
     message: str = ""
     mistake: str | None = None
     case: dict | None = None
+    on: str = "cpu"  # cuda where a step of it ran on the GPU
     details: list[str] = field(default_factory=list)
     unfinished: bool = False
+    position: object = None  # exam.Position: where the check looked when it failed
+    replay: str = ""  # the token of the failing case (tokens.py)
 
 
 @dataclass
@@ -59,7 +60,7 @@ class Verdict:
                 "seconds": check.seconds,
                 "message": "\n".join([check.message, *check.details]),
                 "mistake": check.mistake,
-                "case": check.case,
+                "case": (check.case or {}) | {"replay": check.replay} if check.replay else check.case,
             }
             for check in self.checks
         ]
@@ -118,20 +119,3 @@ def junit_text(verdicts: list[Verdict]) -> str:
 def _xml(text: str) -> str:
     """XML 1.0 cannot hold every character, not even escaped."""
     return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "?" for c in text)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The whole file or none: written beside its place, then moved there."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)  # as an ordinary file; mkstemp's are private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

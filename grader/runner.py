@@ -32,14 +32,15 @@ def run_checks(
     renew: Callable[[], None],
     *,
     quick: bool = False,
+    only: list[str] | None = None,
     report: Callable[[CheckResult], None] | None = None,
 ) -> tuple[list[CheckResult], dict[str, list[Evidence]]]:
     """Every check of the exercise in order, and what each of them saw of the attempt.
 
-    renew: called before each check. report: called with each result as soon as it is known.
+    renew: called before each check. only: run no others, and these whatever they build on. report: called with each result as soon as it is known.
     InstallationError where a check gave no verdict, or failed in another way than by a CheckFailed.
     """
-    plugin = _Checks(exercise, exam, renew, quick, report)
+    plugin = _Checks(exercise, exam, renew, quick, only, report)
     arguments = [
         "-c", os.devnull, f"--rootdir={REPOSITORY}", "--noconftest",
         *(option for name in UNUSED for option in ("-p", f"no:{name}")),
@@ -79,9 +80,9 @@ def _only_our_plugins():
 class _Checks:
     """The pytest plugin: orders the checks, gives them the exam, and keeps what they found."""
 
-    def __init__(self, exercise, exam, renew, quick, report):
+    def __init__(self, exercise, exam, renew, quick, only, report):
         self.exercise, self.sat, self.renew, self.report = exercise, exam, renew, report
-        self.quick = quick
+        self.quick, self.only = quick, only
         self.results: dict[str, CheckResult] = {}
         self.evidence: dict[str, list[Evidence]] = {}
         self.broken: BaseException | None = None
@@ -99,12 +100,17 @@ class _Checks:
         items.sort(key=lambda item: listed.index(item.obj.check[0]))
 
     def pytest_runtest_setup(self, item):
-        self.sat.evidence.clear()
+        self.sat.begin()
         self.renew()
         id, title, after = item.obj.check
         if self.quick and id in self.exercise.training:
             self.results[id] = CheckResult(id, title, "not_run", message="Left out by --quick.")
             pytest.skip("left out")
+        if self.only is not None:
+            if id not in self.only:
+                self.results[id] = CheckResult(id, title, "not_run", message="Not asked for.")
+                pytest.skip("not asked for")
+            return
         for earlier in after:
             if self.results[earlier].status != "passed":
                 blocked = self.results[earlier].status == "not_reached"
@@ -149,5 +155,5 @@ class _Checks:
         self.evidence[id] = self.sat.evidence[-1:]
         return CheckResult(
             id, title, "failed", message=error.message, mistake=error.mistake, case=error.case,
-            details=list(error.details), unfinished=error.unfinished,
+            details=list(error.details), unfinished=error.unfinished, position=error.position or self.sat.position,
         )  # fmt: skip

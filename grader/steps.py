@@ -42,24 +42,34 @@ class LearnerError(Exception):
         self.cause = cause
 
 
-def run_steps(steps: list, give: dict, arrays: dict, module, device: str, send=None) -> tuple[dict, dict]:
-    """Carry out the steps; returns the values asked for (JSON) and the arrays that belong to them.
+def run_steps(steps: list, give: dict, arrays: dict, module, device: str, send=None) -> tuple[dict, dict, bool]:
+    """Carry out the steps; returns the values asked for (JSON), the arrays that belong to them, and whether
+    a step put anything on the device.
 
     send: takes what a long step has to say while it runs.
     """
-    context = _Context(arrays, module, torch.device(device), send)
+    context = Context(arrays, module, torch.device(device), send)
     for step in steps:
         context.results.append(getattr(context, "do_" + step["do"])(**{k: v for k, v in step.items() if k != "do"}))
     values, results = {}, {}
     for name, expression in give.items():
         values[name] = describe(context.value(expression), name, results)
-    return values, results
+    return values, results, context.on_device
 
 
-class _Context:
+class Context:
+    """What the steps of one program work with; each step is a method do_NAME."""
+
     def __init__(self, arrays, module, device, send):
-        self.arrays, self.module, self.device, self.send = arrays, module, device, send
+        self.arrays, self.module, self.send = arrays, module, send
+        self._device, self.on_device = device, False
         self.results = []
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors and modules go. Whoever asks puts something there: text and samplers never do."""
+        self.on_device = True
+        return self._device
 
     def value(self, expression):
         if isinstance(expression, list):

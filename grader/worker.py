@@ -151,8 +151,8 @@ def _answer(header: dict, arrays: dict, modules: dict, device: str, send) -> tup
             return {"ok": True, "names": names[:20_000]}, {}
         module = modules[header["subject"]]
         filename = module.__file__
-        values, results = run_steps(header["steps"], header["give"], arrays, module, device, send)
-        return {"ok": True, "values": values}, results
+        values, results, on_device = run_steps(header["steps"], header["give"], arrays, module, device, send)
+        return {"ok": True, "values": values, "on_device": on_device}, results
     except StepError as error:
         return {"error": error.description}, {}
     except LearnerError as error:

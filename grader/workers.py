@@ -124,6 +124,10 @@ class Worker:
                 self._kill()
                 self._ended.wait(10)
 
+    def abandon(self) -> None:
+        """From another thread: whoever waits for an answer gets a WorkerDied."""
+        self._arrived.put(WorkerDied("stopped", "the grade was stopped"))
+
     def close(self) -> None:
         """End it and remove its scratch folder."""
         self.kill()

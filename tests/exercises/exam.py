@@ -8,13 +8,30 @@ and each known mistake what it would do: so one function serves the verdict and 
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import hypothesis
 import numpy as np
 
 Reading = dict
 SHRINKS = 20
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in a check the attempt is looked at, so that one case can be looked at again (grader/replay.py).
+
+    look: the number of calls of Exam.observe so far. series and case: which for_all had drawn which case;
+    the looks are then counted from there.
+    """
+
+    look: int = 0
+    series: int = 0
+    case: object = None
+
+
+class CaseOver(BaseException):
+    """Ends a replay after its one case; not an Exception, which a check may catch."""
 
 
 class CheckFailed(Exception):
@@ -31,6 +48,7 @@ class CheckFailed(Exception):
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
         self.case: dict | None = None
         self.mistake: str | None = None
+        self.position: Position | None = None
 
 
 def check(id: str, title: str, after: tuple[str, ...] = ()):
@@ -151,9 +169,26 @@ class Exam:
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
+    position: Position = Position()
+    series: int = 0  # how many for_all the running check has begun
+    only: Position | None = None  # in a replay: the one case to look at
+
+    def begin(self) -> None:
+        """Before each check."""
+        self.evidence.clear()
+        self.position, self.series = Position(), 0
+
+    @property
+    def at_the_case(self) -> bool:
+        """Whether a replay has come to its case."""
+        only, here = self.only, self.position
+        return only is not None and (here.series, here.look) == (only.series, only.look)
 
     def observe(self, look: Callable, *case, same: Callable | None = None) -> Reading:
         """Look at the attempt, and keep what was seen as evidence."""
+        if self.at_the_case:
+            raise CaseOver
+        self.position = replace(self.position, look=self.position.look + 1)
         evidence = Evidence(look, case, {}, same or same_reading)
         self.evidence.append(evidence)
         if not case and look in self.seen:
@@ -164,6 +199,7 @@ class Exam:
             evidence.reading = look(self.attempt, *case)
         except CheckFailed as failure:
             evidence.reading = failure
+            self.only = None
             raise
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             # The same look works on the reference, so what came back was made up.
@@ -187,6 +223,24 @@ def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always
     SHRINKS smaller cases; all further ones count as right, so that a learner does not wait.
     """
     failing, tried = set(), set()
+    exam.series += 1
+    series, outside = exam.series, exam.position
+
+    def look_at(case):
+        exam.position = Position(0, series, case)
+        try:
+            body(exam, case)
+        except CheckFailed as failure:
+            failure.position = exam.position
+            exam.only = None  # what a check looks at from here on is a part of its message
+            raise
+        exam.position = outside
+
+    if exam.only is not None:
+        if exam.only.series == series:
+            look_at(exam.only.case)
+            raise CaseOver
+        return
 
     def drawn(case):
         if failing and case not in failing:
@@ -194,7 +248,7 @@ def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always
                 return
             tried.add(case)
         try:
-            body(exam, case)
+            look_at(case)
         except CheckFailed:
             failing.add(case)
             raise
@@ -209,7 +263,7 @@ def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always
     )
     hypothesis.seed(exam.seed)(settings(hypothesis.given(cases)(drawn)))()
     for case in always:
-        body(exam, case)
+        look_at(case)
 
 
 def same_reading(one, other, tolerance: float = 1e-5) -> bool:

@@ -1,14 +1,22 @@
 """Graders for the tests: one warm session for all, and a short way to grade a source."""
 
 import os
+import shutil
+import sys
 import tempfile
 import uuid
 from pathlib import Path
 
 import pytest
 
+from grader import progress
 from grader.judge import Deadlines, Session, Source, grade
 from grader.processes import Starter
+from tests.exercises import EXERCISES
+from tests.grader.attempts import REPOSITORY
+
+# Windows has no pseudo-terminals to test with.
+collect_ignore = ["test_watch.py"] if sys.platform == "win32" else []
 
 QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
@@ -49,6 +57,24 @@ def own_temporary_folder(tmp_path_factory):
     yield
     del os.environ["TMPDIR"]
     tempfile.tempdir = None
+
+
+@pytest.fixture
+def workbook(tmp_path):
+    """A copy of the workbook as a learner has it after cloning: its folder."""
+    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "cache", "replay_*")
+    folder = tmp_path / "workbook"
+    shutil.copytree(REPOSITORY, folder, ignore=left_out)
+    for exercise in EXERCISES.values():  # the ones here may have been worked on
+        shutil.copy(folder / exercise.stub_path, folder / exercise.attempt_path)
+    return folder
+
+
+@pytest.fixture
+def own_progress(tmp_path, monkeypatch):
+    """Progress in a folder of this test's own: that folder, which does not exist yet."""
+    monkeypatch.setattr(progress, "FOLDER", tmp_path / "progress")
+    return tmp_path / "progress"
 
 
 @pytest.fixture

@@ -40,6 +40,14 @@ def grade_py(*arguments, **options):
         (["ex1_fused_attention.py"], "--attempt FILE"),
         (["ex1", "--no-such-option"], "--no-such-option"),
         (["--demo", "--selftest"], "alone"),
+        (["--hint"], "needs an exercise: python grade.py ex1 --hint."),
+        (["--watch"], "needs an exercise"),
+        (["all", "--reset"], "one exercise"),
+        (["ex1", "--hint", "--solution"], "two different things"),
+        (["ex1", "--force"], "--force goes with --solution"),
+        (["ex1", "--reset", "--attempt", "x.py"], "leave --attempt away"),
+        (["ex1", "--hint", "--json", "v.json"], "--json is for a grade"),
+        (["ex1", "--reset", "--quick"], "--quick is for a grade"),
     ],
 )
 def test_a_wrong_call_gets_one_sentence_and_status_2(arguments, words, capsys):
@@ -129,11 +137,11 @@ def test_the_demo_shows_a_diagnosis_then_the_reference_and_ends_with_the_first_s
     assert done.stdout.rstrip().splitlines()[-1].startswith("Your first step: open exercises/ex1_fused_attention.py")
 
 
-def test_without_arguments_it_says_what_there_is(capsys):
+def test_without_arguments_it_says_what_there_is_and_what_is_next(capsys, own_progress):
     assert main([]) == 0
     said = capsys.readouterr().out
-    for name in EXERCISES:
-        assert f"python grade.py {name}" in said
+    assert all(exercise.title in said for exercise in EXERCISES.values())
+    assert "python grade.py ex1" in said
 
 
 def test_it_can_be_called_from_any_directory(tmp_path):

@@ -1,0 +1,60 @@
+"""What all parts of the command line share: exit statuses, a wrong call, and how paths and times are shown."""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+PASSED, FAILED, FAULT, INTERRUPTED = 0, 1, 2, 130
+
+
+class UsageError(Exception):
+    """The call is at fault; the text is one sentence that says what to do."""
+
+
+def shown(path: Path) -> Path:
+    """A path as a person would type it here."""
+    try:
+        return path.resolve().relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+def now() -> str:
+    """The local time to the second, in a form that sorts and can stand in a file's name on every system."""
+    return time.strftime("%Y-%m-%dT%H-%M-%S")
+
+
+def keep_copy(data: bytes, folder: Path, name: str) -> Path:
+    """Write a dated copy into `folder`, which is made where it is missing; never over another one.
+
+    name: of the file that is kept, mine.py becomes mine.2026-11-21T10-20-30.py. OSError where that fails.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem, suffix = os.path.splitext(name)
+    for number in range(1, 1000):
+        path = folder / f"{stem}.{now()}{f'-{number}' if number > 1 else ''}{suffix}"
+        try:
+            with open(path, "xb") as file:
+                file.write(data)
+            return path
+        except FileExistsError:
+            continue
+    raise OSError(f"{folder} has too many copies of this second")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The whole file or none: written beside its place, then moved there."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)  # as an ordinary file; mkstemp's are private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

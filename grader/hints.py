@@ -1,0 +1,115 @@
+"""`--hint`: one more hint each time, first about the mistake that the last grade named, then about the check
+that failed first, from a nudge to nearly the answer.
+"""
+
+import ast
+import importlib
+import textwrap
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from grader import progress, report
+from grader.processes import REPOSITORY
+from grader.progress import Progress
+from tests.exercises import Exercise, Mistake
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One hint: the number-th of `count`; after the last one, and where nothing is wrong, the text is "".
+    code: lines of the solution."""
+
+    number: int
+    count: int
+    text: str
+    code: tuple[str, ...] = ()
+
+
+def show(out, exercise: Exercise, hint: Hint) -> None:
+    """Print a hint."""
+    command = f"python grade.py {exercise.name}"
+    if not hint.text:
+        said = f"that was the last of {hint.count}." if hint.count else "the last grade found nothing wrong."
+        report.hanging(out, Text("Hints: ", style="bold"), Text(said))
+        report.next_step(out, "compare with the solution:", f"{command} --solution")
+        return
+    report.hanging(out, Text(f"Hint {hint.number} of {hint.count}: ", style="bold yellow"), Text(hint.text))
+    for line in hint.code:
+        out.print(Text(f"    {line}", style="cyan"), soft_wrap=True)
+
+
+def give(exercise: Exercise, note) -> Hint:
+    """The next hint of the learner's own progress, which remembers it."""
+    given: list[Hint] = []
+    progress.change(exercise.name, lambda done: given.append(advance(exercise, done)), note)
+    return given[-1]
+
+
+def advance(exercise: Exercise, done: Progress) -> Hint:
+    """The next hint; they are counted anew when the last grade came to something else."""
+    if done.attempts and not done.failed:
+        return Hint(0, 0, "")
+    about, hints = all_of(exercise, done)
+    if done.hint_of != about:
+        done.hint_of, done.hints = about, 0
+    done.hints = min(done.hints + 1, len(hints) + 1)
+    text, code = hints[done.hints - 1] if done.hints <= len(hints) else ("", ())
+    return Hint(done.hints, len(hints), text, code)
+
+
+def all_of(exercise: Exercise, done: Progress) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
+    """What the hints are about as things stand, and all of them in order, each with lines of code or none."""
+    area, texts = of_check(exercise, done.failed[0] if done.failed else "")
+    hints = [(text, ()) for text in texts]
+    known = {mistake.id: mistake for mistake in exercise.mistakes()}
+    named = next((known[id] for id in done.mistakes if id in known), None)
+    if named is None:
+        return area, hints
+    return f"{named.id}, {area}", of_mistake(exercise, named) + hints
+
+
+def of_check(exercise: Exercise, check: str) -> tuple[str, tuple[str, ...]]:
+    """The area that a check belongs to, by how its id begins, and the hints for it; "" for no check."""
+    areas = _module(exercise).HINTS
+    fits = [area for area in areas if check and any(check.startswith(word) for word in area.split())]
+    area = fits[0] if fits else ""
+    return area, areas[area]
+
+
+def of_mistake(exercise: Exercise, mistake: Mistake) -> list[tuple[str, tuple[str, ...]]]:
+    """What the mistake is, where it sits, and what the solution has there."""
+    solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
+    places, lines = [], []
+    for find, _ in mistake.patches:
+        first = solution[: solution.index(find)].count("\n")
+        covered = solution.splitlines()[first : first + find.rstrip("\n").count("\n") + 1]
+        places.append(_where(solution, first + 1))
+        lines += [line for line in covered if line.strip() and line not in lines]
+    where = " and ".join(dict.fromkeys(place for place in places if place)) or "the lines outside of every function"
+    return [
+        (f"{mistake.name}. {mistake.why}", ()),
+        (f"Look at {where}: there, and nowhere else, does your code do something else than the solution.", ()),
+        ("In the solution this place reads:", tuple(textwrap.dedent("\n".join(lines[:8])).splitlines())),
+    ]
+
+
+def _where(source: str, line: int) -> str:
+    """The function or class that a line stands in, dotted; "" for none."""
+
+    def inside(node, names):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and child.lineno <= line <= child.end_lineno:
+                return inside(child, [*names, child.name])
+        return ".".join(names)
+
+    return inside(ast.parse(source), [])
+
+
+def compare(exercise: Exercise) -> tuple[str, ...]:
+    """What to look at in the solution once one's own passes."""
+    return _module(exercise).COMPARE
+
+
+def _module(exercise: Exercise):
+    return importlib.import_module(f"tests.exercises.{exercise.name}.hints")

@@ -1,0 +1,290 @@
+"""`--watch`: grades again on every save, in warm processes.
+
+The grade runs in a thread, so that this one always hears keys, saves and Ctrl-C. A save during a grade stops
+it: its verdict would be of a file that is no more. Saves are seen by looking, every few milliseconds, since
+editors write in many ways (in place, beside it and then moved, removed first) and systems tell of it in as many.
+"""
+
+import contextlib
+import hashlib
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.text import Text
+
+from grader import files, hints, report
+from grader.calls import INTERRUPTED, PASSED, UsageError, shown
+from grader.judge import Session, Source, Stop, Stopped, grade, read_source
+from grader.keyboard import Keyboard
+from grader.processes import REPOSITORY, Starter
+from grader.progress import Progress, read, update
+from tests.exercises import Exercise
+
+TICK = 0.01  # seconds between two looks
+SETTLED = 0.03  # a file that has not changed for this long is written to its end
+READ_AGAIN = 1.0  # for a change that shows neither in the time nor in the size
+MISSING = 1.0  # an editor that removes a file first is back long before
+BUSY = 0.3  # a grade that takes longer says so
+KEYS = "h hint   s solution   r run again   q quit"
+
+
+class File:
+    """A file that is saved now and then."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._seen, self._since, self._read_at = None, 0.0, 0.0
+        self._digest = b""
+        self.missing_for = 0.0
+
+    def saved(self) -> Source | None:
+        """What was saved since the last call, once it is whole; None where nothing was.
+
+        A save that changes nothing is a save as well.
+        """
+        now = time.monotonic()
+        try:
+            at = self.path.stat()
+            stamp = (at.st_mtime_ns, at.st_size, at.st_ino)
+        except OSError:
+            self.missing_for = self.missing_for or now
+            return None
+        self.missing_for = 0.0
+        if stamp != self._seen:
+            self._seen, self._since, self._read_at = stamp, now, 0.0
+        due = now - self._read_at > READ_AGAIN
+        if now - self._since < SETTLED or not due:
+            return None
+        try:
+            source = read_source(shown(self.path))
+        except OSError:
+            return None
+        new, self._read_at = self._read_at == 0.0, now
+        digest = hashlib.sha256(source.data + source.problem.encode()).digest()
+        changed, self._digest = digest != self._digest, digest
+        return source if new or changed else None
+
+    @property
+    def missing(self) -> bool:
+        """Whether it is gone, and not only for the moment that an editor takes."""
+        return bool(self.missing_for) and time.monotonic() - self.missing_for > MISSING
+
+
+class Grading:
+    """One grade in a thread; verdict or error are there when it is over."""
+
+    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int):
+        self.source, self.began = source, time.monotonic()
+        self.checked, self.verdict, self.error = 0, None, None
+        self.stop = Stop()
+        self._work = (session, exercise.name, source, device, seed)
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        session, name, source, device, seed = self._work
+        try:
+            self.verdict = grade(
+                session, name, source, device=device, seed=seed, quick=True, report=self._step, stop=self.stop
+            )
+        except Stopped:
+            pass
+        except BaseException as error:  # raised again where the loop sees it
+            self.error = error
+
+    def _step(self, result) -> None:
+        self.checked += 1
+
+    @property
+    def over(self) -> bool:
+        return not self._thread.is_alive()
+
+    def wait(self, seconds: float) -> None:
+        """Until it is over, at most so long."""
+        self._thread.join(seconds)
+
+
+class Screen:
+    """What stands on the terminal, drawn again as a whole; without a terminal, or on a dumb one, a log."""
+
+    def __init__(self, keys: bool):
+        self.file = sys.stdout  # a grade in another thread may have standard output redirected
+        self.size = self._size()
+        self._draw: list[Callable] = []
+        self._footer, self._status = KEYS if keys else "Ctrl-C ends it", ""
+        self.path = ""
+
+    def _size(self):
+        return shutil.get_terminal_size()
+
+    def show(self, *draw: Callable) -> None:
+        """Replace everything; each of `draw` prints a part on a console."""
+        self._draw = list(draw)
+        self.redraw()
+
+    def add(self, draw: Callable) -> None:
+        """Print one part more."""
+        self._draw.append(draw)
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Clear, and print all parts at the width of now."""
+        self.size, self._status = self._size(), ""
+        out = report.console(file=self.file)
+        clears = out.is_terminal and not out.is_dumb_terminal
+        if clears:
+            out.clear()
+        else:
+            out.print(f"-- {time.strftime('%H:%M:%S')} --")
+        for draw in self._draw:
+            draw(out)
+            out.print()
+        report.hanging(out, Text(""), Text(f"Watching {self.path}: save it, and it is checked.", style="dim"))
+        out.print(Text(self._footer, style="dim"), end="" if clears else "\n")
+        self.file.flush()
+
+    def redraw_if_resized(self) -> None:
+        """A terminal of another width breaks lines in other places."""
+        if self._size() != self.size:
+            self.redraw()
+
+    def status(self, text: str) -> None:
+        """One line under everything, replaced by the next; a log has none."""
+        out = report.console(file=self.file)
+        if text != self._status and out.is_terminal and not out.is_dumb_terminal:
+            self._status = text
+            self.file.write("\r\x1b[2K" + text[: out.width - 1])
+            self.file.flush()
+
+
+def watch(
+    starter: Starter, exercise: Exercise, path: Path, *, device: str, seed: int, command: str, graded: Callable
+) -> int:
+    """Grade `path` on every save until q (exit status 0) or Ctrl-C (130). graded: takes each new verdict.
+
+    Training runs take minutes and are left out.
+    """
+    errors = sys.stderr  # a grade in another thread may have it redirected
+    with contextlib.ExitStack() as stack:
+        keyboard = stack.enter_context(Keyboard())
+        loop = _Loop(starter, exercise, path, device, seed, command, graded, keyboard)
+        stack.callback(loop.close)
+        resumed = stack.enter_context(_signals())
+        try:
+            while True:
+                if resumed:
+                    resumed.clear()
+                    keyboard.resume()
+                    loop.screen.redraw()
+                if not loop.step(keyboard.key(TICK)):
+                    loop.screen.status("")
+                    return PASSED
+        except KeyboardInterrupt:
+            loop.screen.status("")
+            print("\ngrade.py: stopped.", file=errors)
+            return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _signals():
+    """Ended from outside, leave a clean terminal too; the list that it gives fills when the process goes on."""
+    resumed: list[int] = []
+
+    def end(number, frame):
+        sys.exit(128 + number)
+
+    wanted = {"SIGTERM": end, "SIGHUP": end, "SIGCONT": lambda number, frame: resumed.append(number)}
+    handlers = {getattr(signal, name): do for name, do in wanted.items() if hasattr(signal, name)}
+    before = {number: signal.signal(number, do) for number, do in handlers.items()}
+    try:
+        yield resumed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Loop:
+    """What happens between two looks at the keyboard."""
+
+    def __init__(self, starter, exercise: Exercise, path: Path, device: str, seed: int, command: str, graded, keyboard):
+        self.starter, self.session = starter, Session(starter)
+        self.exercise, self.path, self.device, self.seed = exercise, path, device, seed
+        self.command, self.graded = command, graded
+        self.file, self.source = File(path), None
+        self.grading: Grading | None = None
+        self.screen = Screen(keyboard.available)
+        self.screen.path = str(shown(path))
+        self.own = path.resolve() == (REPOSITORY / exercise.attempt_path).resolve()
+        self.others = Progress()  # of a file that is not the learner's own: for hints, and not kept
+        self.last = ""  # sha256 of the last verdict's file
+        self.notes: list[str] = []
+
+    def step(self, key: str) -> bool:
+        """One look at keys, file and grade; whether to go on."""
+        if key == "q":
+            return False
+        if key == "r" and self.source is not None:
+            self._start(self.source)
+        elif key == "h":
+            hint = hints.give(self.exercise, self.notes.append) if self.own else hints.advance(self.exercise, self.others)
+            self.screen.add(lambda out: hints.show(out, self.exercise, hint))
+        elif key == "s":
+            self.screen.show(self._solution)
+        source = self.file.saved()
+        # An editor that saves in two steps: the grade that runs is of this very text.
+        if source is not None and not (self.grading and self.grading.source.data == source.data):
+            self._start(source)
+        if self.grading is not None and self.grading.over:
+            self._finish()
+        self.screen.redraw_if_resized()
+        self._say()
+        return True
+
+    def _start(self, source: Source) -> None:
+        """Grade, instead of what is being graded."""
+        if self.grading is not None:
+            self.grading.stop()
+            self.grading.wait(10)
+        self.source = source
+        self.grading = Grading(self.session, self.exercise, source, self.device, self.seed)
+
+    def _finish(self) -> None:
+        grading, self.grading = self.grading, None
+        if grading.error is not None:
+            raise grading.error
+        verdict = grading.verdict
+        if verdict.sha256 != self.last:  # the same text again is no further attempt
+            self.graded(verdict)
+            update(self.others, verdict)
+        self.last = verdict.sha256
+        self.screen.show(lambda out: report.show(out, verdict, command=self.command, watched=True))
+
+    def _solution(self, out) -> None:
+        try:
+            done = read(self.exercise.name, self.notes.append) if self.own else self.others
+            files.solution(out, self.exercise, self.path, done)
+        except UsageError as error:
+            report.hanging(out, Text(""), Text(str(error)))
+
+    def _say(self) -> None:
+        grading = self.grading
+        if self.file.missing:
+            self.screen.status(f"{self.screen.path} is gone; waiting for it")
+        elif grading is not None and time.monotonic() - grading.began > BUSY:
+            of = len(self.exercise.checks) - len(self.exercise.training)
+            doing = f"{grading.checked} of {of} checks" if grading.checked else "starting"
+            self.screen.status(f"checking: {doing}")
+
+    def close(self) -> None:
+        """End a grade that runs, and every process."""
+        if self.grading is not None:
+            self.grading.stop()
+        self.session.close()
+        if self.grading is not None:
+            self.grading.wait(5)
+            self.session.close()  # what it started meanwhile

@@ -1,0 +1,116 @@
+"""--solution and --reset: no work is lost, and the solution comes after a try."""
+
+import re
+
+import pytest
+
+from grader import files, progress
+from grader.cli import main
+from tests.exercises import EXERCISES
+from tests.grader.attempts import SOLUTION, verdict_of
+
+EX1 = EXERCISES["ex1"]
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch, own_progress):
+    """The learner's file of exercise 1 in a workbook of this test's own; it is the stub."""
+    for path in (EX1.attempt_path, EX1.stub_path, EX1.solution_path):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((files.REPOSITORY / path).read_bytes())
+    stub = (tmp_path / EX1.stub_path).read_bytes()
+    (tmp_path / EX1.attempt_path).write_bytes(stub)
+    for name in ("grader.files", "grader.cli", "grader.hints"):
+        monkeypatch.setattr(f"{name}.REPOSITORY", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / EX1.attempt_path
+
+
+def backups(own_progress):
+    return sorted((own_progress / "backups").glob("*")) if (own_progress / "backups").exists() else []
+
+
+def test_a_reset_puts_the_stub_back_and_keeps_the_attempt_with_its_date(own, own_progress, capsys):
+    stub = own.read_bytes()
+    own.write_bytes(b"# all my work\r\n\xff")
+    assert main(["ex1", "--reset"]) == 0
+    said = capsys.readouterr().out
+    (kept,) = backups(own_progress)
+    assert own.read_bytes() == stub
+    assert kept.read_bytes() == b"# all my work\r\n\xff"
+    assert re.fullmatch(r"ex1_fused_attention\.\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.py", kept.name)
+    assert kept.name in said.replace("\n", "")
+
+
+def test_two_resets_in_one_second_keep_both_attempts(own, own_progress):
+    for text in ("one", "two", "three"):
+        own.write_text(text)
+        assert main(["ex1", "--reset"]) == 0
+    assert sorted(path.read_text() for path in backups(own_progress)) == ["one", "three", "two"]
+
+
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_a_reset_of_the_untouched_stub_does_nothing(own, own_progress, capsys, line_end):
+    own.write_bytes(own.read_bytes().replace(b"\n", line_end))
+    before, at = own.read_bytes(), own.stat().st_mtime_ns
+    assert main(["ex1", "--reset"]) == 0
+    assert "nothing was changed" in capsys.readouterr().out
+    assert (own.read_bytes(), own.stat().st_mtime_ns) == (before, at)
+    assert backups(own_progress) == []
+
+
+def test_a_missing_file_is_the_stub_again(own, own_progress, capsys):
+    stub = own.read_bytes()
+    own.unlink()
+    assert main(["ex1"]) == 2
+    assert "--reset" in capsys.readouterr().err
+    assert main(["ex1", "--reset"]) == 0
+    assert own.read_bytes() == stub and backups(own_progress) == []
+
+
+def test_where_no_backup_can_be_made_the_attempt_stays(own, own_progress, capsys):
+    own.write_text("all my work")
+    own_progress.write_text("a file where the folder should be")
+    assert main(["ex1", "--reset"]) == 2
+    assert "could not be reset" in capsys.readouterr().err
+    assert own.read_text() == "all my work"
+
+
+def test_the_solution_waits_for_a_graded_attempt(own, capsys):
+    assert main(["ex1", "--solution"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and "--force" in said.err and said.err.count("\n") == 1
+    assert main(["ex1", "--solution", "--force"]) == 0
+    assert "class FusedMultiHeadAttention" in capsys.readouterr().out
+
+
+def test_the_solution_comes_with_what_differs_from_the_attempt(own, capsys):
+    own.write_text('"""A docstring of mine."""\n' + SOLUTION.split('"""', 2)[2].replace("scores, dim=-1)", "scores, dim=-2)"))
+    progress.record(verdict_of(EX1, ("values",)), pytest.fail)
+    assert main(["ex1", "--solution"]) == 0
+    said = capsys.readouterr().out
+    whole, difference = said.split("From yours (-) to the solution (+):")
+    assert SOLUTION.splitlines()[0].strip('"') in whole
+    assert [line.strip() for line in difference.splitlines() if line.startswith("  -  ")] == [
+        "-        weights = F.softmax(scores, dim=-2)  # each query shares out 1 among its keys"
+    ]
+    assert "A docstring of mine" not in said
+    assert "\x1b" not in said
+
+
+def test_after_a_pass_the_solution_says_what_to_compare(own, capsys):
+    own.write_text(SOLUTION)
+    progress.record(verdict_of(EX1), pytest.fail)
+    assert main(["ex1", "--solution"]) == 0
+    said = capsys.readouterr().out
+    assert "line for line" in said and "What to compare" in said
+
+
+@pytest.mark.parametrize("data", [b"", b"def (:\n", b"# caf\xe9\n", b"\xef\xbb\xbfx = 1\n", b"\0\x1b[2J", None])
+def test_any_attempt_can_stand_beside_the_solution(own, capsys, data):
+    if data is None:
+        own.unlink()
+    else:
+        own.write_bytes(data)
+    assert main(["ex1", "--solution", "--force"]) == 0
+    assert "\x1b" not in capsys.readouterr().out

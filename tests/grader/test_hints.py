@@ -1,0 +1,89 @@
+"""Hints: from a nudge to nearly the answer, first about the mistake that the last grade named."""
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+import tests.exercises
+from grader import hints, progress
+from grader.cli import main
+from grader.progress import Progress
+from tests.exercises import EXERCISES
+from tests.grader.attempts import REPOSITORY, verdict_of
+
+EX1 = EXERCISES["ex1"]
+FOLDERS = sorted(path.parent.name for path in Path(tests.exercises.__file__).parent.glob("ex*/hints.py"))
+
+
+def module(name):
+    return importlib.import_module(f"tests.exercises.{name}.hints")
+
+
+def test_every_exercise_has_hints():
+    assert set(EXERCISES) <= set(FOLDERS)
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_every_area_has_at_least_three_hints_and_there_is_something_to_compare(name):
+    assert "" in module(name).HINTS and len(module(name).COMPARE) >= 2
+    for area, texts in module(name).HINTS.items():
+        assert len(texts) >= 3 and len(set(texts)) == len(texts), area
+        assert all(len(text) > 60 for text in texts), area
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)
+def test_every_area_is_of_checks_that_exist(exercise):
+    for area in module(exercise.name).HINTS:
+        for word in area.split():
+            assert any(check.startswith(word) for check in exercise.checks), word
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)
+def test_every_mistake_has_hints_that_show_where_it_sits(exercise):
+    solution = (REPOSITORY / exercise.solution_path).read_text()
+    for mistake in exercise.mistakes():
+        what, where, lines = hints.of_mistake(exercise, mistake)
+        assert mistake.name in what[0] and mistake.why in what[0]
+        assert where[0].startswith("Look at ")
+        assert lines[1] and all(line.strip() in solution for line in lines[1]), mistake.id
+
+
+def test_the_mistake_that_was_named_comes_first_and_each_call_gives_one_more(own_progress, capsys):
+    progress.record(verdict_of(EX1, ("scale",), ("no_scale",)), pytest.fail)
+    count = len(hints.all_of(EX1, progress.read("ex1", pytest.fail))[1])
+    said = []
+    for _ in range(count + 2):
+        assert main(["ex1", "--hint"]) == 0
+        said.append(capsys.readouterr().out)
+    assert "the scores are not scaled" in said[0]
+    assert "FusedMultiHeadAttention.forward" in said[1]
+    assert "** -0.5" in said[2]
+    assert [f"Hint {i + 1} of {count}" in text for i, text in enumerate(said)] == [True] * count + [False] * 2
+    assert all("that was the last" in text and "--solution" in text for text in said[count:])
+
+
+def test_another_outcome_begins_anew_and_the_same_one_goes_on(own_progress):
+    progress.record(verdict_of(EX1, ("scale",), ("no_scale",)), pytest.fail)
+    assert hints.give(EX1, pytest.fail).number == 1
+    progress.record(verdict_of(EX1, ("scale",), ("no_scale",)), pytest.fail)
+    assert hints.give(EX1, pytest.fail).number == 2
+    progress.record(verdict_of(EX1, ("dropout_output",)), pytest.fail)
+    hint = hints.give(EX1, pytest.fail)
+    assert hint.number == 1 and hint.text == module("ex1").HINTS["dropout"][0]
+
+
+def test_before_the_first_grade_there_are_hints_to_begin_with(own_progress):
+    assert hints.give(EX1, pytest.fail).text == module("ex1").HINTS[""][0]
+
+
+def test_where_nothing_is_wrong_there_is_nothing_to_hint_at(own_progress, capsys):
+    progress.record(verdict_of(EX1), pytest.fail)
+    assert main(["ex1", "--hint"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing wrong" in said and "--solution" in said
+
+
+def test_a_mistake_that_the_catalogue_no_longer_has_is_no_hindrance():
+    area, texts = hints.all_of(EX1, Progress(attempts=1, failed=["scale"], mistakes=["gone"]))
+    assert area == "" and len(texts) >= 3
