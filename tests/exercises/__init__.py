@@ -143,7 +143,7 @@ EXERCISES = {
                 "rope_kept", "rope_gradients",
                 "parameters", "trainable", "output", "odd_attention", "one_token", "first_token", "running_mean",
                 "turned", "scale", "attention_matrix", "heads_apart", "causality", "values", "offset", "large_logits",
-                "gradients", "batch_rows", "calls", "layouts", "input_kept", "dtypes", "bfloat16", "bfloat16_late",
+                "gradients", "batch_rows", "calls", "layouts", "input_kept", "dtypes", "bfloat16_late", "bfloat16",
                 "dropout_weights", "dropout_output", "dropout_eval", "dropout_gradients", "operations", "in_gpt",
             ),
         ),
