@@ -159,7 +159,8 @@ def test_angles_calls(exam):
 
 # What is true of every rotation.
 
-PAIRS = np.array([0.7, -1.9, 2.6, 0.3], dtype=np.float32)  # for D = 8: no two alike, none near a multiple of pi / 2
+SHOWN = [0.7, -1.9, 2.6, 0.3]  # for D = 8: no two alike, none near a multiple of pi / 2
+PAIRS = np.array(SHOWN, dtype=np.float32)
 
 
 def rotation_allowed(x, dtype="float32"):
@@ -208,7 +209,7 @@ def test_rope_linear(exam):
     )  # fmt: skip
     rows = look(exam, {"head_size": 8}, looks.matrix, PAIRS)["matrix"].astype(np.float64)
     expect(
-        np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": PAIRS.tolist()},
+        np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": SHOWN},
         "Two channels that are at right angles before must be so after (the matrix of the rotation times its transpose is "
         "the identity). Which sign stands before each sin?", ("channel", "channel"),
     )  # fmt: skip
@@ -228,7 +229,7 @@ def half_split(turns: np.ndarray) -> np.ndarray:
 
 @check("rope_pairs", "the pairs are the channels 2i and 2i + 1", ("rope_form",))
 def test_rope_pairs(exam):
-    case = {"head_size": 8, "angles": PAIRS.tolist()}
+    case = {"head_size": 8, "angles": SHOWN}
     got = look(exam, case, looks.matrix, PAIRS)["matrix"]
     pairs = np.arange(8) // 2
     reached = np.abs(got) > 1e-3  # [in, out]; cos and sin of these angles are all larger
@@ -257,7 +258,7 @@ def test_rope_pairs(exam):
 
 @check("rope_turn", "each pair is turned by its own angle, from the first channel towards the second", ("rope_pairs",))
 def test_rope_turn(exam):
-    case = {"head_size": 8, "angles": PAIRS.tolist()}
+    case = {"head_size": 8, "angles": SHOWN}
     expected = exactly_turned(np.eye(8)[:, None], PAIRS[None])[:, 0]
     got = look(exam, case, looks.matrix, PAIRS)["matrix"]
     opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
@@ -477,8 +478,10 @@ def test_odd_attention(exam):
             )
 
 
-@check("turned", "queries and keys are turned, so that a token's weight depends on its distance",
-       ("running_mean", "angles_any", "rope_any"))  # fmt: skip
+AFTER_THE_FUNCTIONS = ("running_mean", "angles_any", "rope_any")
+
+
+@check("turned", "queries and keys are turned, so that a token's weight depends on its distance", AFTER_THE_FUNCTIONS)
 def test_turned(exam):
     # The same query and the same key everywhere: only where a token stands can tell it from the others.
     size = Rotary(T=6, seed=20)
@@ -503,9 +506,11 @@ def test_turned(exam):
 
 AFTER_TURNED = ("turned",)
 test_scale = as_in_exercise_1(ex1.test_scale, after=AFTER_TURNED)
+# Beside `turned` and not after it: same content everywhere cannot tell apart who turned only one of the two.
 test_attention_matrix = as_in_exercise_1(
-    ex1.test_attention_matrix, "each head's attention matrix is softmax(q k^T / sqrt(D)) of turned q and k", AFTER_TURNED
-)
+    ex1.test_attention_matrix, "each head's attention matrix is softmax(q k^T / sqrt(D)) of turned q and k",
+    AFTER_THE_FUNCTIONS,
+)  # fmt: skip
 test_heads_apart = as_in_exercise_1(ex1.test_heads_apart)
 test_causality = as_in_exercise_1(ex1.test_causality)
 

@@ -220,6 +220,18 @@ _OWN = (
           " + points.real * torch.cat([angles, angles], -1).sin()[..., 1::2],\n    )"),),
     ),
     Mistake(
+        "halves_with_angles_of_neighbours", "halves are paired, and get the angles of the paper's layout",
+        "You swap the two halves (rotate_half), while cos and sin are repeated as (a0, a0, a1, a1, ..), which goes with "
+        "neighbours. The two of a pair then turn by different angles, and norms change. Either layout is a RoPE, a mixture is "
+        "none; the contract takes neighbours: (-x1, x0), (-x3, x2), ..",
+        ((_POINTS, "torch.complex(*wide.chunk(2, dim=-1))"),
+         (_TURNED, "torch.complex(*(\n"
+          "        one * part.cos() + sign * other * part.sin()\n"
+          "        for part, one, other, sign in zip(angles.repeat_interleave(2, -1).chunk(2, -1), (points.real, points.imag),\n"
+          "                                          (points.imag, points.real), (-1, 1))\n    ))"),
+         (_JOINED, "torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)")),
+    ),
+    Mistake(
         "turned_backwards", "pairs are turned the other way",
         "Yours is (x0 cos + x1 sin, -x0 sin + x1 cos), a turn by minus the angle. Distances still count the same, so it "
         "trains; it is the mirror image of the paper's.",
@@ -350,8 +362,8 @@ _OWN = (
     ),
     Mistake(
         "attention_without_rope", "the attention knows nothing of positions",
-        "apply_rope is never called in forward, or its result is not used: it returns a new tensor and changes none. "
-        "q = apply_rope(q, angles).",
+        "apply_rope is never called in forward, or its result is not used (it returns a new tensor and changes none: "
+        "q = apply_rope(q, angles)), or all tokens are turned by one angle, which no dot product notices.",
         ((_BOTH, "apply_rope(q, angles), apply_rope(k, angles)"),),
     ),
     Mistake(
@@ -379,11 +391,10 @@ _OWN = (
          (_BOTH, "q, k = (self.split_heads(apply_rope(part.transpose(1, 2).reshape(B, T, C), angles)) for part in (q, k))")),
     ),
     Mistake(
-        "attention_turns_heads", "head h is turned as if it were token h",
-        "The angles are made for H positions and applied while the tensor is (B, T, H, D): all tokens of a head get one angle, "
-        "and positions have no effect. Turn after transpose(1, 2).",
-        ((_POSITIONS, "torch.arange(offset, offset + self.n_head, device=x.device)"),
-         (_BOTH, "q, k = (apply_rope(part.transpose(1, 2), angles).transpose(1, 2) for part in (q, k))")),
+        "turned_before_the_transpose", "queries and keys are turned while they are (B, T, H, D)",
+        "apply_rope takes the dimension before the last for the time, and there stand the heads: the sizes do not fit (or fit by "
+        "chance, where H = T). Bring the head in front of the time first, transpose(1, 2), then turn.",
+        ((_BOTH, "q, k = (apply_rope(part.transpose(1, 2), angles).transpose(1, 2) for part in (q, k))"),),
     ),
     Mistake(
         "offset_on_queries_only", "the offset moves the queries and not the keys",
@@ -436,6 +447,7 @@ _OWN = (
 
 MISTAKES = _OWN + tuple(
     mistake for mistake in OF_ATTENTION
-    # fuse_heads is exercise 1's alone, and so is the one patch that reaches into it.
-    if not mistake.id.startswith("fuse_") and mistake.id != "projection_without_bias"
+    # fuse_heads is exercise 1's alone, and so is the one patch that reaches into it. Heads that are not moved in
+    # front of the time do not get as far as the scores here: see turned_before_the_transpose.
+    if not mistake.id.startswith(("fuse_", "heads_not_moved")) and mistake.id != "projection_without_bias"
 )  # fmt: skip
