@@ -136,9 +136,10 @@ EXERCISES = {
             ),
             checks=(
                 "runs",
-                "angles_form", "angles_odd", "angles_zero", "angles_spectrum", "angles_steps", "angles_base",
+                "angles_form", "angles_own", "angles_odd", "angles_zero", "angles_spectrum", "angles_steps", "angles_base",
                 "angles_large", "angles_any", "angles_calls",
-                "rope_form", "rope_zero", "rope_norms", "rope_linear", "rope_pairs", "rope_turn", "rope_relative",
+                "rope_form", "rope_own", "rope_zero", "rope_norms", "rope_linear", "rope_pairs", "rope_turn",
+                "rope_relative",
                 "rope_tokens", "rope_leading", "rope_row", "rope_large", "rope_any", "rope_dtypes", "rope_layouts",
                 "rope_kept", "rope_gradients",
                 "parameters", "trainable", "output", "odd_attention", "one_token", "first_token", "running_mean",

@@ -38,6 +38,21 @@ def test_angles_form(exam):
     look(exam, {"T": 5, "head_size": 6}, looks.angles, (tuple(range(5)), 6))
 
 
+OWN = (3, 1, 4, 0, 9, 2, 6)  # seven, and seven in no other check: what is cached by their number is from here
+
+
+@check("angles_own", "each position has an angle of its own, whatever was asked before", ("angles_form",))
+def test_angles_own(exam):
+    # Whatever the formula is: the same positions in reverse have the same angles in reverse.
+    case = {"positions": list(OWN[::-1]), "head_size": 10, "before": list(OWN)}
+    got = look(exam, case, looks.angles, (OWN, 10), (OWN[::-1], 10))
+    expect(
+        got["0"][::-1].astype(np.float64), got["1"], allowed_angle(np.array(OWN)), case,
+        "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do you use the values "
+        "in `positions`, or only how many there are? Is something kept from the call before?", ANGLE_AXES,
+    )  # fmt: skip
+
+
 @check("angles_odd", "rope_angles refuses an odd head size", ("angles_form",))
 def test_angles_odd(exam):
     sizes = (5, 7, 1)
@@ -50,7 +65,7 @@ def test_angles_odd(exam):
             )
 
 
-@check("angles_zero", "position 0 has the angle 0", ("angles_form",))
+@check("angles_zero", "position 0 has the angle 0", ("angles_own",))
 def test_angles_zero(exam):
     case = {"positions": [0], "head_size": 8}
     got = look(exam, case, looks.angles, ((0,), 8))["0"]
@@ -60,7 +75,7 @@ def test_angles_zero(exam):
     )  # fmt: skip
 
 
-@check("angles_spectrum", "at position 1 the angles are theta_i = 10000 ** (-2i / D)", ("angles_form",))
+@check("angles_spectrum", "at position 1 the angles are theta_i = 10000 ** (-2i / D)", ("angles_own",))
 def test_angles_spectrum(exam):
     # Norms, position 0 and shifts are right for every set of frequencies; this is what tells them apart.
     for D in (8, 2, 64):
@@ -78,7 +93,7 @@ def test_angles_spectrum(exam):
 POSITIONS = (0, 1, 2, 3, 4, 5, 6, 11, 3, 0, 97, 1)
 
 
-@check("angles_steps", "the angles are proportional to the position, whatever positions are given", ("angles_form",))
+@check("angles_steps", "the angles are proportional to the position, whatever positions are given", ("angles_own",))
 def test_angles_steps(exam):
     # Against the attempt's own theta, so that a wrong spectrum is not found twice; out of order and with a
     # gap, as the positions of a cache or of a packed batch are.
@@ -87,8 +102,8 @@ def test_angles_steps(exam):
     expected = np.array(POSITIONS)[:, None] * got["0"].astype(np.float64)
     expect(
         expected, got["1"], allowed_angle(np.array(POSITIONS)), case,
-        "The angle at position m must be m times the one at position 1. Do you use the values in `positions`, or only how "
-        "many there are?", ANGLE_AXES,
+        "The angle at position m must be m times the one at position 1. Are positions counted from 0, and not divided by "
+        "anything?", ANGLE_AXES,
     )  # fmt: skip
 
 
@@ -175,7 +190,20 @@ def test_rope_form(exam):
         fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for ordinary numbers. Is anything divided?")
 
 
-@check("rope_zero", "the angle 0 leaves x as it is", ("rope_form",))
+@check("rope_own", "each token is turned by the angles that come with it, whatever was turned before", ("rope_form",))
+def test_rope_own(exam):
+    # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
+    x, angles = random_x((2, 7, 10), 18), random_angles(7, 10, 18)
+    case = {"x": list(x.shape)}
+    got = look(exam, case, looks.several, (x, angles), (x[:, ::-1], angles[::-1]))
+    expect(
+        got["0"][:, ::-1], got["1"], 2 * rotation_allowed(x), case,
+        "The same tokens in reverse order, with their angles in reverse too, must come out the same in reverse. Are cos and sin "
+        "those of the angles that are given now, or kept from a call before?",
+    )  # fmt: skip
+
+
+@check("rope_zero", "the angle 0 leaves x as it is", ("rope_own",))
 def test_rope_zero(exam):
     x = random_x((2, 3, 5, 8), 1)
     got = look(exam, {"x": list(x.shape), "angles": 0}, looks.turned, x, np.zeros((5, 4), np.float32))["y"]
@@ -186,7 +214,7 @@ def test_rope_zero(exam):
     )  # fmt: skip
 
 
-@check("rope_norms", "a rotation keeps the norm of every token", ("rope_form",))
+@check("rope_norms", "a rotation keeps the norm of every token", ("rope_own",))
 def test_rope_norms(exam):
     x = random_x((2, 3, 5, 8), 2)
     got = look(exam, {"x": list(x.shape)}, looks.turned, x, random_angles(5, 8, 2))["y"]
@@ -198,7 +226,7 @@ def test_rope_norms(exam):
     )  # fmt: skip
 
 
-@check("rope_linear", "a rotation is linear and orthogonal", ("rope_form",))
+@check("rope_linear", "a rotation is linear and orthogonal", ("rope_own",))
 def test_rope_linear(exam):
     a, b, angles = random_x((3, 5, 8), 3), random_x((3, 5, 8), 4), random_angles(5, 8, 3)
     case = {"x": [3, 5, 8]}
@@ -227,7 +255,7 @@ def half_split(turns: np.ndarray) -> np.ndarray:
     return matrix
 
 
-@check("rope_pairs", "the pairs are the channels 2i and 2i + 1", ("rope_form",))
+@check("rope_pairs", "the pairs are the channels 2i and 2i + 1", ("rope_own",))
 def test_rope_pairs(exam):
     case = {"head_size": 8, "angles": SHOWN}
     got = look(exam, case, looks.matrix, PAIRS)["matrix"]
@@ -273,7 +301,7 @@ def test_rope_turn(exam):
 SHIFTS = (0, 1, 7, 100, 2000)
 
 
-@check("rope_relative", "q . k depends on the distance only: shifting both changes nothing", ("angles_form", "rope_form"))
+@check("rope_relative", "q . k depends on the distance only: shifting both changes nothing", ("angles_own", "rope_own"))
 def test_rope_relative(exam):
     # With the attempt's own angles: true of every RoPE, also of one with other frequencies or pairs.
     q, k = random_x((8,), 5), random_x((8,), 6)
