@@ -37,7 +37,7 @@ from gpt_core.trainer import Trainer, TrainingFailed
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BASELINE = "baseline"
 PARTS = ("attention", "norm", "feed_forward")
-EVALUATIONS = 10  # of a run, for the curve
+EVALUATIONS = 5  # of a run, for the curve; at 500 steps each costs as much as 60 of them
 CPU_STEPS = 500  # of the preset cpu: a quarter of its own, so that six runs take minutes
 
 
@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of the comparison: its name, its configuration (whose seed is replaced), and where its runs go."""
+    """One side of the comparison; the seed in its configuration is replaced by that of each run."""
 
     name: str
     config: TrainConfig
@@ -105,8 +105,9 @@ def finished(folder: Path, seed: int) -> Run:
     """What a finished run came to."""
     saved = checkpoint.load(checkpoint.find(folder))
     rates = [row["tokens_per_second"] for row in read(folder) if row["kind"] == "train"]
-    parameters = sum(tensor.numel() for tensor in saved.part("model").values())
-    return Run(folder, seed, saved.info["last_eval"][0], statistics.median(rates), parameters)
+    # By the optimizer's state: the model's holds persistent buffers too.
+    trained = [t.numel() for name, t in saved.part("optimizer").items() if name.endswith(".exp_avg")]
+    return Run(folder, seed, saved.info["last_eval"][0], statistics.median(rates), sum(trained))
 
 
 @dataclass(frozen=True)
@@ -147,12 +148,12 @@ def position_ranges(block_size: int, factor: int) -> list[tuple[int, int]]:
 def parser() -> argparse.ArgumentParser:
     p = _Parser(
         prog="python -m gpt_core.experiment",
-        description="Train the GPT with and without a feature, over paired seeds, and say what the difference shows.",
+        description="Train the GPT with and without a feature over paired seeds, and say what that shows.",
         epilog="The presets: " + ", ".join(PRESETS) + ".",
     )
-    p.add_argument("--attention", default="", metavar="MODULE:CLASS", help="the feature: an attention of yours")
-    p.add_argument("--norm", default="", metavar="MODULE:CLASS", help="the feature: a norm of yours")
-    p.add_argument("--feed-forward", default="", metavar="MODULE:CLASS", help="the feature: a feed-forward of yours")
+    for part in PARTS:
+        flag = "--" + part.replace("_", "-")
+        p.add_argument(flag, default="", metavar="MODULE:CLASS", help=f"the feature: your own {flag[2:]}")
     p.add_argument(
         "--position-embedding", action=argparse.BooleanOptionalAction, default=True,
         help="whether the model with the feature keeps the position table",
@@ -164,10 +165,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--preset", default="cpu", help="sizes and schedule of both; default: cpu")
     p.add_argument("--corpus", help="the text; default: the preset's. toy needs no download")
     p.add_argument("--steps", type=int, help="updates of each run; default: 500 for cpu, else the preset's")
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="pairs of runs, with the seeds 1 to N; default: 3")
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="pairs of runs, of seeds 1 to N; default: 3")
     p.add_argument(
         "--stretch", type=int, default=4, metavar="N",
-        help="without a position table, the loss by position up to N times block_size; 1 leaves it out; default: 4",
+        help="without a position table: the loss by position up to N x block_size; 1 for none; default: 4",
     )
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
     p.add_argument("--threads", type=int, default=0, help="CPU threads; default: the trainer's choice")
@@ -215,12 +216,20 @@ def _arms(options) -> list[Arm]:
 
 
 def _experiment(options) -> int:
-    for name, value, least in (("seeds", options.seeds, 2), ("stretch", options.stretch, 1), ("steps", options.steps, 1)):
+    for name, least in (("seeds", 2), ("stretch", 1), ("steps", 1)):
+        value = getattr(options, name)
         if value is not None and value < least:
             raise ValueError(f"--{name} is {value}; it must be at least {least}.")
     arms = _arms(options)
     with DownloadDisplay() as download:
         text = corpora.load(arms[0].config.corpus, report=download.report)
+    stretched = options.stretch if not arms[1].config.position_embedding else 1
+    length, held_out = stretched * arms[0].config.block_size, len(corpora.split(text)[1])
+    if held_out <= length:
+        raise ValueError(
+            f"the validation text has {held_out} characters, and the loss by position takes {length + 1}: a "
+            f"smaller --stretch, or a longer text."
+        )
     with stop_requested() as should_stop, ExperimentDisplay() as display:
         runs = _train_all(arms, options.seeds, text, display, should_stop)
     if runs is None:
@@ -228,11 +237,11 @@ def _experiment(options) -> int:
         return INTERRUPTED
     results = Results(arms, runs)
     results.show(display.say)
-    if options.stretch > 1 and not arms[1].config.position_embedding:
+    if stretched > 1:
         display.say()
-        display.say(f"measuring the loss by position, up to {options.stretch} x block_size ..")
-        positions = [by_position(of_arm, text, options.stretch, arms[0].config.device) for of_arm in runs]
-        results = dataclasses.replace(results, positions=positions, stretch=options.stretch)
+        display.say(f"measuring the loss by position, up to {stretched} x block_size ..")
+        positions = [by_position(of_arm, text, stretched, arms[0].config.device) for of_arm in runs]
+        results = dataclasses.replace(results, positions=positions, stretch=stretched)
         results.show_positions(display.say)
     display.say()
     results.write(display.say)
@@ -250,7 +259,8 @@ def _train_all(arms: list[Arm], seeds: int, text: str, display, should_stop) -> 
             if run is None:
                 return None
             runs[arm].append(run)
-            display.say(f"{display.name:<32} validation loss {run.val_loss:.4f} {run.tokens_per_second:>10,.0f} tokens/s")
+            rate = f"{run.tokens_per_second:,.0f} tokens/s"
+            display.say(f"{display.name:<32} validation loss {run.val_loss:.4f} {rate:>18}")
     return list(runs.values())
 
 
@@ -280,13 +290,14 @@ class Results:
             say(f"{run.seed:>6}{b:>14.4f}{f:>20.4f}{f - b:>+14.4f}")
         difference = paired_difference(*losses)
         say(
-            f"{'mean':>6}{statistics.fmean(losses[0]):>14.4f}{statistics.fmean(losses[1]):>20.4f}{difference.mean:>+14.4f}"
-            f"   95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+            f"{'mean':>6}{statistics.fmean(losses[0]):>14.4f}{statistics.fmean(losses[1]):>20.4f}{difference.mean:>+14.4f} "
+            f"  95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
         )
         say()
         for arm, of_arm, rate in zip(self.arms, self.runs, rates):
             attention = arm.config.attention or "gpt_core, head by head"
-            say(f"{arm.name:>20}: {rate:>9,.0f} tokens/s, {of_arm[0].parameters:,} parameters, attention of {attention}")
+            parameters = f"{of_arm[0].parameters:,} parameters"
+            say(f"{arm.name:>20}: {rate:>9,.0f} tokens/s, {parameters}, attention of {attention}")
         say(f"{name} trains {rates[1] / rates[0]:.2f} x as fast as the baseline")
         say()
         say(sentence(conclusion(name, difference)))
@@ -302,31 +313,33 @@ class Results:
             mark = "" if last <= length else "   beyond the length of training"
             say(f"{f'{first} to {last - 1}':>14}{values[0]:>14.4f}{values[1]:>20.4f}{mark}")
         values = [of_arm.cropped for of_arm in self.positions]
-        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>20.4f}   beyond, with the last {length} tokens as context")
+        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>20.4f}   beyond, the last {length} tokens as context")
         say(sentence(
-            "The baseline's position table ends where its training did: beyond it the rows are as they were first drawn, and "
-            "nothing ever trained them."
+            "The baseline's position table ends where its training did: beyond it the rows are as they were "
+            "first drawn, and nothing ever trained them."
         ))
 
     def write(self, say) -> None:
         """results.json and, with matplotlib, the plots, in the folder of the feature's runs."""
         folder = self.arms[1].folder
         found = {
-            "baseline": dataclasses.asdict(self.arms[0].config), "feature": dataclasses.asdict(self.arms[1].config),
-            "seeds": [run.seed for run in self.runs[0]], "losses": self.losses(),
-            "tokens_per_second": self.rates(), "difference": dataclasses.asdict(paired_difference(*self.losses())),
+            "arms": [dataclasses.asdict(arm.config) for arm in self.arms],
+            "seeds": [run.seed for run in self.runs[0]],
+            "losses": self.losses(),
+            "tokens_per_second": self.rates(),
+            "difference": dataclasses.asdict(paired_difference(*self.losses())),
             "positions": [dataclasses.asdict(of_arm) for of_arm in self.positions],
-        }  # fmt: skip
+        }
         (folder / "results.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
         try:
-            plot.draw_bands(
-                {arm.name: [run.folder for run in of_arm] for arm, of_arm in zip(self.arms, self.runs)}, folder / "losses.png"
-            )
+            names = [arm.name for arm in self.arms]
+            folders = [[run.folder for run in of_arm] for of_arm in self.runs]
+            plot.draw_bands(dict(zip(names, folders)), folder / "losses.png")
             if self.positions:
                 length = self.arms[0].config.block_size
                 plot.draw_positions(
-                    {arm.name: of_arm.runs for arm, of_arm in zip(self.arms, self.positions)},
-                    {arm.name: of_arm.cropped for arm, of_arm in zip(self.arms, self.positions)},
+                    dict(zip(names, (of_arm.runs for of_arm in self.positions))),
+                    dict(zip(names, (of_arm.cropped for of_arm in self.positions))),
                     length, folder / "positions.png", bin=max(1, length // 8),
                 )  # fmt: skip
         except ImportError:

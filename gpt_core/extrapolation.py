@@ -45,8 +45,8 @@ def loss_by_position(model: LanguageModel, tokens: torch.Tensor, *, batch_size: 
     count = (len(tokens) - 1) // T
     if count < 1:
         raise ValueError(
-            f"the text has {len(tokens)} characters, and a window with its targets takes block_size + 1 = {T + 1}: use a "
-            f"longer text or a smaller stretch."
+            f"the text has {len(tokens)} characters, and a window with its targets takes block_size + 1 = "
+            f"{T + 1}: use a longer text or a smaller stretch."
         )
     losses = _losses(model, tokens.unfold(0, T + 1, T)[:count], batch_size)
     return losses.mean(dim=0)
@@ -63,7 +63,8 @@ def cropped_loss(
     T = model.config.block_size
     if len(tokens) <= T:
         raise ValueError(
-            f"the text has {len(tokens)} characters, and a full context with its target takes block_size + 1 = {T + 1}."
+            f"the text has {len(tokens)} characters, and a full context with its target takes block_size + 1 "
+            f"= {T + 1}."
         )
     losses = _losses(model, tokens.unfold(0, T + 1, stride), batch_size)
     return losses[:, -1].mean().item()

@@ -34,8 +34,8 @@ def paired_difference(baseline: list[float], feature: list[float]) -> Difference
     """
     if len(baseline) != len(feature) or len(baseline) < 2:
         raise ValueError(
-            f"there are {len(baseline)} baseline runs and {len(feature)} with the feature; an interval takes as many of "
-            f"each, two or more: --seeds 3."
+            f"there are {len(baseline)} baseline runs and {len(feature)} with the feature; an interval takes "
+            f"as many of each, two or more: --seeds 3."
         )
     differences = [f - b for b, f in zip(baseline, feature)]
     n, mean = len(differences), statistics.fmean(differences)
@@ -49,13 +49,13 @@ def conclusion(name: str, difference: Difference) -> str:
     interval = f"the 95 % interval {d.low:+.4f} to {d.high:+.4f}"
     if not d.shown:
         return (
-            f"No difference shown: over {d.pairs} paired seeds the mean is {d.mean:+.4f}, and {interval} contains 0; "
-            f"more seeds would narrow it."
+            f"No difference shown: over {d.pairs} paired seeds the mean is {d.mean:+.4f}, and {interval} "
+            f"contains 0; more seeds would narrow it."
         )
     kind = "lower" if d.mean < 0 else "higher"
     return (
-        f"{name} has the {kind} validation loss here: by {abs(d.mean):.4f} on average over {d.pairs} paired seeds, and "
-        f"{interval} leaves 0 out."
+        f"{name} has the {kind} validation loss here: by {abs(d.mean):.4f} on average over {d.pairs} paired "
+        f"seeds, and {interval} leaves 0 out."
     )
 
 

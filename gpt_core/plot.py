@@ -47,11 +47,11 @@ def draw_bands(arms: dict[str, list[Path]], out: Path) -> None:
 
     arms: name to the folders of runs that were evaluated at the same steps. Raises as `draw` does.
     """
-    logs = {name: [[row for row in read(run) if row["kind"] == "eval"] for run in runs] for name, runs in arms.items()}
     figure, axes = _figure("step", "validation loss (nats per character)")
-    for number, (name, runs) in enumerate(logs.items()):
-        steps = [row["step"] for row in runs[0]]
-        losses = list(zip(*([row["val_loss"] for row in rows] for rows in runs)))
+    for number, (name, runs) in enumerate(arms.items()):
+        logs = [[row for row in read(run) if row["kind"] == "eval"] for run in runs]
+        steps = [row["step"] for row in logs[0]]
+        losses = list(zip(*([row["val_loss"] for row in rows] for rows in logs)))
         _band(axes, number, steps, losses, f"{name}, mean and range of {len(runs)} seeds")
     axes.legend()
     figure.savefig(out, format="png")

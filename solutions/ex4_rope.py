@@ -65,8 +65,8 @@ class RotaryAttention(nn.Module):
         super().__init__()
         if config.head_size % 2:
             raise ValueError(
-                f"the head size n_embd / n_head is {config.head_size}; channels are turned in pairs, so it must "
-                f"be even: change n_embd or n_head."
+                f"the head size n_embd / n_head is {config.head_size}; channels are turned in pairs, so it "
+                f"must be even: change n_embd or n_head."
             )
         self.n_head = config.n_head
         self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)
@@ -105,4 +105,7 @@ class RotaryAttention(nn.Module):
 if __name__ == "__main__":
     from gpt_core.experiment import main
 
-    raise SystemExit(main(["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]))
+    # Against the fused attention of exercise 1 with a position table, so that the speeds tell what turning costs.
+    fused = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
+    feature = ["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]
+    raise SystemExit(main(["--baseline-attention", fused, *feature]))

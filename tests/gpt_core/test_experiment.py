@@ -134,6 +134,7 @@ def test_both_plots_are_drawn(done):
         ([*ROTARY, "--seeds", "1"], "--seeds is 1; it must be at least 2"),
         ([*ROTARY, "--steps", "0"], "--steps is 0; it must be at least 1"),
         ([*ROTARY, "--preset", "huge"], "there is no preset 'huge'"),
+        ([*ROTARY, "--stretch", "400"], "the validation text has 6000 characters"),
         (["--attention", "no_such_module:X"], "no_such_module cannot be imported"),
         (["--attention", "tests.exercises.ex4.stub:RotaryAttention"], "is not written yet"),
     ],

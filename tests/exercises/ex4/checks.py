@@ -11,12 +11,20 @@ from tests.exercises.ex1 import checks as ex1
 from tests.exercises.ex1.checks import OUTPUT_AXES, allowance, expect, fail, look, matrix_fails
 from tests.exercises.ex1.looks import attention_matrix, forward, random_input, random_weights
 from tests.exercises.ex4 import looks
-from tests.exercises.ex4.looks import Rotary, allowed_angle, exact_angles, exactly_turned, random_angles, random_x
+from tests.exercises.ex4.looks import (
+    Rotary,
+    allowed_angle,
+    exact_angles,
+    exactly_turned,
+    random_angles,
+    random_x,
+)
 from tests.exercises.exam import CheckFailed, check, for_all
 from tests.exercises.numbers import EPSILON, bfloat16, pattern, tolerance, worst, wrong
 
 NAMES = ("rope_angles", "apply_rope", "RotaryAttention")
 ANGLE_AXES = ("position number", "pair")
+ROPE_AXES = ("sequence", "head", "token", "channel")
 CHANNEL_AXES = ("channel in", "channel out")
 
 
@@ -48,7 +56,8 @@ def test_angles_own(exam):
     got = look(exam, case, looks.angles, (OWN, 10), (OWN[::-1], 10))
     expect(
         got["0"][::-1].astype(np.float64), got["1"], allowed_angle(np.array(OWN)), case,
-        "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do you use the values "
+        "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do "
+        "you use the values "
         "in `positions`, or only how many there are? Is something kept from the call before?", ANGLE_AXES,
     )  # fmt: skip
 
@@ -60,8 +69,8 @@ def test_angles_odd(exam):
         if came != "ValueError":
             fail(
                 {"head_size": int(head_size)},
-                f"Channels are turned in pairs, so a head size of {head_size} must be a ValueError; yours {came}. Nothing "
-                f"says so later: with an odd one some channel would quietly keep no place.",
+                f"Channels are turned in pairs, so a head size of {head_size} must be a ValueError; yours "
+                f"{came}. Nothing says so later: with an odd one some channel would quietly keep no place.",
             )
 
 
@@ -71,7 +80,8 @@ def test_angles_zero(exam):
     got = look(exam, case, looks.angles, ((0,), 8))["0"]
     expect(
         np.zeros((1, 4)), got, allowed_angle(np.zeros(1)), case,
-        "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?", ANGLE_AXES,
+        "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?",
+        ANGLE_AXES,
     )  # fmt: skip
 
 
@@ -85,7 +95,8 @@ def test_angles_spectrum(exam):
         expect(
             expected, got, allowed_angle(np.ones(1)), case,
             f"Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
-            f"{expected[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the pair's first "
+            f"{expected[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
+            f"pair's first "
             f"channel) and its sign?", ANGLE_AXES,
         )  # fmt: skip
 
@@ -102,7 +113,8 @@ def test_angles_steps(exam):
     expected = np.array(POSITIONS)[:, None] * got["0"].astype(np.float64)
     expect(
         expected, got["1"], allowed_angle(np.array(POSITIONS)), case,
-        "The angle at position m must be m times the one at position 1. Are positions counted from 0, and not divided by "
+        "The angle at position m must be m times the one at position 1. Are positions counted from 0, and "
+        "not divided by "
         "anything?", ANGLE_AXES,
     )  # fmt: skip
 
@@ -114,7 +126,8 @@ def test_angles_base(exam):
         got = look(exam, case, looks.angles, ((1,), 8, base))["0"]
         expect(
             exact_angles(np.ones(1), 8, base), got, allowed_angle(np.ones(1)), case,
-            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or 10000 written down?", ANGLE_AXES,
+            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or 10000 written down?",
+            ANGLE_AXES,
         )  # fmt: skip
 
 
@@ -128,7 +141,8 @@ def test_angles_large(exam):
     allowed = np.array([[allowed_angle(np.array([p]))] for p in FAR])
     expect(
         exact_angles(FAR, 8), got, allowed, case,
-        "Angles must be right for large positions too. In which dtype are your positions and your theta when they meet? "
+        "Angles must be right for large positions too. In which dtype are your positions and your theta when "
+        "they meet? "
         "bfloat16 cannot count beyond 256, float16 ends at 65504.", ANGLE_AXES,
     )  # fmt: skip
 
@@ -140,7 +154,8 @@ def angle_cases(draw):
     return tuple(positions), 2 * draw(st.integers(1, 40)), float(draw(st.sampled_from((10000, 100, 500000))))
 
 
-@check("angles_any", "for any positions, head size and base, the angles are the paper's", ("angles_base", "angles_steps", "angles_zero"))
+@check("angles_any", "for any positions, head size and base, the angles are the paper's",
+       ("angles_base", "angles_steps", "angles_zero"))  # fmt: skip
 def test_angles_any(exam):
     def body(exam, drawn):
         positions, D, base = drawn
@@ -148,7 +163,8 @@ def test_angles_any(exam):
         got = look(exam, case, looks.angles, drawn)["0"]
         expect(
             exact_angles(positions, D, base), got, allowed_angle(np.array(positions)), case,
-            "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case found where it is "
+            "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case "
+            "found where it is "
             "not. What is special about it?", ANGLE_AXES,
         )  # fmt: skip
 
@@ -163,13 +179,17 @@ def test_angles_calls(exam):
         case = {"call": i, "positions": list(positions), "head_size": rest[0]}
         expect(
             exact_angles(positions, *rest), got[str(i)], allowed_angle(np.array(positions)), case,
-            "After calls with other positions, head sizes or bases the angles are wrong. What is cached, and under which key?",
+            "After calls with other positions, head sizes or bases the angles are wrong. What is cached, "
+            "and under which key?",
             ANGLE_AXES,
         )  # fmt: skip
     positions = (4, 2, 7)
     kept = look(exam, {"positions": list(positions)}, looks.angles_kept, positions)["positions"]
     if tuple(kept) != positions:
-        fail({"positions": list(positions)}, "rope_angles changed the positions that it was given. Which operation works in place?")
+        fail(
+            {"positions": list(positions)},
+            "rope_angles changed the positions that it was given. Which operation works in place?",
+        )
 
 
 # What is true of every rotation.
@@ -193,13 +213,14 @@ def test_rope_form(exam):
 @check("rope_own", "each token is turned by the angles that come with it, whatever was turned before", ("rope_form",))
 def test_rope_own(exam):
     # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
-    x, angles = random_x((2, 7, 10), 18), random_angles(7, 10, 18)
+    x, angles = random_x((2, 3, 7, 10), 18), random_angles(7, 10, 18)
     case = {"x": list(x.shape)}
-    got = look(exam, case, looks.several, (x, angles), (x[:, ::-1], angles[::-1]))
+    got = look(exam, case, looks.several, (x, angles), (x[:, :, ::-1], angles[::-1]))
     expect(
-        got["0"][:, ::-1], got["1"], 2 * rotation_allowed(x), case,
-        "The same tokens in reverse order, with their angles in reverse too, must come out the same in reverse. Are cos and sin "
-        "those of the angles that are given now, or kept from a call before?",
+        got["0"][:, :, ::-1], got["1"], 2 * rotation_allowed(x), case,
+        "The same tokens in reverse order, with their angles in reverse too, must come out the same in "
+        "reverse. Are cos and sin "
+        "those of the angles that are given now, or kept from a call before?", ROPE_AXES,
     )  # fmt: skip
 
 
@@ -209,8 +230,9 @@ def test_rope_zero(exam):
     got = look(exam, {"x": list(x.shape), "angles": 0}, looks.turned, x, np.zeros((5, 4), np.float32))["y"]
     expect(
         x, got, rotation_allowed(x), {"x": list(x.shape), "angles": 0},
-        "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back in another "
-        "order?", ("sequence", "head", "token", "channel"),
+        "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back "
+        "in another "
+        "order?", ROPE_AXES,
     )  # fmt: skip
 
 
@@ -221,24 +243,28 @@ def test_rope_norms(exam):
     expected, came = (np.linalg.norm(m.astype(np.float64), axis=-1) for m in (x, got))
     expect(
         expected, came, 4 * rotation_allowed(x), {"x": list(x.shape)},
-        "Turning changes directions and no lengths. Does every pair get cos and sin of one and the same angle, once with "
+        "Turning changes directions and no lengths. Does every pair get cos and sin of one and the same "
+        "angle, once with "
         "+ and once with -?", ("sequence", "head", "token"),
     )  # fmt: skip
 
 
 @check("rope_linear", "a rotation is linear and orthogonal", ("rope_own",))
 def test_rope_linear(exam):
-    a, b, angles = random_x((3, 5, 8), 3), random_x((3, 5, 8), 4), random_angles(5, 8, 3)
-    case = {"x": [3, 5, 8]}
+    a, b, angles = random_x((2, 3, 5, 8), 3), random_x((2, 3, 5, 8), 4), random_angles(5, 8, 3)
+    case = {"x": list(a.shape)}
     got = look(exam, case, looks.several, (a, angles), (b, angles), (2 * a - 3 * b, angles))
     expect(
         2.0 * got["0"] - 3.0 * got["1"], got["2"], 8 * rotation_allowed(a), case,
-        "apply_rope(2 a - 3 b) must be 2 apply_rope(a) - 3 apply_rope(b). What is added or normalised on the way?",
+        "apply_rope(2 a - 3 b) must be 2 apply_rope(a) - 3 apply_rope(b). What is added or normalised on "
+        "the way?",
+        ROPE_AXES,
     )  # fmt: skip
     rows = look(exam, {"head_size": 8}, looks.matrix, PAIRS)["matrix"].astype(np.float64)
     expect(
         np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": SHOWN},
-        "Two channels that are at right angles before must be so after (the matrix of the rotation times its transpose is "
+        "Two channels that are at right angles before must be so after (the matrix of the rotation times its "
+        "transpose is "
         "the identity). Which sign stands before each sin?", ("channel", "channel"),
     )  # fmt: skip
 
@@ -264,22 +290,24 @@ def test_rope_pairs(exam):
     if not wrong(half_split(PAIRS), got, rotation_allowed(np.ones(1))).any():
         fail(
             case,
-            "Yours is a valid RoPE, but of another layout: it turns channel i with channel i + D / 2, as GPT-NeoX and many "
-            "Llama files do; the contract, as the paper, turns 2i with 2i + 1. Norms, shifts and training do not notice: "
-            "one is the other with the rows of q and k in another order. Weights trained with one are noise for the other.",
+            "Yours is a valid RoPE, but of another layout: it turns channel i with channel i + D / 2, as "
+            "GPT-NeoX and many Llama files do; the contract, as the paper, turns 2i with 2i + 1. Norms, "
+            "shifts and training do not notice: one is the other with the rows of q and k in another order. "
+            "Weights trained with one are noise for the other.",
             "the paper:  (x0, x1), (x2, x3), (x4, x5), (x6, x7)",
             "yours:      (x0, x4), (x1, x5), (x2, x6), (x3, x7)",
         )
     if (reached != (pairs[:, None] == pairs)).any():
         lines = [
-            f"channel {j} goes to {', '.join(map(str, np.flatnonzero(reached[j]))) or 'none'}; expected {j // 2 * 2}, {j // 2 * 2 + 1}"
+            f"channel {j} goes to {', '.join(map(str, np.flatnonzero(reached[j]))) or 'none'}; expected "
+            f"{j // 2 * 2}, {j // 2 * 2 + 1}"
             for j in range(8)
             if (reached[j] != (pairs == pairs[j])).any()
         ]
         fail(
             case,
-            "Channels 2i and 2i + 1 must be mixed with each other, and with nothing else. Which channels meet in your code, "
-            "and are they put back where they came from?",
+            "Channels 2i and 2i + 1 must be mixed with each other, and with nothing else. Which channels "
+            "meet in your code, and are they put back where they came from?",
             lines[:4],
         )
 
@@ -292,8 +320,9 @@ def test_rope_turn(exam):
     opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
     expect(
         expected, got, rotation_allowed(np.ones(1)), case,
-        "(1, 0) turned by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for pair i. "
-        + ("Yours turns the other way." if opposite else "Which angle does each pair get, and where does the minus stand?"),
+        "(1, 0) turned by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for "
+        "pair i. "
+        + ("Yours turns the other way." if opposite else "Which angle does each pair get, and where is the minus?"),
         CHANNEL_AXES,
     )  # fmt: skip
 
@@ -301,7 +330,8 @@ def test_rope_turn(exam):
 SHIFTS = (0, 1, 7, 100, 2000)
 
 
-@check("rope_relative", "q . k depends on the distance only: shifting both changes nothing", ("angles_own", "rope_own"))
+@check("rope_relative", "q . k depends on the distance only: shifting both changes nothing",
+       ("angles_own", "rope_own"))  # fmt: skip
 def test_rope_relative(exam):
     # With the attempt's own angles: true of every RoPE, also of one with other frequencies or pairs.
     q, k = random_x((8,), 5), random_x((8,), 6)
@@ -313,14 +343,16 @@ def test_rope_relative(exam):
         allowed = size * (rotation_allowed(np.ones(1)) + 2 * allowed_angle(np.array([shift + 6])))
         expect(
             first, got[str(shift)], allowed, case | {"shift": shift},
-            f"With all positions {shift} further, every q . k must be what it was. Is something added that knows the "
+            f"With all positions {shift} further, every q . k must be what it was. Is something added that "
+            f"knows the "
             f"position itself, or are the angles not proportional to it?", ("query", "key"),
         )  # fmt: skip
     for d in range(-5, 6):
         same = first[distance == d]
         expect(
             np.full(len(same), same[0]), same, 2 * size * allowed_angle(np.array([12])), case | {"distance": d},
-            "Two pairs of tokens at the same distance must have the same q . k, since their contents are the same here.",
+            "Two pairs of tokens at the same distance must have the same q . k, since their contents are "
+            "the same here.",
             ("pair of tokens",),
         )  # fmt: skip
 
@@ -334,8 +366,9 @@ def test_rope_tokens(exam):
         got = look(exam, case, looks.turned, x, angles)["y"]
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), case,
-            "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, and are the same "
-            "for every sequence and head. Along which dimension do yours run?", ("sequence", "head", "token", "channel"),
+            "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, "
+            "and are the same "
+            "for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
         )  # fmt: skip
 
 
@@ -350,7 +383,8 @@ def test_rope_leading(exam):
         got = look(exam, case, looks.turned, x, angles)["y"]
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), case,
-            "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, where -1 and "
+            "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, "
+            "where -1 and "
             "-2 would do?", tuple(f"dimension {i}" for i in range(len(shape))),
         )  # fmt: skip
 
@@ -362,8 +396,9 @@ def test_rope_row(exam):
     got = look(exam, {"x": list(x.shape)}, looks.one_by_one, x, angles)
     expect(
         got["whole"], got["rows"], 2 * rotation_allowed(x), {"x": list(x.shape)},
-        "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. Does anything in there know "
-        "its place otherwise than from the angles?", ("sequence", "head", "token", "channel"),
+        "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. Does anything "
+        "in there know "
+        "its place otherwise than from the angles?", ROPE_AXES,
     )  # fmt: skip
 
 
@@ -376,7 +411,8 @@ def test_rope_large(exam):
     # The angles are given in float32: what is right is the rotation by just these numbers.
     expect(
         exactly_turned(x, angles.astype(np.float64)), got, rotation_allowed(x), case,
-        "These are the angles of positions up to 100,000. In which dtype are they when you take cos and sin? Half "
+        "These are the angles of positions up to 100,000. In which dtype are they when you take cos and sin? "
+        "Half "
         "precision keeps nothing of them.", ("sequence", "token", "channel"),
     )  # fmt: skip
 
@@ -388,7 +424,8 @@ def rotation_cases(draw):
     return (*front, draw(st.integers(1, 6)), 2 * draw(st.integers(1, 9))), draw(st.integers(0, 99))
 
 
-@check("rope_any", "for any shape, apply_rope is the paper's rotation", ("rope_tokens", "rope_leading", "rope_zero", "rope_linear"))
+@check("rope_any", "for any shape, apply_rope is the paper's rotation",
+       ("rope_tokens", "rope_leading", "rope_zero", "rope_linear"))  # fmt: skip
 def test_rope_any(exam):
     def body(exam, drawn):
         shape, seed = drawn
@@ -396,7 +433,8 @@ def test_rope_any(exam):
         got = look(exam, {"x": list(shape), "seed": seed}, looks.turned, x, angles)["y"]
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), {"x": list(shape), "seed": seed},
-            "This is the smallest shape found where the result is wrong. What is special about it: one token, one pair, "
+            "This is the smallest shape found where the result is wrong. What is special about it: one "
+            "token, one pair, "
             "a dimension of 1?", tuple(f"dimension {i}" for i in range(len(shape))),
         )  # fmt: skip
 
@@ -416,21 +454,23 @@ def test_rope_dtypes(exam):
         got = look(exam, case, looks.turned, given, angles, dtype)["y"]
         expect(
             expected, got, allowed, case,
-            f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at the end. Where "
+            f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at "
+            f"the end. Where "
             f"do x or the angles become shorter than that?", ("sequence", "token", "channel"),
         )  # fmt: skip
 
 
 @check("rope_layouts", "how x and the angles lie in memory makes no difference", ("rope_any",))
 def test_rope_layouts(exam):
-    for shape, layout in (((3, 5, 8), "batch last"), ((2, 3, 5, 8), "transposed"), ((2, 3, 5, 8), "sliced"), ((5, 8), "sliced")):
+    wide = (2, 3, 5, 8)
+    for shape, layout in (((3, 5, 8), "batch last"), (wide, "transposed"), (wide, "sliced"), ((5, 8), "sliced")):
         x, angles = random_x(shape, 12), random_angles(5, 8, 12)
         case = {"x": list(shape), "layout": layout}
         got = look(exam, case, looks.turned, x, angles, "float32", layout)["y"]
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), case,
-            f"The result must not depend on how x lies in memory ({layout}). Do you view, or read pairs of neighbours, where "
-            f"the numbers may not be neighbours? reshape, or contiguous() first.",
+            f"The result must not depend on how x lies in memory ({layout}). Do you view, or read pairs of "
+            f"neighbours, where the numbers may not be neighbours? reshape, or contiguous() first.",
             tuple(f"dimension {i}" for i in range(len(shape))),
         )  # fmt: skip
 
@@ -442,9 +482,13 @@ def test_rope_kept(exam):
     kept = look(exam, case, looks.arguments_kept, x, angles)
     for key, before in (("x", x), ("angles", angles)):
         if not np.array_equal(kept[key], before):
-            fail(case, f"{key} is not what it was before apply_rope. Which operation works in place (x[..] = .., +=, mul_)?")
+            fail(
+                case,
+                f"{key} is not what it was before apply_rope. Which operation works in place (x[..] = .., +=, mul_)?",
+            )
     shorter, other = angles[:2], random_angles(5, 8, 14)
-    cases = ((x, angles), (x[..., :2, :], shorter), (x, other), (random_x((5, 4), 15), random_angles(5, 4, 15)), (x, angles))
+    small = random_x((5, 4), 15), random_angles(5, 4, 15)
+    cases = ((x, angles), (x[..., :2, :], shorter), (x, other), small, (x, angles))
     got = look(exam, case | {"calls": len(cases)}, looks.several, *cases)
     for i, (given, turns) in enumerate(cases):
         expect(
@@ -463,7 +507,8 @@ def test_rope_gradients(exam):
         fail(case, "No gradient reaches x: queries and keys could not be trained. Is it detached, or rebuilt from .data?")
     expect(
         exactly_turned(cotangent, -angles), got, rotation_allowed(cotangent), case,
-        "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed under no_grad?",
+        "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed "
+        "under no_grad?",
         ("sequence", "token", "channel"),
     )  # fmt: skip
 
@@ -501,8 +546,8 @@ def test_odd_attention(exam):
         if came != "ValueError":
             fail(
                 case,
-                f"With C = {n_embd} and H = {n_head} a head has {n_embd // n_head} channels, which cannot be paired: that must "
-                f"be a ValueError, in __init__ or in forward. Yours {came}.",
+                f"With C = {n_embd} and H = {n_head} a head has {n_embd // n_head} channels, which cannot "
+                f"be paired: that must be a ValueError, in __init__ or in forward. Yours {came}.",
             )
 
 
@@ -521,8 +566,8 @@ def test_turned(exam):
     got = look(exam, size.as_case(), attention_matrix, size, weights, x)["attention"]
     spread = float(np.abs(scores).max())
     message = (
-        "All tokens have the same query and the same key here, so the weights may depend on the distance alone, and must be "
-        "softmax((R_m q) . (R_n k) / sqrt(D)). "
+        "All tokens have the same query and the same key here, so the weights may depend on the distance "
+        "alone, and must be softmax((R_m q) . (R_n k) / sqrt(D)). "
     )
     distances = got[:, :, 1:, :]
     if not wrong(1 / np.arange(2, size.T + 1)[:, None] * np.tri(size.T)[1:], distances, 1e-4).any():
@@ -567,11 +612,12 @@ def test_offset(exam):
     for offset, y in got.items():
         last = size.T + (0 if offset == "none" else int(offset))
         # A score is off by as much as its angles are, times the norms of q and k.
-        allowed = allowance(size, weights, x, expected) + 4 * spread * allowed_angle(np.array([last])) * np.abs(expected).max()
+        of_angles = 4 * spread * allowed_angle(np.array([last])) * np.abs(expected).max()
+        allowed = allowance(size, weights, x, expected) + of_angles
         expect(
             expected, y, allowed, size.as_case(offset=offset),
-            "offset says where the first token stands, and only distances count: the output must not change. Do queries and "
-            "keys get the same positions, offset to offset + T - 1?",
+            "offset says where the first token stands, and only distances count: the output must not "
+            "change. Do queries and keys get the same positions, offset to offset + T - 1?",
         )  # fmt: skip
 
 
@@ -595,7 +641,7 @@ SHARE = 0.15
 
 
 def late_rows(subject, size):
-    """The outputs of the tokens that bfloat16 cannot count, in bfloat16, where a token attends to its neighbours."""
+    """The outputs, in bfloat16, of the tokens that it cannot count; each attends to its neighbours."""
     return {"late": forward(subject, size, *neighbours(size), dtype="bfloat16")["y"][:, COUNTED:]}
 
 
@@ -626,16 +672,17 @@ def test_bfloat16_late(exam):
     if not share <= SHARE:
         fail(
             case,
-            "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. A buffer of "
-            "angles or positions is cast with the model, and bfloat16 cannot count beyond 256: what of yours is kept in a "
-            "buffer, or made in x's dtype?",
+            "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. "
+            "A buffer of angles or positions is cast with the model, and bfloat16 cannot count beyond 256: "
+            "what of yours is kept in a buffer, or made in x's dtype?",
             f"the outputs differ by {share:.0%} of their size; rounding alone gives about 2%",
         )
 
 
 test_bfloat16 = as_in_exercise_1(
-    ex1.test_bfloat16, after=("bfloat16_late",), long=Rotary(B=1, T=300, n_embd=8, n_head=2, block_size=300, seed=11)
-)
+    ex1.test_bfloat16, after=("bfloat16_late",),
+    long=Rotary(B=1, T=300, n_embd=8, n_head=2, block_size=300, seed=11),
+)  # fmt: skip
 
 test_dropout_weights = as_in_exercise_1(ex1.test_dropout_weights, after=AFTER_TURNED)
 test_dropout_output = as_in_exercise_1(ex1.test_dropout_output)
@@ -654,6 +701,7 @@ def test_in_gpt(exam):
     allowed = tolerance("float32", 4 * 12 * 2, max(1.0, float(np.abs(expected).max())), 4.0, 32)
     expect(
         expected, got, allowed, case,
-        "A GPT without a position table must give these logits with your attention, and alone your attention is right. Does "
+        "A GPT without a position table must give these logits with your attention, and alone your attention "
+        "is right. Does "
         "it need anything else than config and x?", ("sequence", "token", "logit"),
     )  # fmt: skip

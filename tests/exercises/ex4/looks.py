@@ -67,12 +67,14 @@ def angles(subject: Subject, *cases: tuple) -> Reading:
     """{"0": (T, D / 2) float32, ..}: rope_angles of each (positions, D) or (positions, D, base), in one life."""
     program = Program()
     for i, (positions, *rest) in enumerate(cases):
-        program.give(**{str(i): program.call(name("rope_angles"), program.tensor(np.array(positions), "int64"), *rest)})
+        tensor = program.tensor(np.array(positions), "int64")
+        program.give(**{str(i): program.call(name("rope_angles"), tensor, *rest)})
     answer = subject.run(program)
-    return {
-        str(i): answer.tensor(str(i), (len(positions), D // 2), f"rope_angles(positions, {D}) of {len(positions)} positions", device=subject.device)
-        for i, (positions, D, *_) in enumerate(cases)
-    }  # fmt: skip
+    found = {}
+    for i, (positions, D, *_) in enumerate(cases):
+        what = f"rope_angles(positions, {D}) of {len(positions)} positions"
+        found[str(i)] = answer.tensor(str(i), (len(positions), D // 2), what, device=subject.device)
+    return found
 
 
 def odd_head_size(subject: Subject, head_sizes: tuple) -> Reading:
@@ -127,7 +129,7 @@ def several(subject: Subject, *cases: tuple) -> Reading:
 def matrix(subject: Subject, angles: np.ndarray) -> Reading:
     """{"matrix": (D, D)}: row j is what becomes of channel j alone, turned by angles (D / 2,)."""
     basis = np.eye(2 * len(angles), dtype=np.float32)
-    return {"matrix": turned(subject, basis[:, None], angles[None].astype(np.float32))["y"][:, 0]}
+    return {"matrix": turned(subject, basis[None, :, None], angles[None].astype(np.float32))["y"][0, :, 0]}
 
 
 def dot_products(subject: Subject, q: np.ndarray, k: np.ndarray, shifts: tuple) -> Reading:
@@ -138,14 +140,15 @@ def dot_products(subject: Subject, q: np.ndarray, k: np.ndarray, shifts: tuple) 
         positions = program.tensor(np.arange(T) + shift, "int64")
         own = program.call(name("rope_angles"), positions, D)
         for key, vector in (("q", q), ("k", k)):
-            many = program.tensor(np.tile(vector, (T, 1)))
+            many = program.tensor(np.tile(vector, (1, 1, T, 1)))
             program.give(**{f"{key}{shift}": program.call(name("apply_rope"), many, own)})
     answer = subject.run(program)
-    vectors = {
-        key: answer.tensor(key, (T, D), "apply_rope(x, angles)", device=subject.device).astype(np.float64)
-        for key in (f"{part}{shift}" for part in "qk" for shift in shifts)
-    }
-    return {str(shift): vectors[f"q{shift}"] @ vectors[f"k{shift}"].T for shift in shifts}
+
+    def vectors(key):
+        found = answer.tensor(key, (1, 1, T, D), "apply_rope(x, angles)", device=subject.device)
+        return found[0, 0].astype(np.float64)
+
+    return {str(shift): vectors(f"q{shift}") @ vectors(f"k{shift}").T for shift in shifts}
 
 
 def one_by_one(subject: Subject, x: np.ndarray, angles: np.ndarray) -> Reading:
@@ -219,9 +222,8 @@ def at_offsets(subject: Subject, size: Rotary, offsets: tuple) -> Reading:
     program.give(**{str(offset): program.call(attention, x, kwargs={"offset": offset}) for offset in offsets})
     answer = subject.run(program)
     shape = (size.B, size.T, size.n_embd)
-    return {
-        key: answer.tensor(key, shape, "the output", device=subject.device) for key in ("none", *map(str, offsets))
-    }
+    keys = ("none", *map(str, offsets))
+    return {key: answer.tensor(key, shape, "the output", device=subject.device) for key in keys}
 
 
 def gpt_logits(subject: Subject, idx: np.ndarray, n_head: int) -> Reading:
@@ -230,7 +232,8 @@ def gpt_logits(subject: Subject, idx: np.ndarray, n_head: int) -> Reading:
     config = program.config(vocab_size=11, block_size=8, n_layer=2, n_head=n_head, n_embd=12, dropout=0.2)
     parts = {"attention": name(Rotary.attention), "position_embedding": False}
     model = program.build(gpt_core("GPT"), config, kwargs=parts, parameters=gpt_weights(12))
-    answer = subject.run(program.give(logits=program.item(program.call(model, program.tensor(idx, "int64")), 0, 2)))
+    output = program.call(model, program.tensor(idx, "int64"))
+    answer = subject.run(program.give(logits=program.item(output, 0, 2)))
     shape = (*idx.shape, 11)
     return {"logits": answer.tensor("logits", shape, "the logits of GPT", device=subject.device)}
 
@@ -248,4 +251,6 @@ def gpt_weights(C: int) -> Weights:
             f"{block}feed_forward.net.0.bias": (4 * C,), f"{block}feed_forward.net.2.weight": (C, 4 * C),
             f"{block}feed_forward.net.2.bias": (C,),
         }  # fmt: skip
-    return {key: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for key, shape in shapes.items()}
+    return {
+        key: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for key, shape in shapes.items()
+    }
