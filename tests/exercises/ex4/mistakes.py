@@ -307,10 +307,10 @@ _OWN = (
         (("    wide = x.to(", "    B, H, T, D = x.shape\n    wide = x.to("),),
     ),
     Mistake(
-        "rope_result_in_float32", "apply_rope returns float32 whatever x is",
+        "rope_result_in_float32", "apply_rope returns float32 for a bfloat16 x",
         "A float32 table turns a bfloat16 x into float32, and q no longer fits v. Computing in float32 is "
         "right; return to x.dtype at the end.",
-        ((_JOINED, "torch.view_as_real(turned).flatten(-2).float()"),),
+        ((_JOINED, "torch.view_as_real(turned).flatten(-2)"),),
     ),
     Mistake(
         "angles_in_the_dtype_of_x", "the angles are cast to x's dtype before cos and sin",
