@@ -165,7 +165,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--preset", default="cpu", help="sizes and schedule of both; default: cpu")
     p.add_argument("--corpus", help="the text; default: the preset's. toy needs no download")
     p.add_argument("--steps", type=int, help="updates of each run; default: 500 for cpu, else the preset's")
-    p.add_argument("--seeds", type=int, default=3, metavar="N", help="pairs of runs, of seeds 1 to N; default: 3")
+    p.add_argument("--seeds", type=int, default=3, metavar="N", help="pairs of runs; default: 3")
     p.add_argument(
         "--stretch", type=int, default=4, metavar="N",
         help="without a position table: the loss by position up to N x block_size; 1 for none; default: 4",
@@ -289,10 +289,9 @@ class Results:
         for run, b, f in zip(self.runs[0], *losses):
             say(f"{run.seed:>6}{b:>14.4f}{f:>20.4f}{f - b:>+14.4f}")
         difference = paired_difference(*losses)
-        say(
-            f"{'mean':>6}{statistics.fmean(losses[0]):>14.4f}{statistics.fmean(losses[1]):>20.4f}{difference.mean:>+14.4f} "
-            f"  95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
-        )
+        means = [statistics.fmean(of_arm) for of_arm in losses]
+        interval = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+        say(f"{'mean':>6}{means[0]:>14.4f}{means[1]:>20.4f}{difference.mean:>+14.4f}   {interval}")
         say()
         for arm, of_arm, rate in zip(self.arms, self.runs, rates):
             attention = arm.config.attention or "gpt_core, head by head"
@@ -313,7 +312,7 @@ class Results:
             mark = "" if last <= length else "   beyond the length of training"
             say(f"{f'{first} to {last - 1}':>14}{values[0]:>14.4f}{values[1]:>20.4f}{mark}")
         values = [of_arm.cropped for of_arm in self.positions]
-        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>20.4f}   beyond, the last {length} tokens as context")
+        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>20.4f}   the last {length} tokens as context")
         say(sentence(
             "The baseline's position table ends where its training did: beyond it the rows are as they were "
             "first drawn, and nothing ever trained them."

@@ -18,8 +18,8 @@ def small(tmp_path_factory):
     text = tmp_path_factory.mktemp("corpus") / "play.txt"
     text.write_text(TEXT)
     return [
-        "--preset", "toy", "--corpus", str(text), "--steps", "4", "--seeds", "2", "--stretch", "2", "--device", "cpu",
-        "--threads", "1",
+        "--preset", "toy", "--corpus", str(text), "--steps", "4", "--seeds", "2", "--stretch", "2",
+        "--device", "cpu", "--threads", "1",
     ]  # fmt: skip
 
 
@@ -47,7 +47,8 @@ def test_each_seed_trains_the_baseline_and_the_feature(done):
 def test_the_results_are_those_of_the_logs(done):
     _, folder = done
     found = json.loads((folder / "results.json").read_text())
-    saved = [checkpoint.load(folder / f"seed{seed}" / checkpoint.LAST).info["last_eval"][0] for seed in (1, 2)]
+    last = [checkpoint.load(folder / f"seed{seed}" / checkpoint.LAST) for seed in (1, 2)]
+    saved = [run.info["last_eval"][0] for run in last]
     assert found["losses"][1] == saved
     differences = [f - b for b, f in zip(*found["losses"])]
     assert found["difference"]["mean"] == pytest.approx(sum(differences) / 2)
@@ -139,7 +140,7 @@ def test_both_plots_are_drawn(done):
         (["--attention", "tests.exercises.ex4.stub:RotaryAttention"], "is not written yet"),
     ],
 )
-def test_what_cannot_be_compared_is_said_in_one_sentence_before_anything_is_trained(tmp_path, capsys, arguments, sentence):
+def test_what_cannot_be_compared_is_said_before_anything_is_trained(tmp_path, capsys, arguments, sentence):
     assert main([], ["--preset", "toy", "--out", str(tmp_path / "out"), *arguments]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()

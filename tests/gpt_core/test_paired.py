@@ -5,8 +5,8 @@ from gpt_core.paired import conclusion, paired_difference, student_quantile
 
 @pytest.mark.parametrize(
     "degrees, confidence, t",
-    [(1, 0.95, 12.706), (2, 0.95, 4.303), (3, 0.95, 3.182), (4, 0.95, 2.776), (9, 0.95, 2.262), (30, 0.95, 2.042),
-     (2, 0.99, 9.925), (7, 0.9, 1.895), (1000, 0.95, 1.962)],
+    [(1, 0.95, 12.706), (2, 0.95, 4.303), (3, 0.95, 3.182), (4, 0.95, 2.776), (9, 0.95, 2.262),
+     (30, 0.95, 2.042), (2, 0.99, 9.925), (7, 0.9, 1.895), (1000, 0.95, 1.962)],
 )  # fmt: skip
 def test_student_quantiles_are_those_of_the_printed_tables(degrees, confidence, t):
     assert student_quantile(degrees, confidence) == pytest.approx(t, abs=6e-4)
@@ -19,7 +19,7 @@ def test_a_quantile_that_does_not_exist_is_refused(degrees, confidence):
 
 
 def test_the_interval_is_that_of_the_differences_and_not_of_the_losses():
-    # The losses scatter by 1, their differences by 0.1: an interval of unpaired losses would be ten times as wide.
+    # The losses scatter by 1, their differences by 0.1: unpaired, the interval would be ten times as wide.
     difference = paired_difference([1.0, 2.0, 3.0], [0.6, 1.5, 2.4])
     assert difference.mean == pytest.approx(-0.5)
     half = 4.302653 * 0.1 / 3**0.5

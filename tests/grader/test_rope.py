@@ -1,4 +1,4 @@
-"""Exercise 4: what its solution is measured with is right, and what is said of mistakes in a learner's style."""
+"""Exercise 4: what it is measured with is right, and mistakes are named in a learner's style too."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.exercises.ex1.looks import random_input, random_weights
 from tests.exercises.ex4.looks import Rotary, exact_angles, exactly_turned
 from tests.grader.attempts import REPOSITORY
 
-LEARNERS = (REPOSITORY / "tests" / "grader" / "right_ways_ex4" / "stack_and_flatten.py").read_text(encoding="utf-8")
+LEARNERS = (Path(__file__).parent / "right_ways_ex4" / "stack_and_flatten.py").read_text(encoding="utf-8")
 
 
 def test_the_exact_rotation_is_multiplication_by_a_unit_complex_number():
@@ -37,7 +37,8 @@ def test_the_solution_turns_as_exactly_as_float32_can():
     angles = rope_angles(positions, 8)
     assert np.abs(angles.numpy() - exact_angles(positions.numpy(), 8)).max() < 0.06 * 0.2
     x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
-    assert np.abs(apply_rope(x, angles).numpy() - exactly_turned(x.numpy(), angles.double().numpy())).max() < 2e-6
+    expected = exactly_turned(x.numpy(), angles.double().numpy())
+    assert np.abs(apply_rope(x, angles).numpy() - expected).max() < 2e-6
 
 
 def test_the_solution_is_softmax_attention_over_turned_queries_and_keys_head_by_head():
@@ -107,8 +108,9 @@ TURN = "q, k = (apply_rope(t, angles) for t in (q, k))"
         (
             "angles_in_a_buffer",
             [
-                ('self.register_buffer("mask"', 'self.register_buffer("a", rope_angles(torch.arange(config.block_size), '
-                 'config.head_size))\n        self.register_buffer("mask"'),
+                ('self.register_buffer("mask"', "positions = torch.arange(config.block_size)\n"
+                 '        self.register_buffer("a", rope_angles(positions, config.head_size))\n'
+                 '        self.register_buffer("mask"'),
                 (TURN, "q, k = (apply_rope(t, self.a[:T].float()) for t in (q, k))"),
             ],
         ),

@@ -34,7 +34,7 @@ def test_runs(exam):
         raise exam.load_error
     for wanted in NAMES:
         if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+            raise CheckFailed(f"Your file does not define {wanted}, which the contract names. A typo?")
 
 
 # The angles.
@@ -104,7 +104,8 @@ def test_angles_spectrum(exam):
 POSITIONS = (0, 1, 2, 3, 4, 5, 6, 11, 3, 0, 97, 1)
 
 
-@check("angles_steps", "the angles are proportional to the position, whatever positions are given", ("angles_own",))
+@check("angles_steps", "the angles are proportional to the position, whatever positions are given",
+       ("angles_own",))  # fmt: skip
 def test_angles_steps(exam):
     # Against the attempt's own theta, so that a wrong spectrum is not found twice; out of order and with a
     # gap, as the positions of a cache or of a packed batch are.
@@ -126,7 +127,7 @@ def test_angles_base(exam):
         got = look(exam, case, looks.angles, ((1,), 8, base))["0"]
         expect(
             exact_angles(np.ones(1), 8, base), got, allowed_angle(np.ones(1)), case,
-            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or 10000 written down?",
+            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?",
             ANGLE_AXES,
         )  # fmt: skip
 
@@ -171,9 +172,11 @@ def test_angles_any(exam):
     for_all(exam, angle_cases(), body)
 
 
-@check("angles_calls", "rope_angles changes nothing, and keeps nothing from one call for the next", ("angles_any",))
+@check("angles_calls", "rope_angles changes nothing, and keeps nothing from one call for the next",
+       ("angles_any",))  # fmt: skip
 def test_angles_calls(exam):
-    cases = (((0, 1, 2), 8), ((5, 6), 8), ((0, 1, 2, 3, 4), 8), ((0, 1), 4), ((0, 1, 2), 8, 100.0), ((0, 1, 2), 8))
+    three, five = (0, 1, 2), (0, 1, 2, 3, 4)
+    cases = ((three, 8), ((5, 6), 8), (five, 8), ((0, 1), 4), (three, 8, 100.0), (three, 8))
     got = look(exam, {"calls": len(cases)}, looks.angles, *cases)
     for i, (positions, *rest) in enumerate(cases):
         case = {"call": i, "positions": list(positions), "head_size": rest[0]}
@@ -204,14 +207,15 @@ def rotation_allowed(x, dtype="float32"):
 
 @check("rope_form", "apply_rope gives a tensor of x's shape, dtype and device", ("runs",))
 def test_rope_form(exam):
-    # A shape of its own, like that of the next check: what is cached by shape would be this one's for all others.
+    # A shape of its own, like that of the next check: what is cached by shape would be this one's later.
     x = random_x((2, 3, 9, 14), 0)
     got = look(exam, {"x": list(x.shape)}, looks.turned, x, random_angles(9, 14, 0))["y"]
     if not np.isfinite(got).all():
-        fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for ordinary numbers. Is anything divided?")
+        fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for plain numbers. Is anything divided?")
 
 
-@check("rope_own", "each token is turned by the angles that come with it, whatever was turned before", ("rope_form",))
+@check("rope_own", "each token is turned by the angles that come with it, whatever was turned before",
+       ("rope_form",))  # fmt: skip
 def test_rope_own(exam):
     # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
     x, angles = random_x((2, 3, 7, 10), 18), random_angles(7, 10, 18)
@@ -313,7 +317,8 @@ def test_rope_pairs(exam):
         )
 
 
-@check("rope_turn", "each pair is turned by its own angle, from the first channel towards the second", ("rope_pairs",))
+@check("rope_turn", "each pair is turned by its own angle, from the first channel towards the second",
+       ("rope_pairs",))  # fmt: skip
 def test_rope_turn(exam):
     case = {"head_size": 8, "angles": SHOWN}
     expected = exactly_turned(np.eye(8)[:, None], PAIRS[None])[:, 0]
@@ -323,7 +328,7 @@ def test_rope_turn(exam):
         expected, got, rotation_allowed(np.ones(1)), case,
         "(1, 0) turned by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for "
         "pair i. "
-        + ("Yours turns the other way." if opposite else "Which angle does each pair get, and where is the minus?"),
+        + ("Yours turns the other way." if opposite else "Which angle does each pair get, and which sign?"),
         CHANNEL_AXES,
     )  # fmt: skip
 
@@ -351,7 +356,8 @@ def test_rope_relative(exam):
     for d in range(-5, 6):
         same = first[distance == d]
         expect(
-            np.full(len(same), same[0]), same, 2 * size * allowed_angle(np.array([12])), case | {"distance": d},
+            np.full(len(same), same[0]), same, 2 * size * allowed_angle(np.array([12])),
+            case | {"distance": d},
             "Two pairs of tokens at the same distance must have the same q . k, since their contents are "
             "the same here.",
             ("pair of tokens",),
@@ -360,7 +366,7 @@ def test_rope_relative(exam):
 
 @check("rope_tokens", "token t is turned by row t of the angles, in every sequence and head", ("rope_turn",))
 def test_rope_tokens(exam):
-    # First B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
+    # B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
     for shape in ((2, 3, 5, 8), (4, 4, 4, 8)):
         x, angles = random_x(shape, 7), random_angles(shape[2], 8, 7)
         case = dict(zip(("B", "H", "T", "head_size"), shape))
@@ -390,7 +396,8 @@ def test_rope_leading(exam):
         )  # fmt: skip
 
 
-@check("rope_row", "one token with the angles of its position is its row of the whole sequence", ("rope_tokens",))
+@check("rope_row", "one token with the angles of its position is its row of the whole sequence",
+       ("rope_tokens",))  # fmt: skip
 def test_rope_row(exam):
     # What a cache needs: it turns the new token alone, and never the old ones again.
     x, angles = random_x((2, 3, 5, 8), 9), random_angles(5, 8, 9)
@@ -450,7 +457,8 @@ def test_rope_dtypes(exam):
         given = bfloat16(x)  # numbers that all of these dtypes hold
         expected = exactly_turned(given, angles.astype(np.float64))
         # The result is rounded once: by half of its last place. In float64 float32's exactness is enough.
-        allowed = rotation_allowed(given) + (0 if dtype == "float64" else np.abs(expected) * EPSILON[dtype] / 2)
+        rounded = 0.0 if dtype == "float64" else np.abs(expected) * EPSILON[dtype] / 2
+        allowed = rotation_allowed(given) + rounded
         case = {"x": list(x.shape), "dtype": dtype}
         got = look(exam, case, looks.turned, given, angles, dtype)["y"]
         expect(
@@ -464,7 +472,8 @@ def test_rope_dtypes(exam):
 @check("rope_layouts", "how x and the angles lie in memory makes no difference", ("rope_any",))
 def test_rope_layouts(exam):
     wide = (2, 3, 5, 8)
-    for shape, layout in (((3, 5, 8), "batch last"), (wide, "transposed"), (wide, "sliced"), ((5, 8), "sliced")):
+    layouts = ((3, 5, 8), "batch last"), (wide, "transposed"), (wide, "sliced"), ((5, 8), "sliced")
+    for shape, layout in layouts:
         x, angles = random_x(shape, 12), random_angles(5, 8, 12)
         case = {"x": list(shape), "layout": layout}
         got = look(exam, case, looks.turned, x, angles, "float32", layout)["y"]
@@ -476,7 +485,8 @@ def test_rope_layouts(exam):
         )  # fmt: skip
 
 
-@check("rope_kept", "apply_rope changes neither x nor the angles, and keeps nothing for the next call", ("rope_any",))
+@check("rope_kept", "apply_rope changes neither x nor the angles, and keeps nothing for the next call",
+       ("rope_any",))  # fmt: skip
 def test_rope_kept(exam):
     x, angles = random_x((2, 3, 5, 8), 13), random_angles(5, 8, 13)
     case = {"x": list(x.shape)}
@@ -485,7 +495,7 @@ def test_rope_kept(exam):
         if not np.array_equal(kept[key], before):
             fail(
                 case,
-                f"{key} is not what it was before apply_rope. Which operation works in place (x[..] = .., +=, mul_)?",
+                f"{key} is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
             )
     shorter, other = angles[:2], random_angles(5, 8, 14)
     small = random_x((5, 4), 15), random_angles(5, 4, 15)
@@ -505,7 +515,7 @@ def test_rope_gradients(exam):
     case = {"x": list(x.shape)}
     got = look(exam, case, looks.rotation_gradient, x, angles, cotangent)["x"]
     if got is None:
-        fail(case, "No gradient reaches x: queries and keys could not be trained. Is it detached, or rebuilt from .data?")
+        fail(case, "No gradient reaches x: queries and keys would not learn. Is it detached or from .data?")
     expect(
         exactly_turned(cotangent, -angles), got, rotation_allowed(cotangent), case,
         "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed "
@@ -535,7 +545,7 @@ test_one_token = as_in_exercise_1(ex1.test_one_token)
 test_first_token = as_in_exercise_1(ex1.test_first_token)
 # Positions cannot matter where all scores are 0, unless the values are turned as well.
 test_running_mean = as_in_exercise_1(
-    ex1.test_running_mean, "with q = k = 0 each token takes the plain mean of what it sees: values are not turned"
+    ex1.test_running_mean, "with q = k = 0 each token takes the mean of what it sees: values are not turned"
 )
 
 
@@ -555,7 +565,8 @@ def test_odd_attention(exam):
 AFTER_THE_FUNCTIONS = ("running_mean", "angles_any", "rope_any")
 
 
-@check("turned", "queries and keys are turned, so that a token's weight depends on its distance", AFTER_THE_FUNCTIONS)
+@check("turned", "queries and keys are turned, so that a token's weight depends on its distance",
+       AFTER_THE_FUNCTIONS)  # fmt: skip
 def test_turned(exam):
     # The same query and the same key everywhere: only where a token stands can tell it from the others.
     size = Rotary(T=6, seed=20)
@@ -572,10 +583,11 @@ def test_turned(exam):
     )
     distances = got[:, :, 1:, :]
     if not wrong(1 / np.arange(2, size.T + 1)[:, None] * np.tri(size.T)[1:], distances, 1e-4).any():
-        message += "Yours does not know about positions at all. Where are q and k turned, and is the result used?"
+        message += "Yours knows nothing of positions. Where are q and k turned, and is the result used?"
     else:
-        message += "Are both turned, by the same angles, before they meet, and along the time and not the heads?"
-    matrix_fails(expected, got, tolerance("float32", size.n_embd + size.D, 1.0, spread), size.as_case(), message)
+        message += "Are both turned, by the same angles, before they meet, along the time and not the heads?"
+    allowed = tolerance("float32", size.n_embd + size.D, 1.0, spread)
+    matrix_fails(expected, got, allowed, size.as_case(), message)
 
 
 AFTER_TURNED = ("turned",)
@@ -597,8 +609,8 @@ CORNERS = (
     Rotary(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
 )
 test_values = as_in_exercise_1(
-    ex1.test_values, "the same output as a rotary attention's, for any B, T, C and H, in both modes", AFTER_TURNED,
-    corners=CORNERS,
+    ex1.test_values, "the same output as a rotary attention's, for any B, T, C and H, in both modes",
+    AFTER_TURNED, corners=CORNERS,
 )  # fmt: skip
 OFFSETS = (0, 1, 5, 8, 100, 1000)
 
@@ -667,8 +679,8 @@ def test_bfloat16_late(exam):
     case = LONG.as_case(dtype="bfloat16", tokens=f">= {COUNTED}")
     expected = exam.expected(late_rows, LONG)["late"]
     got = look(exam, case, late_rows, LONG, same=ex1.same_bfloat16)["late"]
-    # Rounding q, k and the scores to bfloat16 moves these outputs by a fiftieth of their size, angles or positions
-    # that are rounded to it by more than a half.
+    # Rounding q, k and the scores to bfloat16 moves these outputs by a fiftieth of their size; angles or
+    # positions that are rounded to it, by more than a half.
     share = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)))
     if not share <= SHARE:
         fail(

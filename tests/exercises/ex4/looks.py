@@ -64,7 +64,7 @@ def random_x(shape: tuple, seed: int) -> np.ndarray:
 
 
 def angles(subject: Subject, *cases: tuple) -> Reading:
-    """{"0": (T, D / 2) float32, ..}: rope_angles of each (positions, D) or (positions, D, base), in one life."""
+    """{"0": (T, D / 2) float32, ..}: rope_angles of each (positions, D) or (positions, D, base), in turn."""
     program = Program()
     for i, (positions, *rest) in enumerate(cases):
         tensor = program.tensor(np.array(positions), "int64")
@@ -209,7 +209,8 @@ def same_content(size: Rotary, q: np.ndarray, k: np.ndarray) -> tuple[Weights, n
     weights, x = looks.show_attention(size, looks.random_weights(size)), looks.positions(size)
     x[..., size.T] = 1.0
     weights["qkv.weight"][: 2 * size.n_embd] = 0.0
-    weights["qkv.weight"][: 2 * size.n_embd, size.T] = np.concatenate([np.tile(v, size.n_head) for v in (q, k)])
+    of_heads = np.concatenate([np.tile(vector, size.n_head) for vector in (q, k)])
+    weights["qkv.weight"][: 2 * size.n_embd, size.T] = of_heads
     return weights, x
 
 
@@ -227,7 +228,7 @@ def at_offsets(subject: Subject, size: Rotary, offsets: tuple) -> Reading:
 
 
 def gpt_logits(subject: Subject, idx: np.ndarray, n_head: int) -> Reading:
-    """{"logits": (B, T, V)} of a GPT with this attention and no position table; the weights come from a seed."""
+    """{"logits": (B, T, V)} of a GPT with this attention and no position table; the weights are fixed."""
     program = Program()
     config = program.config(vocab_size=11, block_size=8, n_layer=2, n_head=n_head, n_embd=12, dropout=0.2)
     parts = {"attention": name(Rotary.attention), "position_embedding": False}

@@ -27,7 +27,7 @@ _BUFFER = 'self.register_buffer("future", torch.triu(ones, diagonal=1), persiste
 
 def _in_reals(first: str, second: str) -> tuple[str, str]:
     """A patch: the turned pair written out, from a and b with cos and sin."""
-    parts = ", ".join(part.replace("a", "points.real").replace("b", "points.imag") for part in (first, second))
+    parts = f"{first}, {second}".replace("a", "points.real").replace("b", "points.imag")
     return (_TURNED, f"torch.complex({parts.replace('cos', 'angles.cos()').replace('sin', 'angles.sin()')})")
 
 
@@ -108,7 +108,7 @@ _OWN = (
         "positions_not_read", "only the number of positions is used, not their values",
         "You count 0, 1, 2, .. for as many positions as there are. A token from a cache stands at position "
         "57 and is alone: use the values that you are given.",
-        ((_ANGLES, "return torch.arange(len(positions)).to(positions.device).float()[:, None] * frequencies"),),
+        ((_ANGLES, "return torch.arange(len(positions), device=positions.device)[:, None] * frequencies"),),
     ),
     Mistake(
         "positions_normalised", "positions are divided by the length",
@@ -178,13 +178,13 @@ _OWN = (
         "Angles that were made once are used again whenever there are as many positions, wherever those "
         "are. Cache by what decides them (positions, head size, base), or make them anew: they cost little.",
         ((_ANGLES, "kept = rope_angles.__dict__.setdefault('kept', {})\n"
-          "    return kept.setdefault((len(positions), head_size, base), positions.float()[:, None] * frequencies)"),),
+          "    return kept.setdefault((len(positions), head_size, base), positions[:, None] * frequencies)"),),
     ),
     Mistake(
         "positions_changed", "rope_angles writes into the positions",
         "An operation in place changes the caller's positions, which it may use for the next layer. Look "
         "for names that end in _, and for +=.",
-        ((_ANGLES, "angles = positions.float()[:, None] * frequencies\n    positions += 1\n    return angles"),),
+        ((_ANGLES, "angles = positions[:, None] * frequencies\n    positions += 1\n    return angles"),),
     ),
     Mistake(
         "odd_head_size_accepted", "rope_angles takes an odd head size",
@@ -316,7 +316,7 @@ _OWN = (
         "angles_in_the_dtype_of_x", "the angles are cast to x's dtype before cos and sin",
         "In bfloat16 an angle of 300 is off by up to a radian, and its cos is anything. Take cos and sin in "
         "float32, then multiply in float32.",
-        ((_TURNS, "torch.complex(angles.to(x.dtype).to(wide.dtype).cos(), angles.to(x.dtype).to(wide.dtype).sin())"),),
+        ((_TURNS, "torch.polar(torch.ones_like(angles), angles.to(x.dtype).to(angles.dtype))"),),
     ),
     Mistake(
         "turned_in_the_dtype_of_x", "the rotation is computed in x's dtype",
@@ -435,7 +435,7 @@ _OWN = (
         "You cut offset to offset + T out of a table of block_size rows, so that beyond it nothing is left. "
         "block_size bounds T; positions have no end, which is half of what RoPE is for. Compute the angles "
         "of the positions asked for.",
-        ((_MADE, "rope_angles(torch.arange(self.future.shape[0], device=x.device), C // self.n_head)[offset : offset + T]"),),
+        ((_POSITIONS, "torch.arange(self.future.shape[0], device=x.device)[offset : offset + T]"),),
     ),
     Mistake(
         "angles_of_first_length", "the angles of the first input are kept for all later ones",
@@ -468,7 +468,7 @@ _OWN = (
 
 MISTAKES = _OWN + tuple(
     mistake for mistake in OF_ATTENTION
-    # fuse_heads is exercise 1's alone, and so is the one patch that reaches into it. Heads that are not moved in
-    # front of the time do not get as far as the scores here: see turned_before_the_transpose.
+    # fuse_heads is exercise 1's alone, and so is the one patch that reaches into it. Heads that are not moved
+    # in front of the time do not get as far as the scores here: see turned_before_the_transpose.
     if not mistake.id.startswith(("fuse_", "heads_not_moved")) and mistake.id != "projection_without_bias"
 )  # fmt: skip
