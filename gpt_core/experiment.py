@@ -37,7 +37,7 @@ from gpt_core.trainer import Trainer, TrainingFailed
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BASELINE = "baseline"
 PARTS = ("attention", "norm", "feed_forward")
-EVALUATIONS = 5  # of a run, for the curve; at 500 steps each costs as much as 60 of them
+EVALUATIONS = 5  # of a run, for the curve; each costs as much as some 60 steps of the preset cpu
 CPU_STEPS = 500  # of the preset cpu: a quarter of its own, so that six runs take minutes
 
 
