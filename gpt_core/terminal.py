@@ -38,15 +38,15 @@ def sparkline(values: list[float], width: int = 60) -> str:
     return "".join(BARS[round((value - low) * scale)] for value in values)
 
 
-class TrainingDisplay:
-    """Shows a run as it goes; `report` takes the trainer's events. Used in a with statement."""
+class _Display:
+    """A console of at most 100 columns and, on a terminal, a bar that says how far a run is."""
 
     def __init__(self):
         self.console = Console(highlight=False, markup=False)
         if not self.console.is_terminal or self.console.width > WIDTH:
             self.console.width = WIDTH
         self.bar = Progress(
-            TextColumn("step {task.completed}/{task.total}"), BarColumn(bar_width=24),
+            TextColumn("{task.description}step {task.completed}/{task.total}"), BarColumn(bar_width=24),
             TextColumn("loss {task.fields[loss]}"), TextColumn("{task.fields[rate]} tokens/s"),
             TimeRemainingColumn(), console=self.console, transient=True,
             disable=not self.console.is_terminal,
@@ -63,14 +63,38 @@ class TrainingDisplay:
     def say(self, text: str = "") -> None:
         self.console.print(text, soft_wrap=True)
 
+    def progress(self, event: trainer.Progress) -> None:
+        self.bar.update(
+            self.task, completed=event.step, loss=f"{event.loss:.4f}", rate=f"{event.tokens_per_second:,.0f}"
+        )
+
+
+class ExperimentDisplay(_Display):
+    """Shows the runs of an experiment, one bar at a time; `report` takes the trainer's events."""
+
+    name = ""  # of the run that goes on
+
+    def report(self, event) -> None:
+        if isinstance(event, trainer.Started):
+            if self.task is not None:
+                self.bar.remove_task(self.task)
+            self.task = self.bar.add_task(
+                f"{self.name}, ", total=event.steps, completed=event.step, loss="-", rate="-"
+            )
+        elif isinstance(event, trainer.Progress):
+            self.progress(event)
+        elif isinstance(event, trainer.Notice):
+            self.say(sentence(event.text))
+
+
+class TrainingDisplay(_Display):
+    """Shows a run as it goes; `report` takes the trainer's events. Used in a with statement."""
+
     def report(self, event) -> None:
         if isinstance(event, trainer.Started):
             self._started(event)
         elif isinstance(event, trainer.Progress):
-            self.bar.update(
-                self.task, completed=event.step, loss=f"{event.loss:.4f}",
-                rate=f"{event.tokens_per_second:,.0f}",
-            )
+            self.progress(event)
         elif isinstance(event, trainer.Evaluated):
             mark = "  best" if event.is_best else ""
             self.say(

@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
     trainer = None
     try:
         trainer = _set_up(name, out, resume, options, world, report)
-        with _stop_requested(world) as should_stop, display or contextlib.nullcontext():
+        with stop_requested(world) as should_stop, display or contextlib.nullcontext():
             result = trainer.run(should_stop=should_stop)
     except (ValueError, corpora.CorpusUnavailable) as error:
         return fail(str(error), BAD_INPUT, world.rank, world.size)
@@ -106,7 +106,7 @@ def _load_text(corpus: str, world: World) -> str:
 
 
 @contextlib.contextmanager
-def _stop_requested(world: World):
+def stop_requested(world: World = World()):
     """Yields a function that says whether Ctrl-C was pressed; the second one interrupts at once.
 
     SIGTERM counts too, since clusters send it before they take a machine away; not under torchrun,

@@ -7,11 +7,16 @@ BEGIN, END = "<!-- mistakes: python -m grader.mistake_list -->\n", "<!-- end of 
 
 
 def mistake_list() -> str:
-    """The list as Markdown, a foldable section per exercise."""
-    sections = []
+    """The list as Markdown, a foldable section per exercise; what two share stands with the first."""
+    sections, listed = [], {}
     for exercise in EXERCISES.values():
-        lines = [f"- **{mistake.name}.** {mistake.why}" for mistake in exercise.mistakes()]
-        head = f"<details><summary>{exercise.name}, {exercise.title}: {len(lines)} mistakes</summary>\n\n"
+        mistakes = exercise.mistakes()
+        lines = [f"- **{mistake.name}.** {mistake.why}" for mistake in mistakes if mistake not in listed]
+        for earlier in dict.fromkeys(listed[mistake] for mistake in mistakes if mistake in listed):
+            count = sum(listed.get(mistake) == earlier for mistake in mistakes)
+            lines.append(f"- and {count} of the mistakes of {earlier}.")
+        listed |= {mistake: exercise.name for mistake in mistakes if mistake not in listed}
+        head = f"<details><summary>{exercise.name}, {exercise.title}: {len(mistakes)} mistakes</summary>\n\n"
         sections.append(head + "\n".join(lines) + "\n\n</details>\n")
     return "\n".join(sections)
 

@@ -126,5 +126,27 @@ EXERCISES = {
                 "train_report", "train_adds",
             ),
         ),
+        Exercise(
+            name="ex4",
+            title="rotary embeddings: a paper's feature",
+            file="ex4_rope.py",
+            asks=(
+                "rope_angles, apply_rope: turn each pair of channels by an angle that grows with the position",
+                "RotaryAttention: exercise 1's attention with its queries and keys turned",
+            ),
+            checks=(
+                "runs",
+                "angles_form", "angles_own", "angles_odd", "angles_zero", "angles_spectrum", "angles_steps", "angles_base",
+                "angles_large", "angles_any", "angles_calls",
+                "rope_form", "rope_own", "rope_zero", "rope_norms", "rope_linear", "rope_pairs", "rope_turn",
+                "rope_relative",
+                "rope_tokens", "rope_leading", "rope_row", "rope_large", "rope_any", "rope_dtypes", "rope_layouts",
+                "rope_kept", "rope_gradients",
+                "parameters", "trainable", "output", "odd_attention", "one_token", "first_token", "running_mean",
+                "turned", "scale", "attention_matrix", "heads_apart", "causality", "values", "offset", "large_logits",
+                "gradients", "batch_rows", "calls", "layouts", "input_kept", "dtypes", "bfloat16_late", "bfloat16",
+                "dropout_weights", "dropout_output", "dropout_eval", "dropout_gradients", "operations", "in_gpt",
+            ),
+        ),
     )
 }

@@ -101,6 +101,14 @@ class Answer:
             raise CheckFailed(f"{wanted}; its numbers did not arrive.", same=("numbers",))
         return array
 
+    def outcome(self, name: str) -> str:
+        """What an outcome came to: "ValueError", another exception that it "raises", or what it "returns"."""
+        items = self.values[name]["items"]
+        if "raised" not in items:
+            return f"returns {describe(items['value'])}"
+        kinds = [item.get("value") for item in items["raised"]["items"]]
+        return "ValueError" if "ValueError" in kinds else f"raises {str(kinds[0])[:60]}"
+
     def tensors(self, name: str) -> dict[str, np.ndarray | None]:
         """A dict of tensors as their numbers; None where the value is no tensor."""
         value = self.values[name]

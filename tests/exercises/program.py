@@ -73,9 +73,9 @@ class Program:
             "tensor", array=self._array(array), dtype=dtype, layout=layout, requires_grad=requires_grad
         )
 
-    def call(self, function, *args, no_grad=False) -> Ref:
+    def call(self, function, *args, kwargs=None, no_grad=False) -> Ref:
         """Call a function, or a module that was built."""
-        return self._add("call", function=function, args=list(args), no_grad=no_grad)
+        return self._add("call", function=function, args=list(args), kwargs=kwargs or {}, no_grad=no_grad)
 
     def build(self, function, *args, kwargs=None, parameters=None, dtype="float32", train=False) -> Ref:
         """Build a module and give it dtype, mode and weights (arrays by parameter name)."""

@@ -11,6 +11,7 @@ from tests.grader import right_changes
 
 HERE = Path(__file__).parent
 WAYS = sorted((HERE / "right_ways").glob("*.py"))
+WAYS_TO_TURN = sorted((HERE / "right_ways_ex4").glob("*.py"))
 WAYS_TO_ADD = sorted([path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD))
 
 
@@ -22,6 +23,13 @@ def not_passed(verdict):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_right_attempt_in_an_unusual_style_passes(session, path, seed):
     verdict = grade(session, "ex1", read_source(path), device="cpu", seed=seed)
+    assert verdict.passed, not_passed(verdict)
+
+
+@pytest.mark.parametrize("path", WAYS_TO_TURN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_right_rotary_embeddings_in_an_unusual_style_pass(session, path, seed):
+    verdict = grade(session, "ex4", read_source(path), device="cpu", seed=seed)
     assert verdict.passed, not_passed(verdict)
 
 
@@ -50,4 +58,4 @@ def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(sessi
 
 
 def test_there_are_at_least_eight_styles():
-    assert len(WAYS) >= 8 and len(WAYS_TO_ADD) >= 8
+    assert min(len(WAYS), len(WAYS_TO_ADD), len(WAYS_TO_TURN)) >= 8

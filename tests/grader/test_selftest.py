@@ -45,11 +45,17 @@ def test_shared_out_among_processes_the_self_test_grades_each_case_once(monkeypa
     assert all(row.ok for row in rows)
 
 
-def test_the_catalogue_of_exercise_1_has_at_least_40_mistakes_with_names_of_their_own():
-    mistakes = EXERCISES["ex1"].mistakes()
-    assert len(mistakes) >= 40
+@pytest.mark.parametrize("exercise, least", [("ex1", 40), ("ex4", 100)])
+def test_a_catalogue_has_many_mistakes_with_names_of_their_own(exercise, least):
+    mistakes = EXERCISES[exercise].mistakes()
+    assert len(mistakes) >= least
     assert len({mistake.id for mistake in mistakes}) == len({mistake.name for mistake in mistakes}) == len(mistakes)
     assert all(len(mistake.why) > 60 for mistake in mistakes)
+
+
+def test_at_least_25_mistakes_of_exercise_4_are_about_rotary_embeddings_alone():
+    of_attention = {mistake.id for mistake in EXERCISES["ex1"].mistakes()}
+    assert len([mistake for mistake in EXERCISES["ex4"].mistakes() if mistake.id not in of_attention]) >= 25
 
 
 def test_the_readme_lists_the_mistakes_of_the_catalogue():

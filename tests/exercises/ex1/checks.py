@@ -1,9 +1,12 @@
 """The checks of exercise 1, one mechanism each: first what an attention shows of its inside, then that it
 is the lecture's function for any shape, then dropout, cost, and fuse_heads.
+
+Up to fuse_heads a check takes the class of its sizes, so that exercise 4 asks the same of its attention.
 """
 
+import functools
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -18,9 +21,9 @@ OUTPUT_AXES = ("sequence", "token", "channel")
 
 
 @st.composite
-def sizes(draw, largest_T=12):
-    """Small attentions of every shape: T from 1 to block_size, one head, head size 1, odd sizes."""
-    n_head, D = draw(st.integers(1, 5)), draw(st.integers(1, 9))
+def sizes(draw, largest_T=12, Size=Size):
+    """Small attentions of every shape: T from 1 to block_size, one head, the smallest head size, odd sizes."""
+    n_head, D = draw(st.integers(1, 5)), draw(st.integers(1, 9 // Size.head_step)) * Size.head_step
     T = draw(st.integers(1, largest_T))
     return Size(
         B=draw(st.integers(1, 3)),
@@ -75,7 +78,7 @@ def test_runs(exam):
 
 def parameters(subject, size):
     program = Program()
-    attention = program.build(name(CLASS), size.config(program))
+    attention = program.build(name(size.attention), size.config(program))
     found = subject.run(program.give(p=program.parameters(attention))).plain("p")
     for p in found.values():  # a KeyError or TypeError here is the subject's doing, see Exam.observe
         p["same_as"], p["requires_grad"], tuple(p["shape"])
@@ -104,9 +107,10 @@ def same_shapes(one, other):
 
 
 @check("parameters", "its parameters are qkv.weight, proj.weight and proj.bias, and no others", ("runs",))
-def test_parameters(exam):
-    C = PLAIN.n_embd
-    got = shapes_of(look(exam, PLAIN.as_case(), parameters, PLAIN, same=same_shapes))
+def test_parameters(exam, Size=Size):
+    size = Size()
+    C = size.n_embd
+    got = shapes_of(look(exam, size.as_case(), parameters, size, same=same_shapes))
     expected = {"qkv.weight": (3 * C, C), "proj.weight": (C, C), "proj.bias": (C,)}
     if got == expected:
         return
@@ -114,7 +118,7 @@ def test_parameters(exam):
     lines += [f"not in the contract: {key} {shape}" for key, shape in got.items() if key not in expected]
     lines += [f"{key} is {got[key]}, expected {expected[key]}" for key in expected if got.get(key, expected[key]) != expected[key]]
     fail(
-        PLAIN.as_case(),
+        size.as_case(),
         f"With C = {C} the parameters must be qkv.weight ({3 * C}, {C}), proj.weight ({C}, {C}) and proj.bias "
         f"({C},): saved weights are loaded by these names. What else did you create, or leave out?",
         lines,
@@ -122,12 +126,13 @@ def test_parameters(exam):
 
 
 @check("trainable", "all three parameters are trainable", ("parameters",))
-def test_trainable(exam):
-    got = look(exam, PLAIN.as_case(), parameters, PLAIN, same=same_shapes)["parameters"]
+def test_trainable(exam, Size=Size):
+    size = Size()
+    got = look(exam, size.as_case(), parameters, size, same=same_shapes)["parameters"]
     frozen = [key for key in NAMES if not got[key]["requires_grad"]]
     if frozen:
         fail(
-            PLAIN.as_case(),
+            size.as_case(),
             f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that switched off?",
         )
 
@@ -138,9 +143,10 @@ def plain_forward(subject, size):
 
 
 @check("output", "the output is an ordinary tensor of x's shape and dtype, without NaN", ("parameters",))
-def test_output(exam):
-    case = PLAIN.as_case()
-    y = look(exam, case, plain_forward, PLAIN)["y"]
+def test_output(exam, Size=Size):
+    size = Size()
+    case = size.as_case()
+    y = look(exam, case, plain_forward, size)["y"]
     if not np.isfinite(y).all():
         fail(
             case,
@@ -154,7 +160,7 @@ def test_output(exam):
 
 
 @check("one_token", "one token alone gives proj(value): the value and output path", ("output",))
-def test_one_token(exam):
+def test_one_token(exam, Size=Size):
     # T = 1: the one attention weight is 1 whatever the mask, the scale and the softmax do.
     size = Size(B=3, T=1)
     weights, x = random_weights(size), random_input(size)
@@ -172,8 +178,8 @@ def first_row(subject, size, weights, x):
 
 
 @check("first_token", "the first token attends to itself alone: the mask", ("one_token",))
-def test_first_token(exam):
-    size = PLAIN
+def test_first_token(exam, Size=Size):
+    size = Size()
     weights, x = random_weights(size), random_input(size)
     expected = exam.expected(first_row, size, weights, x)["y0"]
     got = look(exam, size.as_case(), first_row, size, weights, x)["y0"]
@@ -215,7 +221,7 @@ def matrix_words(expected, got, allowed):
 
 
 @check("running_mean", "with q = k = 0 each token takes the mean of what it sees", ("one_token",))
-def test_running_mean(exam):
+def test_running_mean(exam, Size=Size):
     # Equal scores: the scale and the order of the rows of q and k cannot matter, mask and softmax can.
     size = Size(T=6, seed=1)
     weights = looks.with_scores(size, np.zeros((size.T, size.T), dtype=np.float32))
@@ -243,7 +249,7 @@ def scale_of(subject, size, difference):
 
 
 @check("scale", "the scores are scaled by 1 / sqrt(D)", ("one_token", "running_mean"))
-def test_scale(exam):
+def test_scale(exam, Size=Size):
     # Token 1 sees two keys: its odds are exp(scale * (q . k0 - q . k1)), whatever else is right or wrong.
     size, difference = Size(T=2), 0.5
     case = size.as_case()
@@ -270,7 +276,7 @@ def same_scale(one, other):
 
 
 @check("attention_matrix", "each head's attention matrix is softmax(q k^T / sqrt(D)) under the mask", ("one_token",))
-def test_attention_matrix(exam):
+def test_attention_matrix(exam, Size=Size):
     size = Size(T=6, seed=2)
     weights = looks.show_attention(size, random_weights(size))
     x = looks.positions(size)
@@ -285,7 +291,7 @@ def test_attention_matrix(exam):
 
 
 @check("heads_apart", "the rows of one head of qkv move that head's output and no other", ("one_token",))
-def test_heads_apart(exam):
+def test_heads_apart(exam, Size=Size):
     size = Size(B=1, T=5, seed=3)
     got = look(exam, size.as_case(), looks.head_influence, size, random_weights(size), random_input(size))["moved"]
     pairs = [(i, j) for i in range(size.n_head) for j in range(size.n_head) if got[i, j] != (i == j)]
@@ -301,7 +307,7 @@ def test_heads_apart(exam):
 
 
 @check("causality", "a token never sees the tokens after it, and sees all before it", ("output",))
-def test_causality(exam):
+def test_causality(exam, Size=Size):
     size = Size(B=1, T=7, seed=4)
     got = look(exam, size.as_case(), looks.influence, size, random_weights(size), random_input(size))["moved"]
     for t in range(size.T):
@@ -333,25 +339,30 @@ CORNERS = (
 MANY_HEADS = Size(B=4, T=9, n_embd=24, n_head=12, block_size=10)
 
 
+def is_many_heads(size):
+    """Whether these sizes are MANY_HEADS, of whichever attention."""
+    return asdict(size) == asdict(MANY_HEADS)
+
+
 @check("values", "the same output as the lecture's attention, for any B, T, C and H, in both modes", ("output",))
-def test_values(exam):
+def test_values(exam, Size=Size, corners=CORNERS):
     try:
-        for_all(exam, sizes(), same_values, max_examples=10, always=CORNERS)
+        for_all(exam, sizes(Size=Size), same_values, max_examples=10, always=corners)
     except CheckFailed as failure:
         kept = exam.evidence[-1]
-        failure.details += where_it_is_right(exam)
+        failure.details += where_it_is_right(exam, Size)
         exam.evidence.append(kept)  # the last look is the failing case's
         raise
 
 
-def where_it_is_right(exam) -> list[str]:
+def where_it_is_right(exam, Size) -> list[str]:
     """What a wrong attempt's shapes have in common: one plain size, and the same with one thing special."""
     plain = Size(B=2, T=5, n_embd=12, n_head=3, block_size=8)
     special = {
         "T = block_size": replace(plain, block_size=5),
         "one token (T = 1)": replace(plain, T=1),
         "one head (H = 1)": replace(plain, n_head=1),
-        "head size 1 (D = 1)": replace(plain, n_embd=3),
+        f"head size {Size.head_step} (D = {Size.head_step})": replace(plain, n_embd=3 * Size.head_step),
         "one sequence (B = 1)": replace(plain, B=1),
     }
 
@@ -378,13 +389,13 @@ def same_values(exam, size):
     for mode, y in got.items():
         expect(
             expected, y, allowance(size, weights, x, expected), size.as_case(mode=mode),
-            "The output must equal gpt_core.MultiHeadAttention's with the same weights; this is the smallest shape found "
-            "where it does not. What is special about it: T below block_size, one head, head size 1, train mode?",
+            f"The output must equal {size.same_as} with the same weights; this is the smallest shape found where it "
+            f"does not. What is special about it: T below block_size, one head, head size {size.head_step}, train mode?",
         )  # fmt: skip
 
 
 @check("large_logits", "large scores stay exact: a masked key weighs exactly 0", ("first_token", "values"))
-def test_large_logits(exam):
+def test_large_logits(exam, Size=Size):
     # The seen scores are around -30000 and the masked ones +30000, so a mask of -1e4 is no mask at all; then
     # the seen ones around +30000, where exp overflows without the maximum taken off first. Neighbouring
     # scores differ by 200, so the right weights are exactly 0 and 1.
@@ -408,13 +419,13 @@ def test_large_logits(exam):
 
 
 @check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
-def test_gradients(exam):
-    for_all(exam, sizes(largest_T=6), same_gradients, max_examples=4, always=(MANY_HEADS,))
+def test_gradients(exam, Size=Size):
+    for_all(exam, sizes(6, Size), same_gradients, max_examples=4, always=(Size(**asdict(MANY_HEADS)),))
 
 
 def same_gradients(exam, size):
     # Dropout is 0, so that training is the same function; some attempts take another path for it.
-    for train in (True, False) if size == MANY_HEADS else (True,):
+    for train in (True, False) if is_many_heads(size) else (True,):
         compare_gradients(exam, size, random_weights(size), random_input(size), train, "float32")
 
 
@@ -456,7 +467,7 @@ def alone(subject, size, weights, x):
 
 
 @check("batch_rows", "the sequences of a batch do not mix", ("output",))
-def test_batch_rows(exam):
+def test_batch_rows(exam, Size=Size):
     size = Size(B=3, T=5, seed=6)
     weights, x = random_weights(size), random_input(size)
     got = look(exam, size.as_case(), alone, size, weights, x)
@@ -487,10 +498,10 @@ def life(subject, size, other, inputs, other_input):
 
 
 @check("calls", "a call leaves nothing behind for the next one", ("values",))
-def test_calls(exam):
+def test_calls(exam, Size=Size):
     # Another input in train mode, another T, another B, the first input again, and again; a second module of another
     # size in between; at the end the same module in float64.
-    size, other = Size(B=2, T=7, seed=7), Size(B=1, T=5, n_embd=15, n_head=3, block_size=6, seed=8)
+    size, other = Size(B=2, T=7, seed=7), Size(B=1, T=5, n_embd=18, n_head=3, block_size=6, seed=8)
     first = random_input(size)
     inputs = (first, random_input(size, 2), random_input(size, 3)[:, :4], random_input(size, 4)[:1], first, first)
     expected = exam.expected(life, size, other, inputs, random_input(other))
@@ -513,7 +524,7 @@ def in_layouts(subject, size, weights, x):
 
 
 @check("layouts", "a non-contiguous input gives the same output", ("values",))
-def test_layouts(exam):
+def test_layouts(exam, Size=Size):
     # The same numbers, laid out in memory in another order, as after x.transpose or x[..., ::2].
     size = Size(B=3, T=5, seed=8)
     weights, x = random_weights(size), random_input(size)
@@ -539,7 +550,7 @@ def input_after(subject, size, weights, x):
 
 
 @check("input_kept", "forward changes neither its input nor the weights", ("output",))
-def test_input_kept(exam):
+def test_input_kept(exam, Size=Size):
     size = Size(B=2, T=5, seed=9)
     weights, x = random_weights(size), random_input(size)
     got = look(exam, size.as_case(), input_after, size, weights, x)
@@ -552,9 +563,8 @@ def test_input_kept(exam):
             )
 
 
-def dtype_of(subject, dtype):
+def dtype_of(subject, size, dtype):
     program = Program()
-    size = PLAIN
     attention = build(program, subject, size, random_weights(size), dtype=dtype)
     y = program.call(attention, program.tensor(random_input(size), dtype=dtype))
     answer = subject.run(program.give(y=y))
@@ -562,12 +572,13 @@ def dtype_of(subject, dtype):
 
 
 @check("dtypes", "the output has x's dtype and device: float64 and bfloat16 too", ("values",))
-def test_dtypes(exam):
-    size = PLAIN
+def test_dtypes(exam, Size=Size):
+    size = Size()
     weights, x = random_weights(size), random_input(size)
     expected = exam.expected(forward, size, weights, x)["y"]
     for dtype in ("float64", "bfloat16"):
-        got = look(exam, size.as_case(dtype=dtype), dtype_of, dtype)["y"]
+        same = same_reading if dtype == "float64" else same_bfloat16
+        got = look(exam, size.as_case(dtype=dtype), dtype_of, size, dtype, same=same)["y"]
         if dtype == "float64":
             # As in float32: a softmax in float32 is a fair choice for any input.
             expect(
@@ -580,8 +591,9 @@ LONG = Size(B=1, T=300, n_embd=6, n_head=2, block_size=300, seed=11)  # bfloat16
 
 
 @check("bfloat16", "the same output and gradients in bfloat16, within its rounding", ("dtypes",))
-def test_bfloat16(exam):
-    for_all(exam, sizes(largest_T=8), same_values_in_bfloat16, max_examples=2, always=(MANY_HEADS, LONG))
+def test_bfloat16(exam, Size=Size, long=LONG):
+    many_heads = Size(**asdict(MANY_HEADS))
+    for_all(exam, sizes(8, Size), same_values_in_bfloat16, max_examples=2, always=(many_heads, long))
 
 
 def same_values_in_bfloat16(exam, size):
@@ -601,7 +613,7 @@ def same_values_in_bfloat16(exam, size):
         factor = float((got * expected).sum() / (expected * expected).sum())
         if abs(factor - 1) > 0.02:
             fail(case, message, f"on the whole the output is the right one times {factor:.3f}")
-    if size != LONG:
+    if size.T < LONG.T:
         compare_gradients(exam, size, weights, x, True, "bfloat16", roundings=4)
 
 
@@ -620,12 +632,18 @@ def same_bfloat16(one, other):
 SHARE = 0.065
 
 
-def dropout_in_training(subject):
-    return {
-        "one": looks.dropout(subject, True, 1),
-        "two": looks.dropout(subject, True, 2),
-        "together": looks.dropped_together(subject, looks.right_attention(6, 14)),
-    }
+@functools.cache
+def dropout_in_training(Size):
+    """The look at dropout that two checks share: without a case, so that it is taken once."""
+
+    def look_at(subject):
+        return {
+            "one": looks.dropout(subject, True, 1, Size=Size),
+            "two": looks.dropout(subject, True, 2, Size=Size),
+            "together": looks.dropped_together(subject, looks.right_attention(6, 14), Size),
+        }
+
+    return look_at
 
 
 def same_in_training(one, other):
@@ -639,9 +657,9 @@ DROPOUT_CASE = {"dropout": looks.P, "mode": "train", "B": looks.SEQUENCES, "n_em
 
 
 @check("dropout_weights", "in training, dropout on the attention weights", ("running_mean",))
-def test_dropout_weights(exam):
+def test_dropout_weights(exam, Size=Size):
     p = looks.P
-    got = look(exam, DROPOUT_CASE, dropout_in_training, same=same_in_training)
+    got = look(exam, DROPOUT_CASE, dropout_in_training(Size), same=same_in_training)
     one, two = got["one"], got["two"]
     lines = [
         f"one token: {one['low']:.0%} of what is not 0 shows a dropped weight (expected {p:.0%})",
@@ -685,9 +703,9 @@ def test_dropout_weights(exam):
 
 
 @check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
-def test_dropout_output(exam):
+def test_dropout_output(exam, Size=Size):
     p = looks.P
-    reading = look(exam, DROPOUT_CASE, dropout_in_training, same=same_in_training)
+    reading = look(exam, DROPOUT_CASE, dropout_in_training(Size), same=same_in_training)
     got = reading["one"]
     lines = [
         f"{got['zeros']:.0%} of the output is 0 (expected {p:.0%})",
@@ -708,10 +726,10 @@ def test_dropout_output(exam):
 
 
 @check("dropout_gradients", "in training, the gradients are those of the dropped-out function", ("gradients", "dropout_weights", "dropout_output"))
-def test_dropout_gradients(exam):
+def test_dropout_gradients(exam, Size=Size):
     # The same seed drops the same places, so that a small step tells the slope.
     case = {"dropout": looks.P, "mode": "train", "B": 3, "T": 5, "n_embd": 32, "n_head": 4}
-    got = look(exam, case, looks.dropout_gradients)
+    got = look(exam, case, looks.dropout_gradients, Size)
     bad = [key for key, right in got.items() if key != "repeats" and not right]
     if got["repeats"] and bad:
         fail(
@@ -721,14 +739,14 @@ def test_dropout_gradients(exam):
         )
 
 
-def dropout_in_eval(subject):
-    return {"one": looks.dropout(subject, False, 1), "two": looks.dropout(subject, False, 2)}
+def dropout_in_eval(subject, Size):
+    return {key: looks.dropout(subject, False, tokens, Size=Size) for key, tokens in (("one", 1), ("two", 2))}
 
 
 @check("dropout_eval", "in eval mode nothing is dropped", ("one_token",))
-def test_dropout_eval(exam):
+def test_dropout_eval(exam, Size=Size):
     case = DROPOUT_CASE | {"mode": "eval"}
-    got = look(exam, case, dropout_in_eval, same=same_in_training)["one"]
+    got = look(exam, case, dropout_in_eval, Size, same=same_in_training)["one"]
     if got["zeros"] > 0 or len(got["levels"]) != 1 or abs(float(got["levels"][0]) - 2.0) > 1e-3:
         fail(
             case,
@@ -748,7 +766,7 @@ HEADS = (2, 3, 8, 64)
 EXTRA = 8  # operations that may come on top with more heads: a copy here and there
 
 
-def operations(subject, counts):
+def operations(subject, Size, counts):
     program = Program()
     given_back = {}
     for n_head in counts:
@@ -782,10 +800,10 @@ def same_loop(one, other):
 
 
 @check("operations", "no loop over the heads: the number of operations does not grow with H", ("output",))
-def test_operations(exam):
+def test_operations(exam, Size=Size):
     # The head size stays 2. A loop padded to a fixed number of heads does not grow, but it is as long.
     case = {"B": 1, "T": 2, "head_size": 2, "n_head": list(HEADS)}
-    got = look(exam, case, operations, HEADS, same=same_loop)
+    got = look(exam, case, operations, Size, HEADS, same=same_loop)
     if any(loop(got)):
         counts = ", ".join(f"H = {h}: {got[f'eval H{h}']}" for h in HEADS)
         fail(

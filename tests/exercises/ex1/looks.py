@@ -2,10 +2,12 @@
 
 With the values one-hot in the position and `proj` the identity, the output of a head is its attention
 matrix. With the queries and keys zero, the attention is uniform over what the mask leaves. Each look
-takes a subject and returns a reading (see exam.py).
+takes a subject and returns a reading (see exam.py). A subclass of Size says in what the attention of
+another exercise differs, so that it is looked at and checked in the same way.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +29,15 @@ class Size:
     n_head: int = 4
     block_size: int = 8
     seed: int = 0
+
+    attention: ClassVar[str] = CLASS  # the class in the graded file
+    per_head: ClassVar[bool] = True  # the reference is gpt_core's own attention, head by head; else the solution's
+    head_step: ClassVar[int] = 1  # head sizes are multiples of it
+    same_as: ClassVar[str] = "gpt_core.MultiHeadAttention's"
+
+    def turned(self, x: np.ndarray, back: bool = False) -> np.ndarray:
+        """Queries or keys (.., T, D) as they meet; back: those that meet as x. Here they meet as they are."""
+        return x
 
     @property
     def D(self) -> int:
@@ -78,13 +89,13 @@ def per_head(weights: Weights, n_head: int, prefix: str = "") -> Weights:
 
 
 def build(program: Program, subject: Subject, size: Size, weights: Weights, *, dropout=0.0, **options) -> Ref:
-    """The subject's attention with these weights; for the reference, the lecture's own, head by head."""
+    """The subject's attention with these weights; for the reference, the lecture's own where it is the same."""
     config = size.config(program, dropout)
-    if subject.role == "reference":
+    if subject.role == "reference" and size.per_head:
         return program.build(
             gpt_core("MultiHeadAttention"), config, parameters=per_head(weights, size.n_head), **options
         )
-    return program.build(name(CLASS), config, parameters=weights, **options)
+    return program.build(name(size.attention), config, parameters=weights, **options)
 
 
 def forward(
@@ -119,7 +130,7 @@ def both_modes(subject: Subject, size: Size, weights: Weights, x: np.ndarray) ->
 def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
     """max |q . k| / sqrt(D) over all pairs: how much the softmax enlarges an error."""
     q, k, _ = np.split(x @ weights["qkv.weight"].T, 3, axis=-1)
-    q, k = (m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3) for m in (q, k))
+    q, k = (size.turned(m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3)) for m in (q, k))
     return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
 
 
@@ -151,6 +162,8 @@ def with_scores(size: Size, scores: np.ndarray) -> Weights:
     query, key = np.zeros((D, C), dtype=np.float32), np.zeros((D, C), dtype=np.float32)
     query[:T, :T] = scores.T * np.sqrt(D)  # q of token t is S[t, :], undone by the scale
     np.fill_diagonal(key[:T, :T], 1.0)  # k of token s is one-hot
+    for matrix in (query, key):
+        matrix[:, :T] = size.turned(matrix[:, :T].T, back=True).T
     weights["qkv.weight"][: 2 * C] = np.concatenate([np.tile(query, (size.n_head, 1)), np.tile(key, (size.n_head, 1))])
     return weights
 
@@ -170,8 +183,7 @@ def influence(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> 
     many = np.repeat(x[:1], size.T + 1, axis=0)
     for s in range(size.T):
         many[s + 1, s] += np.random.default_rng((size.seed, s, 3)).normal(size=size.n_embd).astype(np.float32)
-    wide = Size(size.T + 1, size.T, size.n_embd, size.n_head, size.block_size, size.seed)
-    y = forward(subject, wide, weights, many)["y"]
+    y = forward(subject, replace(size, B=size.T + 1), weights, many)["y"]
     return {"moved": _moved(y[1:], y[:1]).any(axis=2).T}
 
 
@@ -217,7 +229,7 @@ def gradients(
     found = program.gradients(y, cotangent, x=tensor, attention=attention)
     answer = subject.run(program.give(gradients=found))
     found = answer.tensors("gradients")
-    if subject.role == "reference":
+    if subject.role == "reference" and size.per_head:
         joined = [
             np.concatenate([found[f"heads.{h}.{part}.weight"] for h in range(size.n_head)])
             for part in ("query", "key", "value")
@@ -237,7 +249,7 @@ SEQUENCES = 500
 LEVEL_DIGITS = 3
 
 
-def dropout(subject: Subject, train: bool, tokens: int, make=None) -> Reading:
+def dropout(subject: Subject, train: bool, tokens: int, make=None, Size=Size) -> Reading:
     """What dropout of probability P does to an output that is otherwise known.
 
     The values are 1 at position 0 and 3 at position 1, the same for all channels of a head; proj is the
@@ -279,7 +291,7 @@ def dropout(subject: Subject, train: bool, tokens: int, make=None) -> Reading:
 Q = 0.4  # another probability than P, in case one of them is written down somewhere
 
 
-def dropped_together(subject: Subject, shown: np.ndarray) -> Reading:
+def dropped_together(subject: Subject, shown: np.ndarray, Size=Size) -> Reading:
     """What dropout of probability Q does to whole attention matrices, and what is dropped as one.
 
     shown: the right attention matrix (T, T), the same for all heads and sequences.
@@ -345,7 +357,7 @@ def right_attention(T: int, seed: int) -> np.ndarray:
 STEP = 1e-2  # large enough for a softmax in float32, small enough for the curvature
 
 
-def dropout_gradients(subject: Subject) -> Reading:
+def dropout_gradients(subject: Subject, Size=Size) -> Reading:
     """How the gradients in train mode, with dropout, agree with differences under the same seed.
 
     {"repeats": whether the same seed gives the same output; name: whether the two slopes agree in a random

@@ -1,0 +1,720 @@
+"""The checks of exercise 4, one mechanism each: the angles, then what a rotation does whoever writes it, then
+that it is the paper's, then the attention: what exercise 1 asks of one, and what its places do.
+"""
+
+import math
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.exercises.ex1 import checks as ex1
+from tests.exercises.ex1.checks import OUTPUT_AXES, allowance, expect, fail, look, matrix_fails
+from tests.exercises.ex1.looks import attention_matrix, forward, random_input, random_weights
+from tests.exercises.ex4 import looks
+from tests.exercises.ex4.looks import (
+    Rotary,
+    allowed_angle,
+    exact_angles,
+    exactly_turned,
+    random_angles,
+    random_x,
+)
+from tests.exercises.exam import CheckFailed, check, for_all
+from tests.exercises.numbers import EPSILON, bfloat16, pattern, tolerance, worst, wrong
+
+NAMES = ("rope_angles", "apply_rope", "RotaryAttention")
+ANGLE_AXES = ("position number", "pair")
+ROPE_AXES = ("sequence", "head", "token", "channel")
+CHANNEL_AXES = ("channel in", "channel out")
+
+
+@check("runs", f"the file runs, and defines {', '.join(NAMES[:2])} and {NAMES[2]}")
+def test_runs(exam):
+    if exam.load_error is not None:
+        raise exam.load_error
+    for wanted in NAMES:
+        if wanted not in exam.names:
+            raise CheckFailed(f"Your file does not define {wanted}, which the contract names. A typo?")
+
+
+# The angles.
+
+
+@check("angles_form", "rope_angles gives (T, D / 2) float32, on the device of the positions", ("runs",))
+def test_angles_form(exam):
+    # T = 5 and D / 2 = 3: neither a transposed table nor one angle per channel has this shape.
+    look(exam, {"T": 5, "head_size": 6}, looks.angles, (tuple(range(5)), 6))
+
+
+OWN = (3, 1, 4, 0, 9, 2, 6)  # seven, and seven in no other check: what is cached by their number is from here
+
+
+@check("angles_own", "each position has an angle of its own, whatever was asked before", ("angles_form",))
+def test_angles_own(exam):
+    # Whatever the formula is: the same positions in reverse have the same angles in reverse.
+    case = {"positions": list(OWN[::-1]), "head_size": 10, "before": list(OWN)}
+    got = look(exam, case, looks.angles, (OWN, 10), (OWN[::-1], 10))
+    expect(
+        got["0"][::-1].astype(np.float64), got["1"], allowed_angle(np.array(OWN)), case,
+        "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do "
+        "you use the values "
+        "in `positions`, or only how many there are? Is something kept from the call before?", ANGLE_AXES,
+    )  # fmt: skip
+
+
+@check("angles_odd", "rope_angles refuses an odd head size", ("angles_form",))
+def test_angles_odd(exam):
+    sizes = (5, 7, 1)
+    for head_size, came in look(exam, {"head_size": sizes[0]}, looks.odd_head_size, sizes).items():
+        if came != "ValueError":
+            fail(
+                {"head_size": int(head_size)},
+                f"Channels are turned in pairs, so a head size of {head_size} must be a ValueError; yours "
+                f"{came}. Nothing says so later: with an odd one some channel would quietly keep no place.",
+            )
+
+
+@check("angles_zero", "position 0 has the angle 0", ("angles_own",))
+def test_angles_zero(exam):
+    case = {"positions": [0], "head_size": 8}
+    got = look(exam, case, looks.angles, ((0,), 8))["0"]
+    expect(
+        np.zeros((1, 4)), got, allowed_angle(np.zeros(1)), case,
+        "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?",
+        ANGLE_AXES,
+    )  # fmt: skip
+
+
+@check("angles_spectrum", "at position 1 the angles are theta_i = 10000 ** (-2i / D)", ("angles_own",))
+def test_angles_spectrum(exam):
+    # Norms, position 0 and shifts are right for every set of frequencies; this is what tells them apart.
+    for D in (8, 2, 64):
+        case = {"positions": [1], "head_size": D}
+        expected = exact_angles(np.ones(1), D)
+        got = look(exam, case, looks.angles, ((1,), D))["0"]
+        expect(
+            expected, got, allowed_angle(np.ones(1)), case,
+            f"Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
+            f"{expected[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
+            f"pair's first "
+            f"channel) and its sign?", ANGLE_AXES,
+        )  # fmt: skip
+
+
+POSITIONS = (0, 1, 2, 3, 4, 5, 6, 11, 3, 0, 97, 1)
+
+
+@check("angles_steps", "the angles are proportional to the position, whatever positions are given",
+       ("angles_own",))  # fmt: skip
+def test_angles_steps(exam):
+    # Against the attempt's own theta, so that a wrong spectrum is not found twice; out of order and with a
+    # gap, as the positions of a cache or of a packed batch are.
+    case = {"positions": list(POSITIONS), "head_size": 8}
+    got = look(exam, case, looks.angles, ((1,), 8), (POSITIONS, 8))
+    expected = np.array(POSITIONS)[:, None] * got["0"].astype(np.float64)
+    expect(
+        expected, got["1"], allowed_angle(np.array(POSITIONS)), case,
+        "The angle at position m must be m times the one at position 1. Are positions counted from 0, and "
+        "not divided by "
+        "anything?", ANGLE_AXES,
+    )  # fmt: skip
+
+
+@check("angles_base", "another base gives other frequencies", ("angles_spectrum",))
+def test_angles_base(exam):
+    for base in (500.0, 1e6):
+        case = {"positions": [1], "head_size": 8, "base": base}
+        got = look(exam, case, looks.angles, ((1,), 8, base))["0"]
+        expect(
+            exact_angles(np.ones(1), 8, base), got, allowed_angle(np.ones(1)), case,
+            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?",
+            ANGLE_AXES,
+        )  # fmt: skip
+
+
+FAR = (100_000, 99_999, 65_537, 2_049, 300, 257)  # bfloat16 counts to 256, float16 to 2048 and ends at 65504
+
+
+@check("angles_large", "position 100,000 still has the right angle", ("angles_steps", "angles_spectrum"))
+def test_angles_large(exam):
+    case = {"positions": list(FAR), "head_size": 8}
+    got = look(exam, case, looks.angles, (FAR, 8))["0"]
+    allowed = np.array([[allowed_angle(np.array([p]))] for p in FAR])
+    expect(
+        exact_angles(FAR, 8), got, allowed, case,
+        "Angles must be right for large positions too. In which dtype are your positions and your theta when "
+        "they meet? "
+        "bfloat16 cannot count beyond 256, float16 ends at 65504.", ANGLE_AXES,
+    )  # fmt: skip
+
+
+@st.composite
+def angle_cases(draw):
+    """(positions, head_size, base)"""
+    positions = draw(st.lists(st.integers(0, 3000), min_size=1, max_size=6))
+    return tuple(positions), 2 * draw(st.integers(1, 40)), float(draw(st.sampled_from((10000, 100, 500000))))
+
+
+@check("angles_any", "for any positions, head size and base, the angles are the paper's",
+       ("angles_base", "angles_steps", "angles_zero"))  # fmt: skip
+def test_angles_any(exam):
+    def body(exam, drawn):
+        positions, D, base = drawn
+        case = {"positions": list(positions), "head_size": D, "base": base}
+        got = look(exam, case, looks.angles, drawn)["0"]
+        expect(
+            exact_angles(positions, D, base), got, allowed_angle(np.array(positions)), case,
+            "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case "
+            "found where it is "
+            "not. What is special about it?", ANGLE_AXES,
+        )  # fmt: skip
+
+    for_all(exam, angle_cases(), body)
+
+
+@check("angles_calls", "rope_angles changes nothing, and keeps nothing from one call for the next",
+       ("angles_any",))  # fmt: skip
+def test_angles_calls(exam):
+    three, five = (0, 1, 2), (0, 1, 2, 3, 4)
+    cases = ((three, 8), ((5, 6), 8), (five, 8), ((0, 1), 4), (three, 8, 100.0), (three, 8))
+    got = look(exam, {"calls": len(cases)}, looks.angles, *cases)
+    for i, (positions, *rest) in enumerate(cases):
+        case = {"call": i, "positions": list(positions), "head_size": rest[0]}
+        expect(
+            exact_angles(positions, *rest), got[str(i)], allowed_angle(np.array(positions)), case,
+            "After calls with other positions, head sizes or bases the angles are wrong. What is cached, "
+            "and under which key?",
+            ANGLE_AXES,
+        )  # fmt: skip
+    positions = (4, 2, 7)
+    kept = look(exam, {"positions": list(positions)}, looks.angles_kept, positions)["positions"]
+    if tuple(kept) != positions:
+        fail(
+            {"positions": list(positions)},
+            "rope_angles changed the positions that it was given. Which operation works in place?",
+        )
+
+
+# What is true of every rotation.
+
+SHOWN = [0.7, -1.9, 2.6, 0.3]  # for D = 8: no two alike, none near a multiple of pi / 2
+PAIRS = np.array(SHOWN, dtype=np.float32)
+
+
+def rotation_allowed(x, dtype="float32"):
+    return tolerance(dtype, 2, float(np.abs(x).max()))
+
+
+@check("rope_form", "apply_rope gives a tensor of x's shape, dtype and device", ("runs",))
+def test_rope_form(exam):
+    # A shape of its own, like that of the next check: what is cached by shape would be this one's later.
+    x = random_x((2, 3, 9, 14), 0)
+    got = look(exam, {"x": list(x.shape)}, looks.turned, x, random_angles(9, 14, 0))["y"]
+    if not np.isfinite(got).all():
+        fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for plain numbers. Is anything divided?")
+
+
+@check("rope_own", "each token is turned by the angles that come with it, whatever was turned before",
+       ("rope_form",))  # fmt: skip
+def test_rope_own(exam):
+    # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
+    x, angles = random_x((2, 3, 7, 10), 18), random_angles(7, 10, 18)
+    case = {"x": list(x.shape)}
+    got = look(exam, case, looks.several, (x, angles), (x[:, :, ::-1], angles[::-1]))
+    expect(
+        got["0"][:, :, ::-1], got["1"], 2 * rotation_allowed(x), case,
+        "The same tokens in reverse order, with their angles in reverse too, must come out the same in "
+        "reverse. Are cos and sin "
+        "those of the angles that are given now, or kept from a call before?", ROPE_AXES,
+    )  # fmt: skip
+
+
+@check("rope_zero", "the angle 0 leaves x as it is", ("rope_own",))
+def test_rope_zero(exam):
+    x = random_x((2, 3, 5, 8), 1)
+    got = look(exam, {"x": list(x.shape), "angles": 0}, looks.turned, x, np.zeros((5, 4), np.float32))["y"]
+    expect(
+        x, got, rotation_allowed(x), {"x": list(x.shape), "angles": 0},
+        "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back "
+        "in another "
+        "order?", ROPE_AXES,
+    )  # fmt: skip
+
+
+@check("rope_norms", "a rotation keeps the norm of every token", ("rope_own",))
+def test_rope_norms(exam):
+    x = random_x((2, 3, 5, 8), 2)
+    got = look(exam, {"x": list(x.shape)}, looks.turned, x, random_angles(5, 8, 2))["y"]
+    expected, came = (np.linalg.norm(m.astype(np.float64), axis=-1) for m in (x, got))
+    expect(
+        expected, came, 4 * rotation_allowed(x), {"x": list(x.shape)},
+        "Turning changes directions and no lengths. Does every pair get cos and sin of one and the same "
+        "angle, once with "
+        "+ and once with -?", ("sequence", "head", "token"),
+    )  # fmt: skip
+
+
+@check("rope_linear", "a rotation is linear and orthogonal", ("rope_own",))
+def test_rope_linear(exam):
+    a, b, angles = random_x((2, 3, 5, 8), 3), random_x((2, 3, 5, 8), 4), random_angles(5, 8, 3)
+    case = {"x": list(a.shape)}
+    got = look(exam, case, looks.several, (a, angles), (b, angles), (2 * a - 3 * b, angles))
+    expect(
+        2.0 * got["0"] - 3.0 * got["1"], got["2"], 8 * rotation_allowed(a), case,
+        "apply_rope(2 a - 3 b) must be 2 apply_rope(a) - 3 apply_rope(b). What is added or normalised on "
+        "the way?",
+        ROPE_AXES,
+    )  # fmt: skip
+    rows = look(exam, {"head_size": 8}, looks.matrix, PAIRS)["matrix"].astype(np.float64)
+    expect(
+        np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": SHOWN},
+        "Two channels that are at right angles before must be so after (the matrix of the rotation times its "
+        "transpose is "
+        "the identity). Which sign stands before each sin?", ("channel", "channel"),
+    )  # fmt: skip
+
+
+# That it is the paper's.
+
+
+def half_split(turns: np.ndarray) -> np.ndarray:
+    """The matrix of the other layout, pair i being the channels i and i + D / 2."""
+    D = 2 * len(turns)
+    order = np.arange(D).reshape(2, -1).T.reshape(-1)  # 0, D / 2, 1, D / 2 + 1, ..
+    matrix = np.zeros((D, D))
+    matrix[np.ix_(order, order)] = exactly_turned(np.eye(D)[:, None], turns[None].astype(np.float64))[:, 0]
+    return matrix
+
+
+@check("rope_pairs", "the pairs are the channels 2i and 2i + 1", ("rope_own",))
+def test_rope_pairs(exam):
+    case = {"head_size": 8, "angles": SHOWN}
+    got = look(exam, case, looks.matrix, PAIRS)["matrix"]
+    pairs = np.arange(8) // 2
+    reached = np.abs(got) > 1e-3  # [in, out]; cos and sin of these angles are all larger
+    if not wrong(half_split(PAIRS), got, rotation_allowed(np.ones(1))).any():
+        fail(
+            case,
+            "Yours is a valid RoPE, but of another layout: it turns channel i with channel i + D / 2, as "
+            "GPT-NeoX and many Llama files do; the contract, as the paper, turns 2i with 2i + 1. Norms, "
+            "shifts and training do not notice: one is the other with the rows of q and k in another order. "
+            "Weights trained with one are noise for the other.",
+            "the paper:  (x0, x1), (x2, x3), (x4, x5), (x6, x7)",
+            "yours:      (x0, x4), (x1, x5), (x2, x6), (x3, x7)",
+        )
+    if (reached != (pairs[:, None] == pairs)).any():
+        lines = [
+            f"channel {j} goes to {', '.join(map(str, np.flatnonzero(reached[j]))) or 'none'}; expected "
+            f"{j // 2 * 2}, {j // 2 * 2 + 1}"
+            for j in range(8)
+            if (reached[j] != (pairs == pairs[j])).any()
+        ]
+        fail(
+            case,
+            "Channels 2i and 2i + 1 must be mixed with each other, and with nothing else. Which channels "
+            "meet in your code, and are they put back where they came from?",
+            lines[:4],
+        )
+
+
+@check("rope_turn", "each pair is turned by its own angle, from the first channel towards the second",
+       ("rope_pairs",))  # fmt: skip
+def test_rope_turn(exam):
+    case = {"head_size": 8, "angles": SHOWN}
+    expected = exactly_turned(np.eye(8)[:, None], PAIRS[None])[:, 0]
+    got = look(exam, case, looks.matrix, PAIRS)["matrix"]
+    opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
+    expect(
+        expected, got, rotation_allowed(np.ones(1)), case,
+        "(1, 0) turned by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for "
+        "pair i. "
+        + ("Yours turns the other way." if opposite else "Which angle does each pair get, and which sign?"),
+        CHANNEL_AXES,
+    )  # fmt: skip
+
+
+SHIFTS = (0, 1, 7, 100, 2000)
+
+
+@check("rope_relative", "q . k depends on the distance only: shifting both changes nothing",
+       ("angles_own", "rope_own"))  # fmt: skip
+def test_rope_relative(exam):
+    # With the attempt's own angles: true of every RoPE, also of one with other frequencies or pairs.
+    q, k = random_x((8,), 5), random_x((8,), 6)
+    case = {"T": 6, "head_size": 8, "shifts": list(SHIFTS)}
+    got = look(exam, case, looks.dot_products, q, k, SHIFTS)
+    size = float(np.linalg.norm(q) * np.linalg.norm(k))
+    first, distance = got["0"], np.subtract.outer(np.arange(6), np.arange(6))
+    for shift in SHIFTS:
+        allowed = size * (rotation_allowed(np.ones(1)) + 2 * allowed_angle(np.array([shift + 6])))
+        expect(
+            first, got[str(shift)], allowed, case | {"shift": shift},
+            f"With all positions {shift} further, every q . k must be what it was. Is something added that "
+            f"knows the "
+            f"position itself, or are the angles not proportional to it?", ("query", "key"),
+        )  # fmt: skip
+    for d in range(-5, 6):
+        same = first[distance == d]
+        expect(
+            np.full(len(same), same[0]), same, 2 * size * allowed_angle(np.array([12])),
+            case | {"distance": d},
+            "Two pairs of tokens at the same distance must have the same q . k, since their contents are "
+            "the same here.",
+            ("pair of tokens",),
+        )  # fmt: skip
+
+
+@check("rope_tokens", "token t is turned by row t of the angles, in every sequence and head", ("rope_turn",))
+def test_rope_tokens(exam):
+    # B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
+    for shape in ((2, 3, 5, 8), (4, 4, 4, 8)):
+        x, angles = random_x(shape, 7), random_angles(shape[2], 8, 7)
+        case = dict(zip(("B", "H", "T", "head_size"), shape))
+        got = look(exam, case, looks.turned, x, angles)["y"]
+        expect(
+            exactly_turned(x, angles), got, rotation_allowed(x), case,
+            "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, "
+            "and are the same "
+            "for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
+        )  # fmt: skip
+
+
+LEADING = ((5, 8), (3, 5, 8), (2, 3, 5, 8), (2, 1, 3, 5, 8), (5, 5, 8), (1, 1, 1, 5, 8))
+
+
+@check("rope_leading", "any number of dimensions before T, none included", ("rope_turn",))
+def test_rope_leading(exam):
+    angles = random_angles(5, 8, 8)
+    for shape in LEADING:
+        x, case = random_x(shape, 8), {"x": list(shape)}
+        got = look(exam, case, looks.turned, x, angles)["y"]
+        expect(
+            exactly_turned(x, angles), got, rotation_allowed(x), case,
+            "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, "
+            "where -1 and "
+            "-2 would do?", tuple(f"dimension {i}" for i in range(len(shape))),
+        )  # fmt: skip
+
+
+@check("rope_row", "one token with the angles of its position is its row of the whole sequence",
+       ("rope_tokens",))  # fmt: skip
+def test_rope_row(exam):
+    # What a cache needs: it turns the new token alone, and never the old ones again.
+    x, angles = random_x((2, 3, 5, 8), 9), random_angles(5, 8, 9)
+    got = look(exam, {"x": list(x.shape)}, looks.one_by_one, x, angles)
+    expect(
+        got["whole"], got["rows"], 2 * rotation_allowed(x), {"x": list(x.shape)},
+        "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. Does anything "
+        "in there know "
+        "its place otherwise than from the angles?", ROPE_AXES,
+    )  # fmt: skip
+
+
+@check("rope_large", "large angles are turned by as exactly as small ones", ("rope_turn",))
+def test_rope_large(exam):
+    x = random_x((2, 6, 8), 10)
+    angles = exact_angles(FAR, 8).astype(np.float32)
+    case = {"x": list(x.shape), "angles_up_to": float(angles.max())}
+    got = look(exam, case, looks.turned, x, angles)["y"]
+    # The angles are given in float32: what is right is the rotation by just these numbers.
+    expect(
+        exactly_turned(x, angles.astype(np.float64)), got, rotation_allowed(x), case,
+        "These are the angles of positions up to 100,000. In which dtype are they when you take cos and sin? "
+        "Half "
+        "precision keeps nothing of them.", ("sequence", "token", "channel"),
+    )  # fmt: skip
+
+
+@st.composite
+def rotation_cases(draw):
+    """(shape of x, seed)"""
+    front = draw(st.lists(st.integers(1, 4), min_size=0, max_size=3))
+    return (*front, draw(st.integers(1, 6)), 2 * draw(st.integers(1, 9))), draw(st.integers(0, 99))
+
+
+@check("rope_any", "for any shape, apply_rope is the paper's rotation",
+       ("rope_tokens", "rope_leading", "rope_zero", "rope_linear"))  # fmt: skip
+def test_rope_any(exam):
+    def body(exam, drawn):
+        shape, seed = drawn
+        x, angles = random_x(shape, seed), random_angles(*shape[-2:], seed)
+        got = look(exam, {"x": list(shape), "seed": seed}, looks.turned, x, angles)["y"]
+        expect(
+            exactly_turned(x, angles), got, rotation_allowed(x), {"x": list(shape), "seed": seed},
+            "This is the smallest shape found where the result is wrong. What is special about it: one "
+            "token, one pair, "
+            "a dimension of 1?", tuple(f"dimension {i}" for i in range(len(shape))),
+        )  # fmt: skip
+
+    for_all(exam, rotation_cases(), body)
+
+
+@check("rope_dtypes", "x's dtype comes back, and half precision is computed in float32", ("rope_any",))
+def test_rope_dtypes(exam):
+    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off.
+    x, angles = random_x((2, 300, 8), 11), exact_angles(np.arange(300), 8).astype(np.float32)
+    for dtype in ("bfloat16", "float16", "float64"):
+        given = bfloat16(x)  # numbers that all of these dtypes hold
+        expected = exactly_turned(given, angles.astype(np.float64))
+        # The result is rounded once: by half of its last place. In float64 float32's exactness is enough.
+        rounded = 0.0 if dtype == "float64" else np.abs(expected) * EPSILON[dtype] / 2
+        allowed = rotation_allowed(given) + rounded
+        case = {"x": list(x.shape), "dtype": dtype}
+        got = look(exam, case, looks.turned, given, angles, dtype)["y"]
+        expect(
+            expected, got, allowed, case,
+            f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at "
+            f"the end. Where "
+            f"do x or the angles become shorter than that?", ("sequence", "token", "channel"),
+        )  # fmt: skip
+
+
+@check("rope_layouts", "how x and the angles lie in memory makes no difference", ("rope_any",))
+def test_rope_layouts(exam):
+    wide = (2, 3, 5, 8)
+    layouts = ((3, 5, 8), "batch last"), (wide, "transposed"), (wide, "sliced"), ((5, 8), "sliced")
+    for shape, layout in layouts:
+        x, angles = random_x(shape, 12), random_angles(5, 8, 12)
+        case = {"x": list(shape), "layout": layout}
+        got = look(exam, case, looks.turned, x, angles, "float32", layout)["y"]
+        expect(
+            exactly_turned(x, angles), got, rotation_allowed(x), case,
+            f"The result must not depend on how x lies in memory ({layout}). Do you view, or read pairs of "
+            f"neighbours, where the numbers may not be neighbours? reshape, or contiguous() first.",
+            tuple(f"dimension {i}" for i in range(len(shape))),
+        )  # fmt: skip
+
+
+@check("rope_kept", "apply_rope changes neither x nor the angles, and keeps nothing for the next call",
+       ("rope_any",))  # fmt: skip
+def test_rope_kept(exam):
+    x, angles = random_x((2, 3, 5, 8), 13), random_angles(5, 8, 13)
+    case = {"x": list(x.shape)}
+    kept = look(exam, case, looks.arguments_kept, x, angles)
+    for key, before in (("x", x), ("angles", angles)):
+        if not np.array_equal(kept[key], before):
+            fail(
+                case,
+                f"{key} is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
+            )
+    shorter, other = angles[:2], random_angles(5, 8, 14)
+    small = random_x((5, 4), 15), random_angles(5, 4, 15)
+    cases = ((x, angles), (x[..., :2, :], shorter), (x, other), small, (x, angles))
+    got = look(exam, case | {"calls": len(cases)}, looks.several, *cases)
+    for i, (given, turns) in enumerate(cases):
+        expect(
+            exactly_turned(given, turns), got[str(i)], rotation_allowed(given), case | {"call": i},
+            "After calls with other angles the result is wrong. What is cached, and for which angles?",
+            tuple(f"dimension {d}" for d in range(given.ndim)),
+        )  # fmt: skip
+
+
+@check("rope_gradients", "the gradient of x is turned back", ("rope_any",))
+def test_rope_gradients(exam):
+    x, angles, cotangent = random_x((2, 5, 8), 16), random_angles(5, 8, 16), random_x((2, 5, 8), 17)
+    case = {"x": list(x.shape)}
+    got = look(exam, case, looks.rotation_gradient, x, angles, cotangent)["x"]
+    if got is None:
+        fail(case, "No gradient reaches x: queries and keys would not learn. Is it detached or from .data?")
+    expect(
+        exactly_turned(cotangent, -angles), got, rotation_allowed(cotangent), case,
+        "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed "
+        "under no_grad?",
+        ("sequence", "token", "channel"),
+    )  # fmt: skip
+
+
+# The attention: what exercise 1 asks of it.
+
+
+def as_in_exercise_1(theirs, title=None, after=None, **more):
+    """A check of exercise 1, asked of a RotaryAttention."""
+    id, its_title, its_after = theirs.check
+
+    @check(id, title or its_title, its_after if after is None else after)
+    def test(exam):
+        theirs(exam, Size=Rotary, **more)
+
+    return test
+
+
+test_parameters = as_in_exercise_1(ex1.test_parameters)
+test_trainable = as_in_exercise_1(ex1.test_trainable)
+test_output = as_in_exercise_1(ex1.test_output)
+test_one_token = as_in_exercise_1(ex1.test_one_token)
+test_first_token = as_in_exercise_1(ex1.test_first_token)
+# Positions cannot matter where all scores are 0, unless the values are turned as well.
+test_running_mean = as_in_exercise_1(
+    ex1.test_running_mean, "with q = k = 0 each token takes the mean of what it sees: values are not turned"
+)
+
+
+@check("odd_attention", "an odd head size is refused, when built or in forward", ("output",))
+def test_odd_attention(exam):
+    for n_embd, n_head in ((15, 3), (5, 5)):
+        case = {"n_embd": n_embd, "n_head": n_head, "head_size": n_embd // n_head}
+        came = look(exam, case, looks.odd_attention, n_embd, n_head)["came"]
+        if came != "ValueError":
+            fail(
+                case,
+                f"With C = {n_embd} and H = {n_head} a head has {n_embd // n_head} channels, which cannot "
+                f"be paired: that must be a ValueError, in __init__ or in forward. Yours {came}.",
+            )
+
+
+AFTER_THE_FUNCTIONS = ("running_mean", "angles_any", "rope_any")
+
+
+@check("turned", "queries and keys are turned, so that a token's weight depends on its distance",
+       AFTER_THE_FUNCTIONS)  # fmt: skip
+def test_turned(exam):
+    # The same query and the same key everywhere: only where a token stands can tell it from the others.
+    size = Rotary(T=6, seed=20)
+    q, k = (2 * random_x((size.D,), seed) for seed in (20, 21))
+    weights, x = looks.same_content(size, q, k)
+    scores = size.turned(np.tile(q, (size.T, 1))) @ size.turned(np.tile(k, (size.T, 1))).T / math.sqrt(size.D)
+    seen = np.tril(np.exp(scores - scores.max()))
+    expected = np.broadcast_to(seen / seen.sum(1, keepdims=True), (size.B, size.n_head, size.T, size.T))
+    got = look(exam, size.as_case(), attention_matrix, size, weights, x)["attention"]
+    spread = float(np.abs(scores).max())
+    message = (
+        "All tokens have the same query and the same key here, so the weights may depend on the distance "
+        "alone, and must be softmax((R_m q) . (R_n k) / sqrt(D)). "
+    )
+    distances = got[:, :, 1:, :]
+    if not wrong(1 / np.arange(2, size.T + 1)[:, None] * np.tri(size.T)[1:], distances, 1e-4).any():
+        message += "Yours knows nothing of positions. Where are q and k turned, and is the result used?"
+    else:
+        message += "Are both turned, by the same angles, before they meet, along the time and not the heads?"
+    allowed = tolerance("float32", size.n_embd + size.D, 1.0, spread)
+    matrix_fails(expected, got, allowed, size.as_case(), message)
+
+
+AFTER_TURNED = ("turned",)
+test_scale = as_in_exercise_1(ex1.test_scale, after=AFTER_TURNED)
+# Beside `turned` and not after it: same content everywhere cannot tell apart who turned only one of the two.
+test_attention_matrix = as_in_exercise_1(
+    ex1.test_attention_matrix, "each head's attention matrix is softmax(q k^T / sqrt(D)) of turned q and k",
+    AFTER_THE_FUNCTIONS,
+)  # fmt: skip
+test_heads_apart = as_in_exercise_1(ex1.test_heads_apart)
+test_causality = as_in_exercise_1(ex1.test_causality)
+
+CORNERS = (
+    Rotary(B=9, T=21, n_embd=48, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
+    Rotary(B=1, T=3, n_embd=128, n_head=2, block_size=4),  # heads as wide as in a real model
+    Rotary(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
+    Rotary(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
+    Rotary(B=2, T=5, n_embd=6, n_head=3, block_size=6),  # one pair
+    Rotary(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
+)
+test_values = as_in_exercise_1(
+    ex1.test_values, "the same output as a rotary attention's, for any B, T, C and H, in both modes",
+    AFTER_TURNED, corners=CORNERS,
+)  # fmt: skip
+OFFSETS = (0, 1, 5, 8, 100, 1000)
+
+
+@check("offset", "the output is the same for every offset, beyond block_size too", ("values",))
+def test_offset(exam):
+    size = Rotary(T=6, seed=22)
+    weights, x = random_weights(size), random_input(size)
+    expected = exam.expected(forward, size, weights, x)["y"]
+    got = look(exam, size.as_case(offset=list(OFFSETS)), looks.at_offsets, size, OFFSETS)
+    spread = largest_norms(size, weights, x)
+    for offset, y in got.items():
+        last = size.T + (0 if offset == "none" else int(offset))
+        # A score is off by as much as its angles are, times the norms of q and k.
+        of_angles = 4 * spread * allowed_angle(np.array([last])) * np.abs(expected).max()
+        allowed = allowance(size, weights, x, expected) + of_angles
+        expect(
+            expected, y, allowed, size.as_case(offset=offset),
+            "offset says where the first token stands, and only distances count: the output must not "
+            "change. Do queries and keys get the same positions, offset to offset + T - 1?",
+        )  # fmt: skip
+
+
+def largest_norms(size, weights, x) -> float:
+    """max |q| |k| / sqrt(D): how much a score changes per radian, at most."""
+    q, k, _ = (m.reshape(-1, size.D) for m in np.split(x @ weights["qkv.weight"].T, 3, axis=-1))
+    return float(np.linalg.norm(q, axis=1).max() * np.linalg.norm(k, axis=1).max() / math.sqrt(size.D))
+
+
+test_large_logits = as_in_exercise_1(ex1.test_large_logits)
+test_gradients = as_in_exercise_1(ex1.test_gradients)
+test_batch_rows = as_in_exercise_1(ex1.test_batch_rows)
+test_calls = as_in_exercise_1(ex1.test_calls)
+test_layouts = as_in_exercise_1(ex1.test_layouts)
+test_input_kept = as_in_exercise_1(ex1.test_input_kept)
+test_dtypes = as_in_exercise_1(ex1.test_dtypes)
+
+LONG = Rotary(B=1, T=300, n_embd=32, n_head=2, block_size=300, seed=23)
+COUNTED = 256  # bfloat16 holds every whole number up to here
+SHARE = 0.15
+
+
+def late_rows(subject, size):
+    """The outputs, in bfloat16, of the tokens that it cannot count; each attends to its neighbours."""
+    return {"late": forward(subject, size, *neighbours(size), dtype="bfloat16")["y"][:, COUNTED:]}
+
+
+def neighbours(size):
+    """Weights and x, exact in bfloat16: every query is the same vector and every key too, so that weights
+    depend on the distance and are largest at 1; the values are noise."""
+    rng = np.random.default_rng(size.seed)
+    C, D = size.n_embd, size.D
+    key = np.tile([3.0, 0.0], D // 2)
+    query = exactly_turned(key[None], -exact_angles([1], D))[0]  # meets a key one token back
+    x = rng.normal(size=(size.B, size.T, C))
+    x[..., 0] = 1.0
+    qkv = np.zeros((3 * C, C))
+    qkv[: 2 * C, 0] = np.concatenate([np.tile(query, size.n_head), np.tile(key, size.n_head)])
+    qkv[2 * C :] = rng.normal(size=(C, C)) / math.sqrt(C)
+    weights = {"qkv.weight": qkv, "proj.weight": np.eye(C), "proj.bias": np.zeros(C)}
+    return {name: bfloat16(value) for name, value in weights.items()}, bfloat16(x)
+
+
+@check("bfloat16_late", "in bfloat16 too, tokens beyond position 256 know their places", ("dtypes",))
+def test_bfloat16_late(exam):
+    case = LONG.as_case(dtype="bfloat16", tokens=f">= {COUNTED}")
+    expected = exam.expected(late_rows, LONG)["late"]
+    got = look(exam, case, late_rows, LONG, same=ex1.same_bfloat16)["late"]
+    # Rounding q, k and the scores to bfloat16 moves these outputs by a fiftieth of their size; angles or
+    # positions that are rounded to it, by more than a half.
+    share = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)))
+    if not share <= SHARE:
+        fail(
+            case,
+            "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. "
+            "A buffer of angles or positions is cast with the model, and bfloat16 cannot count beyond 256: "
+            "what of yours is kept in a buffer, or made in x's dtype?",
+            f"the outputs differ by {share:.0%} of their size; rounding alone gives about 2%",
+        )
+
+
+test_bfloat16 = as_in_exercise_1(
+    ex1.test_bfloat16, after=("bfloat16_late",),
+    long=Rotary(B=1, T=300, n_embd=8, n_head=2, block_size=300, seed=11),
+)  # fmt: skip
+
+test_dropout_weights = as_in_exercise_1(ex1.test_dropout_weights, after=AFTER_TURNED)
+test_dropout_output = as_in_exercise_1(ex1.test_dropout_output)
+test_dropout_gradients = as_in_exercise_1(ex1.test_dropout_gradients)
+test_dropout_eval = as_in_exercise_1(ex1.test_dropout_eval)
+test_operations = as_in_exercise_1(ex1.test_operations)
+
+
+@check("in_gpt", "GPT(config, attention=RotaryAttention, position_embedding=False) gives the right logits",
+       ("values", "dropout_eval"))  # fmt: skip
+def test_in_gpt(exam):
+    idx = np.random.default_rng(0).integers(0, 11, size=(2, 7))
+    case = {"B": 2, "T": 7, "n_embd": 12, "n_head": 3, "n_layer": 2}
+    expected = exam.expected(looks.gpt_logits, idx, 3)["logits"]
+    got = look(exam, case, looks.gpt_logits, idx, 3)["logits"]
+    allowed = tolerance("float32", 4 * 12 * 2, max(1.0, float(np.abs(expected).max())), 4.0, 32)
+    expect(
+        expected, got, allowed, case,
+        "A GPT without a position table must give these logits with your attention, and alone your attention "
+        "is right. Does "
+        "it need anything else than config and x?", ("sequence", "token", "logit"),
+    )  # fmt: skip

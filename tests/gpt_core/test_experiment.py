@@ -1,0 +1,153 @@
+import importlib.util
+import json
+import sys
+
+import pytest
+
+from gpt_core import checkpoint, experiment
+from gpt_core.experiment import main, position_ranges
+from tests.gpt_core.tiny import TEXT
+
+ROTARY = ["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]
+HAS_PLOTS = importlib.util.find_spec("matplotlib") is not None
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Options for an experiment of seconds."""
+    text = tmp_path_factory.mktemp("corpus") / "play.txt"
+    text.write_text(TEXT)
+    return [
+        "--preset", "toy", "--corpus", str(text), "--steps", "4", "--seeds", "2", "--stretch", "2",
+        "--device", "cpu", "--threads", "1",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(small, tmp_path_factory):
+    """A finished experiment's folder, and that of its feature."""
+    out = tmp_path_factory.mktemp("experiments")
+    assert main(ROTARY, [*small, "--out", str(out)]) == 0
+    return out, next(out.glob("RotaryAttention-*"))
+
+
+def last_checkpoints(out):
+    return {path: path.stat().st_mtime_ns for path in out.rglob(checkpoint.LAST)}
+
+
+def test_each_seed_trains_the_baseline_and_the_feature(done):
+    out, _ = done
+    assert len(last_checkpoints(out)) == 4
+    configs = [checkpoint.load(path).info["train_config"] for path in sorted(last_checkpoints(out))]
+    assert [(c["seed"], c["attention"], c["position_embedding"], c["steps"]) for c in configs] == [
+        (1, ROTARY[1], False, 4), (2, ROTARY[1], False, 4), (1, "", True, 4), (2, "", True, 4),
+    ]  # fmt: skip
+
+
+def test_the_results_are_those_of_the_logs(done):
+    _, folder = done
+    found = json.loads((folder / "results.json").read_text())
+    last = [checkpoint.load(folder / f"seed{seed}" / checkpoint.LAST) for seed in (1, 2)]
+    saved = [run.info["last_eval"][0] for run in last]
+    assert found["losses"][1] == saved
+    differences = [f - b for b, f in zip(*found["losses"])]
+    assert found["difference"]["mean"] == pytest.approx(sum(differences) / 2)
+    assert found["difference"]["low"] < found["difference"]["mean"] < found["difference"]["high"]
+    assert [len(run) for arm in found["positions"] for run in arm["runs"]] == [64] * 4  # 2 x block_size
+
+
+def test_a_second_call_trains_nothing_and_says_the_same(small, done, capsys):
+    out, _ = done
+    before = last_checkpoints(out)
+    assert main(ROTARY, [*small, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert last_checkpoints(out) == before
+    assert "exhaustive validation loss after 4 steps" in said and "95 % interval" in said
+    assert "No difference shown" in said or "leaves 0 out" in said
+    assert "beyond the length of training" in said and "tokens/s" in said
+
+
+def test_another_feature_uses_the_same_baseline_runs(small, done):
+    out, _ = done
+    before = last_checkpoints(out)
+    attention = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
+    assert main([], [*small, "--out", str(out), "--attention", attention]) == 0
+    assert len(last_checkpoints(out)) == len(before) + 2
+    assert before.items() <= last_checkpoints(out).items()
+
+
+def test_a_run_that_was_stopped_goes_on(small, done, tmp_path, monkeypatch):
+    stop = iter([False, False, True])
+    monkeypatch.setattr(experiment, "stop_requested", lambda: _Stops(lambda: next(stop, True)))
+    assert main(ROTARY, [*small, "--out", str(tmp_path)]) == 130
+    assert [checkpoint.load(path).info["step"] for path in last_checkpoints(tmp_path)] == [3]
+    monkeypatch.undo()
+    assert main(ROTARY, [*small, "--out", str(tmp_path)]) == 0
+    folder = next(tmp_path.glob("RotaryAttention-*"))
+    one, other = (json.loads((f / "results.json").read_text())["losses"] for f in (folder, done[1]))
+    assert one == other  # bit for bit as if it had never stopped
+
+
+class _Stops:
+    def __init__(self, answer):
+        self.answer = answer
+
+    def __enter__(self):
+        return self.answer
+
+    def __exit__(self, *_):
+        pass
+
+
+PART = """
+import torch.nn as nn
+class Mine(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.net = nn.Linear(config.n_embd, config.n_embd)
+    def forward(self, x):
+        return self.net(x)
+"""
+
+
+def test_a_changed_source_is_another_feature_and_is_trained_anew(small, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    source, out = tmp_path / "part_of_mine.py", tmp_path / "out"
+    source.write_text(PART)
+    call = [*small, "--out", str(out), "--feed-forward", "part_of_mine:Mine"]
+    assert main([], call) == 0
+    source.write_text(PART + "# changed\n")
+    sys.modules.pop("part_of_mine")
+    assert main([], call) == 0
+    assert len(list(out.glob("Mine-*"))) == 2 and len(list(out.glob("baseline-*"))) == 1
+
+
+@pytest.mark.skipif(not HAS_PLOTS, reason="matplotlib, an optional extra, is not installed")
+def test_both_plots_are_drawn(done):
+    for name in ("losses.png", "positions.png"):
+        assert (done[1] / name).read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        ([], "there is nothing to compare"),
+        ([*ROTARY, "--seeds", "1"], "--seeds is 1; it must be at least 2"),
+        ([*ROTARY, "--steps", "0"], "--steps is 0; it must be at least 1"),
+        ([*ROTARY, "--preset", "huge"], "there is no preset 'huge'"),
+        ([*ROTARY, "--stretch", "400"], "the validation text has 6000 characters"),
+        (["--attention", "no_such_module:X"], "no_such_module cannot be imported"),
+        (["--attention", "tests.exercises.ex4.stub:RotaryAttention"], "is not written yet"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_before_anything_is_trained(tmp_path, capsys, arguments, sentence):
+    assert main([], ["--preset", "toy", "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert sentence in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_of_positions_is_fine_around_the_end_of_training():
+    assert position_ranges(64, 4) == [
+        (0, 16), (16, 32), (32, 64), (64, 80), (80, 96), (96, 128), (128, 192), (192, 256)
+    ]  # fmt: skip
+    assert position_ranges(8, 2)[-1] == (12, 16)
