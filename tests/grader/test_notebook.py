@@ -1,0 +1,57 @@
+"""The notebook: what it holds, and that it runs from its first cell to its last."""
+
+import os
+import shutil
+import sys
+
+import pytest
+
+from grader import notebook
+from grader.processes import REPOSITORY
+from tests.exercises import EXERCISES
+
+
+def test_the_notebook_holds_the_stubs_as_they_are():
+    assert notebook.PATH.read_text(encoding="utf-8") == notebook.as_json(), "run python -m grader.notebook"
+
+
+@pytest.fixture
+def workbook(tmp_path):
+    """A copy of the repository, since the notebook writes into exercises/."""
+    copy = tmp_path / "workbook"
+    left_out = shutil.ignore_patterns(
+        ".git", ".venv", "runs", "cache", "__pycache__", ".workbook", ".hypothesis", "*.egg-info", ".pytest_cache"
+    )
+    shutil.copytree(REPOSITORY, copy, ignore=left_out)
+    return copy
+
+
+def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(workbook, monkeypatch):
+    nbclient = pytest.importorskip("nbclient", reason='not installed: pip install -e ".[notebook]"')
+    nbformat = pytest.importorskip("nbformat")
+    pytest.importorskip("ipykernel")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    # What is typed into the cells is what counts: no exercise may be found solved already.
+    for exercise in EXERCISES.values():
+        (workbook / exercise.attempt_path).write_text("print('an earlier attempt')\n", encoding="utf-8")
+    book = nbformat.read(workbook / "exercises" / "workbook.ipynb", as_version=4)
+    nbformat.validate(book)
+    for cell in book.cells:
+        for exercise in EXERCISES.values():
+            if cell.source.startswith(f"%%writefile {exercise.attempt_path}\n"):
+                solution = (workbook / exercise.solution_path).read_text(encoding="utf-8")
+                cell.source = f"%%writefile {exercise.attempt_path}\n{solution}"
+    client = nbclient.NotebookClient(book, timeout=400, resources={"metadata": {"path": workbook / "exercises"}})
+    client.execute()
+
+    printed = {cell.source: "".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if "outputs" in cell}
+    for exercise in EXERCISES.values():
+        [verdict] = [text for source, text in printed.items() if f'run("grade.py", "{exercise.name}"' in source]
+        assert "FAIL" not in verdict
+        count = len(exercise.checks) - len(exercise.training)
+        assert f"{count} of {len(exercise.checks)} checks pass" in " ".join(verdict.split()), verdict
+    kept = list((workbook / ".workbook" / "backups").iterdir())
+    assert len(kept) == len(EXERCISES)
+    assert "ANNE:" in [text for source, text in printed.items() if "gpt_core.sample" in source][0]
+    [pictures] = [c.outputs for c in book.cells if c.cell_type == "code" and "display(Image" in c.source]
+    assert any("image/png" in output.get("data", {}) for output in pictures)
