@@ -1,4 +1,4 @@
-"""What all parts of the command line share: exit statuses, a wrong call, and how paths and times are shown."""
+"""What all parts of the command line share: exit statuses, a wrong call, paths and times as shown, copies."""
 
 import os
 import tempfile

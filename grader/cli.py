@@ -33,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
         description="Check an exercise of the workbook, and say which mistake was made.",
         epilog="Exit status: 0 passed, 1 failed, 2 the call or the installation is at fault.",
     )
-    made.add_argument("exercise", nargs="?", help=f"{names}, or all; nothing shows what is done and what is next")
+    made.add_argument(
+        "exercise", nargs="?", help=f"{names}, or all; nothing shows what is done and what is next"
+    )
     made.add_argument("--attempt", metavar="FILE", help="check this file instead of the one in exercises/")
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
@@ -45,9 +47,15 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--solution", action="store_true", help="show the solution, and where yours differs")
     made.add_argument("--force", action="store_true", help="with --solution: before the first attempt, too")
     made.add_argument("--reset", action="store_true", help="put the stub back, and keep your attempt")
-    made.add_argument("--replay", metavar="TOKEN", help="write a script that calls your code on a failing case")
-    made.add_argument("--demo", action="store_true", help="grade an example with a mistake, then the reference")
-    made.add_argument("--selftest", action="store_true", help="prove that every known mistake is found and named")
+    made.add_argument(
+        "--replay", metavar="TOKEN", help="write a script that calls your code on a failing case"
+    )
+    made.add_argument(
+        "--demo", action="store_true", help="grade an example with a mistake, then the reference"
+    )
+    made.add_argument(
+        "--selftest", action="store_true", help="prove that every known mistake is found and named"
+    )
     return made
 
 
@@ -135,7 +143,11 @@ def _exercises(name: str) -> list[str]:
     if name not in EXERCISES:
         meant = [known for known in EXERCISES if known in name.lower() or known.removeprefix("ex") == name]
         if meant:
-            way = f" (and for a file of your own: python grade.py {meant[0]} --attempt FILE)" if "." in name else ""
+            way = (
+                f" (and for a file of your own: python grade.py {meant[0]} --attempt FILE)"
+                if "." in name
+                else ""
+            )
             raise UsageError(f"there is no exercise {name!r}; did you mean {meant[0]}?{way}")
         raise UsageError(f"there is no exercise {name!r}; choose {', '.join(EXERCISES)} or all.")
     return [name]
@@ -152,7 +164,9 @@ def _check_writable(path: Path) -> None:
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
     if path.suffix in (".py", ".ipynb"):
-        raise UsageError(f"{path} is not overwritten with a verdict: it looks like somebody's work; give another name.")
+        raise UsageError(
+            f"{path} is not overwritten with a verdict: it looks like somebody's work; give another name."
+        )
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -167,10 +181,14 @@ def _check_readable(path: Path) -> None:
                 pass
     except FileNotFoundError as error:
         name = next((name for name, e in EXERCISES.items() if path == REPOSITORY / e.attempt_path), None)
-        what = f"put the stub back: python grade.py {name} --reset" if name else "give the path of a Python file"
+        what = (
+            f"put the stub back: python grade.py {name} --reset" if name else "give the path of a Python file"
+        )
         raise UsageError(f"{path} cannot be read ({error.strerror}); {what}.") from None
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); give the path of a Python file.") from None
+        raise UsageError(
+            f"{path} cannot be read ({error.strerror}); give the path of a Python file."
+        ) from None
 
 
 class _starter:
@@ -245,8 +263,8 @@ def _watch(starter: Starter, options, name: str, path: Path) -> int:
         _write_files(options, [verdict])
 
     return watch(
-        starter, EXERCISES[name], path, device=options.device, seed=options.seed, command=_command(name, options),
-        graded=graded,
+        starter, EXERCISES[name], path, device=options.device, seed=options.seed,
+        command=_command(name, options), graded=graded,
     )  # fmt: skip
 
 
@@ -266,12 +284,14 @@ def _help_with(mode: str, options, name: str) -> int:
 
 
 def _replay(options) -> int:
-    """Write the script of a failing case, made by a process of its own: it needs torch, and the judge never does."""
+    """Write the script of a failing case; a process of its own makes it, since that takes torch."""
     from grader import files, tokens
 
     token = tokens.read(options.replay)
     if options.exercise not in (None, token.exercise):
-        raise UsageError(f"the token is of {token.exercise}, and not of {options.exercise}; leave the exercise away.")
+        raise UsageError(
+            f"the token is of {token.exercise}, and not of {options.exercise}; leave the exercise away."
+        )
     path = _path(options, token.exercise)
     _check_readable(path)
     script = Path.cwd() / f"replay_{token.exercise}_{token.check}.py"
@@ -286,11 +306,17 @@ def _replay(options) -> int:
         raise InstallationError(f"the script could not be made ({said[-1] if said else 'no reason given'}).")
     try:
         if script.exists() and script.read_bytes() != done.stdout:
-            print(f"Your last one is kept: {shown(keep_copy(script.read_bytes(), files.backups(), script.name))}")
+            kept = keep_copy(script.read_bytes(), files.backups(), script.name)
+            print(f"Your last one is kept: {shown(kept)}")
         write_atomically(script, done.stdout.decode("utf-8"))
     except OSError as error:
-        raise UsageError(f"{script} cannot be written ({error.strerror}); call it from a folder of yours.") from None
-    print(f"Written: {script.name}. It calls your code on the case that failed, and stops where the difference shows:")
+        raise UsageError(
+            f"{script} cannot be written ({error.strerror}); call it from a folder of yours."
+        ) from None
+    print(
+        f"Written: {script.name}. It calls your code on the case that failed, and stops where the "
+        f"difference shows:"
+    )
     print(f"      python {script.name}")
     print(f"      python -m pdb {script.name}")
     return PASSED
@@ -334,11 +360,11 @@ def _demo(starter: Starter, options) -> int:
     out, session, exercise = report.console(), Session(starter), EXERCISES["ex1"]
     example = REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py"
     out.print("First, an attempt with a mistake in it, as a learner might hand it in.\n")
-    with _Progress("demo") as progress:
+    with _Progress("demo"):
         first = grade(session, "ex1", read_source(shown(example)), device=options.device, seed=options.seed)
     report.show(out, first, command=f"python grade.py ex1 --attempt {shown(example)}")
     out.print("\nThen the reference solution.\n")
-    with _Progress("demo") as progress:
+    with _Progress("demo"):
         second = grade(
             session, "ex1", read_source(shown(REPOSITORY / exercise.solution_path)),
             device=options.device, seed=options.seed,
@@ -347,8 +373,8 @@ def _demo(starter: Starter, options) -> int:
     out.print()
     if first.mistakes != ["softmax_over_queries"] or not second.passed:
         raise InstallationError(
-            "the demo did not come out as it should: the example must fail by its mistake, and the reference must pass; "
-            "install the tested versions with python -m pip install -c constraints.txt -e ."
+            "the demo did not come out as it should: the example must fail by its mistake, and the reference "
+            "must pass; install the tested versions with python -m pip install -c constraints.txt -e ."
         )
     out.print("Both came out as they should: the installation works.")
     out.print(f"Your first step: open {exercise.attempt_path}, then type: python grade.py ex1")
@@ -367,8 +393,14 @@ def _selftest(options, exercises: list[str]) -> int:
 
     def line(row) -> None:
         came = "as wanted" if row.wanted == row.came else row.came
-        checks = ", ".join(row.failed_checks[:2]) + (f" +{len(row.failed_checks) - 2}" if len(row.failed_checks) > 2 else "")
-        out.print(f"{'ok' if row.ok else 'BAD':5} {row.graded:30} {came:30} {checks}", no_wrap=True, overflow="ellipsis")
+        checks = ", ".join(row.failed_checks[:2]) + (
+            f" +{len(row.failed_checks) - 2}" if len(row.failed_checks) > 2 else ""
+        )
+        out.print(
+            f"{'ok' if row.ok else 'BAD':5} {row.graded:30} {came:30} {checks}",
+            no_wrap=True,
+            overflow="ellipsis",
+        )
 
     rows = in_parallel(exercises, device=options.device, seed=options.seed, report=line)
     bad = [row for row in rows if not row.ok]
@@ -376,5 +408,7 @@ def _selftest(options, exercises: list[str]) -> int:
     out.print()
     if skipped:
         out.print(f"{skipped} of them can only be seen on a GPU, and there is none here.")
-    out.print(f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s.")
+    out.print(
+        f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s."
+    )
     return FAILED if bad else PASSED

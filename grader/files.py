@@ -103,16 +103,20 @@ def read_text(path: Path) -> str | None:
 
 
 def _show_difference(out, own: str, right: str, attempt: Path, exercise: Exercise) -> None:
-    """A unified diff from the attempt to the solution, without the docstrings at the top, which differ anyway."""
+    """A unified diff from the attempt to the solution; the docstrings at the top differ anyway."""
     one, other = (_code(text) for text in (own, right))
-    lines = list(difflib.unified_diff(one, other, str(shown(attempt)), exercise.solution_path, n=2, lineterm=""))
+    lines = list(
+        difflib.unified_diff(one, other, str(shown(attempt)), exercise.solution_path, n=2, lineterm="")
+    )
     if not lines:
         out.print("Your code is the solution's, line for line.\n")
         return
     out.print(Text("From yours (-) to the solution (+):", style="bold"))
     out.print()
     for line in lines:
-        out.print(Text(f"  {report.clean_line(line)}".rstrip(), style=STYLES.get(line[:1], "")), soft_wrap=True)
+        out.print(
+            Text(f"  {report.clean_line(line)}".rstrip(), style=STYLES.get(line[:1], "")), soft_wrap=True
+        )
     out.print()
 
 

@@ -86,10 +86,16 @@ def of_mistake(exercise: Exercise, mistake: Mistake) -> list[tuple[str, tuple[st
         covered = solution.splitlines()[first : first + find.rstrip("\n").count("\n") + 1]
         places.append(_where(solution, first + 1))
         lines += [line for line in covered if line.strip() and line not in lines]
-    where = " and ".join(dict.fromkeys(place for place in places if place)) or "the lines outside of every function"
+    where = (
+        " and ".join(dict.fromkeys(place for place in places if place))
+        or "the lines outside of every function"
+    )
     return [
         (f"{mistake.name}. {mistake.why}", ()),
-        (f"Look at {where}: there, and nowhere else, does your code do something else than the solution.", ()),
+        (
+            f"Look at {where}: there, and nowhere else, does your code do something else than the solution.",
+            (),
+        ),
         ("In the solution this place reads:", tuple(textwrap.dedent("\n".join(lines[:8])).splitlines())),
     ]
 
@@ -99,7 +105,10 @@ def _where(source: str, line: int) -> str:
 
     def inside(node, names):
         for child in ast.iter_child_nodes(node):
-            if isinstance(child, (ast.FunctionDef, ast.ClassDef)) and child.lineno <= line <= child.end_lineno:
+            if (
+                isinstance(child, (ast.FunctionDef, ast.ClassDef))
+                and child.lineno <= line <= child.end_lineno
+            ):
                 return inside(child, [*names, child.name])
         return ".".join(names)
 

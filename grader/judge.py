@@ -68,6 +68,7 @@ class Session:
         self.deadlines = deadlines or Deadlines.from_environment()
         self.starter = starter or Starter()
         self._references: dict[str, Host] = {}
+        self._spare: Host | None = None
 
     def __enter__(self):
         return self
@@ -90,6 +91,21 @@ class Session:
                 raise InstallationError(f"{exercise.solution_path} does not load: {answer['error']}.")
             self._references[exercise.name] = host
         return host
+
+    def attempt(self, device: str, folder: str) -> Host:
+        """A host for one attempt whose file stands in `folder`: the one that was prepared, where it fits."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            if (spare.device, spare.folder) == (device, folder) and spare.worker.alive:
+                return spare
+            spare.close()
+        return Host(self.starter, "attempt", device, self.deadlines, folder)
+
+    def prepare(self, device: str, folder: str) -> None:
+        """Start the worker of the next attempt ahead of it: where none is forked, that takes seconds."""
+        spare = self.attempt(device, folder)
+        spare.started()
+        self._spare = spare
 
     def choose_device(self, wanted: str, exercise: Exercise) -> str:
         """cpu or cuda, for auto, cpu or cuda. InstallationError where cuda is wanted and there is none."""
@@ -185,7 +201,7 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
     there = {check.id: check.status for check in on_cpu}
     for check in failed:
         if there[check.id] == "passed":
-            said = f"right on the CPU, wrong on {device}: is a tensor made there without device=, or moved away?"
+            said = f"right on the CPU, wrong on {device}: is a tensor made without device=, or moved away?"
         else:
             said = "wrong on the CPU too"
         check.details.append(said)
@@ -194,8 +210,9 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
 class _Sitting:
     """One attempt's checks on one device, and what there is to say of the circumstances."""
 
-    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int, note, stop: Stop):
-        self.session, self.exercise, self.source, self.device, self.seed = session, exercise, source, device, seed
+    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int, note, stop):
+        self.session, self.exercise, self.source = session, exercise, source
+        self.device, self.seed = device, seed
         self.note, self.stop = note, stop
         self.isolation, self.device_name, self.printed = "not started", device, ""
 
@@ -203,7 +220,7 @@ class _Sitting:
         """Every check's result (only: of these alone), with the mistakes named."""
         exercise, reference = self.exercise, self.session.reference(self.exercise)
         folder = str(self.source.path.absolute().parent)
-        attempt = Host(self.session.starter, "attempt", self.device, self.session.deadlines, folder)
+        attempt = self.session.attempt(self.device, folder)
         self.stop.follow(attempt)
         subject = AttemptSubject(attempt)
 
@@ -225,7 +242,8 @@ class _Sitting:
             )
             exam.load_error, exam.names = _load(attempt, self.source)
             if attempt.worker:
-                self.isolation, self.device_name = ", ".join(attempt.worker.hello["isolation"]), attempt.worker.hello["device"]
+                hello = attempt.worker.hello
+                self.isolation, self.device_name = ", ".join(hello["isolation"]), hello["device"]
             results, evidence = runner.run_checks(
                 exercise, exam, subject.renew, quick=quick, only=only, report=on_result
             )

@@ -39,7 +39,7 @@ class Keyboard:
         return self
 
     def resume(self) -> None:
-        """Keys at once and without echo; again after the process was stopped and goes on. Ctrl-C stays Ctrl-C."""
+        """Keys at once and without echo, also after a stop (Ctrl-Z); Ctrl-C stays Ctrl-C."""
         if self._saved is not None:
             import tty
 

@@ -65,7 +65,10 @@ def change(exercise: str, edit: Callable[[Progress], None], note: Note) -> Progr
     except OSError as error:
         progress = Progress()
         edit(progress)
-        note(f"your progress could not be saved in {FOLDER} ({error.strerror or error}); the grade is not affected.")
+        note(
+            f"your progress could not be saved in {FOLDER} ({error.strerror or error}); "
+            f"the grade is not affected."
+        )
     return progress
 
 
@@ -110,7 +113,10 @@ def _read(note: Note) -> dict[str, Progress]:
     try:
         kept = keep_copy(data, FOLDER, "damaged-progress.json")
         _file().unlink(missing_ok=True)
-        note(f"{_file()} was damaged and is kept as {kept.name}; your progress begins anew, your files are untouched.")
+        note(
+            f"{_file()} was damaged and is kept as {kept.name}; "
+            f"your progress begins anew, your files are untouched."
+        )
     except OSError as error:
         note(f"{_file()} is damaged, and cannot be set aside ({error.strerror}); remove it.")
     return {}

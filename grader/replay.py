@@ -3,8 +3,9 @@
     python -m grader.replay TOKEN FILE     prints the script that `grade.py --replay TOKEN` writes
 
 A check describes what it asks of an attempt as programs (tests/exercises/program.py). To find those of one
-case, the check runs on the solution and its programs are written down; the script then carries them out in the
-open, on the learner's file. Whether what came is wrong, the check itself says. Nothing here decides a verdict.
+case, the check runs on the solution and its programs are written down; the script then carries them out in
+the open, on the learner's file. Whether what came is wrong, the check itself says. Nothing here decides a
+verdict.
 """
 
 import builtins
@@ -95,12 +96,16 @@ class Case:
         except CaseOver:
             pass
         except (CheckFailed, ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as error:
-            raise UsageError(f"the token {text[:60]!r} names no case of this check ({type(error).__name__}).") from None
+            raise UsageError(
+                f"the token {text[:60]!r} names no case of this check ({type(error).__name__})."
+            ) from None
 
     def exam(self, attempt: Subject, module) -> Exam:
         """The exam of this one case."""
         reference = subject("reference", self.solution, "cpu")
-        return Exam(attempt, reference, attempt.device, self.token.seed, names=tuple(vars(module)), only=self.position)
+        return Exam(
+            attempt, reference, attempt.device, self.token.seed, names=tuple(vars(module)), only=self.position
+        )
 
 
 def _check(token: Token):
@@ -164,7 +169,7 @@ class Replay:
 
 
 class Steps:
-    """The steps of one program, as methods that take and give real objects: steps.tensor(..), steps.build(..).
+    """The steps of one program, as methods that take and give real objects: steps.tensor(..).
 
     They are those of grader/steps.py. arrays: what they use, by name. expected: what the solution gives.
     """
@@ -228,13 +233,14 @@ def _numbers(answer: Answer, name: str):
 
 # The script.
 
-DEFAULTS = {  # step to its parameters with their defaults, in order
-    name.removeprefix("do_"): {
-        parameter.name: parameter.default for parameter in list(inspect.signature(function).parameters.values())[1:]
-    }
-    for name, function in vars(Context).items()
-    if name.startswith("do_")
-}  # fmt: skip
+def _defaults(function) -> dict:
+    """The parameters of a step with their defaults, in order."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    return {parameter.name: parameter.default for parameter in parameters}
+
+
+STEPS = [name for name in vars(Context) if name.startswith("do_")]
+DEFAULTS = {name.removeprefix("do_"): _defaults(getattr(Context, name)) for name in STEPS}
 NAMES = {"tensor": "x", "build": "module", "call": "out", "oracle": "model", "observe_training": "run"}
 TAKEN = ("replay", "attempt", "steps", "difference", "torch", "gpt_core", "addition", "sys")
 
@@ -262,7 +268,10 @@ class _Writer:
 
     def _name(self, index: int, do: str) -> str:
         """As the program gives it back, where it does; else by the kind of step."""
-        wanted = next((n for n, value in self.gives.items() if value == {"ref": index} and n.isidentifier()), NAMES.get(do, do))
+        wanted = next(
+            (n for n, value in self.gives.items() if value == {"ref": index} and n.isidentifier()),
+            NAMES.get(do, do),
+        )
         name, number = wanted, 2
         if keyword.iskeyword(name) or hasattr(builtins, name):
             wanted = name = f"{name}_"
@@ -276,7 +285,9 @@ class _Writer:
         do = step.pop("do")
         if do == "call":
             arguments = [self._argument(index, "args", i, item) for i, item in enumerate(step["args"])]
-            arguments += [f"{key}={self._expression(value)}" for key, value in (step.get("kwargs") or {}).items()]
+            arguments += [
+                f"{key}={self._expression(value)}" for key, value in (step.get("kwargs") or {}).items()
+            ]
             head, tail = f"{self._expression(step['function'])}(", ")  # your code"
         else:
             arguments, head = list(self._arguments(index, do, step)), f"steps.{do}("
@@ -306,7 +317,9 @@ class _Writer:
             if key == "parameters":
                 written = f'steps.given({index}, "{key}")'  # names of parameters to names of arrays
             elif key in ("kwargs", "wrt"):
-                written = f"{{{', '.join(f'{_quoted(k)}: {self._expression(item)}' for k, item in value.items())}}}"
+                written = (
+                    f"{{{', '.join(f'{_quoted(k)}: {self._expression(item)}' for k, item in value.items())}}}"
+                )
             else:
                 written = self._argument(index, key, None, value)
             required = key in DEFAULTS[do] and default is inspect.Parameter.empty
@@ -390,7 +403,12 @@ def script(case: Case, path: Path, name: str) -> str:
     while len(text := _around(case, exercise, token, title, path, name, shown)) > LONGEST_SCRIPT:
         longest = max(range(len(shown)), key=lambda number: len(shown[number]))
         if shown[longest] == closed[longest]:
-            shown = [[f"for number in range({len(closed)}):", "    replay.program(number).run()  # all its steps at once"]]
+            shown = [
+                [
+                    f"for number in range({len(closed)}):",
+                    "    replay.program(number).run()  # all its steps at once",
+                ]
+            ]
         else:
             shown[longest] = closed[longest]
     return "\n".join(text) + "\n"
@@ -402,7 +420,11 @@ def _around(case, exercise, token, title, path, name, programs) -> list[str]:
     if len(case.answers) == len(case.programs) == 1:
         body.append("expected = steps.expected  # what the solution gives, by the same names")
     said = "\n".join(body)
-    imports = [line for line, used in (("import gpt_core", "gpt_core."), ("import torch", "torch.no_grad")) if used in said]
+    imports = [
+        line
+        for line, used in (("import gpt_core", "gpt_core."), ("import torch", "torch.no_grad"))
+        if used in said
+    ]
     imports += ["from data import addition"] if "addition." in said else []
     command = f"python grade.py {exercise.name}"
     return [

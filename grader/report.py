@@ -92,7 +92,9 @@ def _failure(out: Console, check: CheckResult) -> None:
         hanging(out, Text("    replay: ", style="dim"), Text(check.replay, style="dim"))
 
 
-def _summary(out: Console, exercise: Exercise, verdict: Verdict, failed: list, command: str, watched: bool) -> None:
+def _summary(
+    out: Console, exercise: Exercise, verdict: Verdict, failed: list, command: str, watched: bool
+) -> None:
     again = (" and save it", "") if watched else (", then:", command)
     passed = sum(check.status == "passed" for check in verdict.checks)
     count = f"{passed} of {len(verdict.checks)} checks pass"
@@ -120,10 +122,12 @@ def _ways(out: Console, verdict: Verdict, check: CheckResult, command: str, watc
     """What else helps: hints for the learner's own file, and the failing case in a debugger."""
     own = "--attempt" not in command
     if own and not watched:
-        hanging(out, Text("      "), Text(f"(python grade.py {verdict.exercise} --hint gives a hint, --watch checks on every save)"))
+        ways = f"(python grade.py {verdict.exercise} --hint gives a hint, --watch checks on every save)"
+        hanging(out, Text("      "), Text(ways))
     if check.replay:
         file = "" if own else ", and --attempt FILE"
-        hanging(out, Text("      "), Text(f"(a debugger shows it: python grade.py --replay with the token below the case{file})"))
+        way = f"(a debugger shows it: python grade.py --replay with the token below the case{file})"
+        hanging(out, Text("      "), Text(way))
 
 
 def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str, watched: bool) -> None:

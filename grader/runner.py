@@ -37,7 +37,8 @@ def run_checks(
 ) -> tuple[list[CheckResult], dict[str, list[Evidence]]]:
     """Every check of the exercise in order, and what each of them saw of the attempt.
 
-    renew: called before each check. only: run no others, and these whatever they build on. report: called with each result as soon as it is known.
+    renew: called before each check. only: run no others, and these whatever they build on.
+    report: called with each result as soon as it is known.
     InstallationError where a check gave no verdict, or failed in another way than by a CheckFailed.
     """
     plugin = _Checks(exercise, exam, renew, quick, only, report)
@@ -155,5 +156,6 @@ class _Checks:
         self.evidence[id] = self.sat.evidence[-1:]
         return CheckResult(
             id, title, "failed", message=error.message, mistake=error.mistake, case=error.case,
-            details=list(error.details), unfinished=error.unfinished, position=error.position or self.sat.position,
+            details=list(error.details), unfinished=error.unfinished,
+            position=error.position or self.sat.position,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from tests.exercises import EXERCISES, Exercise
 
 
 def show(note) -> None:
-    """Print the table of the exercises and the next step. note: takes what is to be said of a damaged file."""
+    """Print the table of the exercises and the next step. note: takes what is said of a damaged file."""
     out = report.console()
     everything = {exercise: progress.read(exercise.name, note) for exercise in EXERCISES.values()}
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -47,6 +47,8 @@ def _next(out, exercise: Exercise, done: Progress) -> None:
     elif done.checks:  # all that ran passed: the training run was left out
         report.next_step(out, "run everything, the training run too:", command)
     elif is_stub(exercise):
-        report.next_step(out, f"open {exercise.attempt_path} and read its docstring, write the first part, then:", command)
+        report.next_step(
+            out, f"open {exercise.attempt_path} and read its docstring, write the first part, then:", command
+        )
     else:
         report.next_step(out, f"grade {exercise.attempt_path}:", command)

@@ -42,7 +42,9 @@ class LearnerError(Exception):
         self.cause = cause
 
 
-def run_steps(steps: list, give: dict, arrays: dict, module, device: str, send=None) -> tuple[dict, dict, bool]:
+def run_steps(
+    steps: list, give: dict, arrays: dict, module, device: str, send=None
+) -> tuple[dict, dict, bool]:
     """Carry out the steps; returns the values asked for (JSON), the arrays that belong to them, and whether
     a step put anything on the device.
 

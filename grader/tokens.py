@@ -23,7 +23,8 @@ LONGEST = 4000  # characters
 LARGEST = 10**10  # of a whole number in a case: 9 digits are added in exercise 2
 FORM = re.compile(
     r"(?P<exercise>\w{1,20})\.(?P<check>\w{1,60})\.(?P<seed>\d{1,10})\.(?P<look>\d{1,4})"
-    r"(-(?P<series>\d{1,2})\.(?P<type>[A-Za-z]\w*)-(?P<items>[\w-]*))?(?P<cuda>\.cuda)?\.(?P<sum>[0-9a-f]{6})",
+    r"(-(?P<series>\d{1,2})\.(?P<type>[A-Za-z]\w*)-(?P<items>[\w-]*))?"
+    r"(?P<cuda>\.cuda)?\.(?P<sum>[0-9a-f]{6})",
     re.ASCII,
 )
 
@@ -83,7 +84,8 @@ def read(text: str) -> Token:
     found = FORM.fullmatch(text) if len(text) <= LONGEST else None
     if found is None or found["exercise"] not in EXERCISES:
         raise UsageError(
-            f"{text[:60]!r} is no token; copy one from a report: it stands below a failing case, after \"replay:\"."
+            f"{text[:60]!r} is no token; copy one from a report: it stands below a failing case, "
+            f'after "replay:".'
         )
     exercise = EXERCISES[found["exercise"]]
     if found["sum"] != _sum(text[: -len(".123456")]) or found["check"] not in exercise.checks:

@@ -2,7 +2,8 @@
 
 The grade runs in a thread, so that this one always hears keys, saves and Ctrl-C. A save during a grade stops
 it: its verdict would be of a file that is no more. Saves are seen by looking, every few milliseconds, since
-editors write in many ways (in place, beside it and then moved, removed first) and systems tell of it in as many.
+editors write in many ways (in place, beside it and then moved, removed first) and systems tell of it in as
+many.
 """
 
 import contextlib
@@ -10,9 +11,9 @@ import hashlib
 import shutil
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from pathlib import Path
 
 from rich.text import Text
@@ -76,37 +77,44 @@ class File:
 
 
 class Grading:
-    """One grade in a thread; verdict or error are there when it is over."""
+    """One grade in another thread; verdict or error are there when it is over. The thread then goes on for a
+    moment, to prepare the next grade."""
 
-    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int):
+    def __init__(
+        self, executor, session: Session, exercise: Exercise, source: Source, device: str, seed: int
+    ):
         self.source, self.began = source, time.monotonic()
-        self.checked, self.verdict, self.error = 0, None, None
+        self.checked, self.verdict, self.error, self.over = 0, None, None, False
         self.stop = Stop()
         self._work = (session, exercise.name, source, device, seed)
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self._future = executor.submit(self._run)
 
     def _run(self) -> None:
         session, name, source, device, seed = self._work
         try:
+            if self.stop.asked:  # before it could begin
+                raise Stopped
             self.verdict = grade(
                 session, name, source, device=device, seed=seed, quick=True, report=self._step, stop=self.stop
             )
+            self.over = True
+            if not self.stop.asked:
+                session.prepare(
+                    "cuda" if self.verdict.device != "cpu" else "cpu", str(source.path.absolute().parent)
+                )
         except Stopped:
             pass
         except BaseException as error:  # raised again where the loop sees it
             self.error = error
+        self.over = True
 
     def _step(self, result) -> None:
         self.checked += 1
 
-    @property
-    def over(self) -> bool:
-        return not self._thread.is_alive()
-
-    def wait(self, seconds: float) -> None:
-        """Until it is over, at most so long."""
-        self._thread.join(seconds)
+    def end(self, seconds: float) -> None:
+        """Stop it, and wait until it has ended, at most so long."""
+        self.stop()
+        futures.wait([self._future], seconds)
 
 
 class Screen:
@@ -163,7 +171,14 @@ class Screen:
 
 
 def watch(
-    starter: Starter, exercise: Exercise, path: Path, *, device: str, seed: int, command: str, graded: Callable
+    starter: Starter,
+    exercise: Exercise,
+    path: Path,
+    *,
+    device: str,
+    seed: int,
+    command: str,
+    graded: Callable,
 ) -> int:
     """Grade `path` on every save until q (exit status 0) or Ctrl-C (130). graded: takes each new verdict.
 
@@ -192,7 +207,7 @@ def watch(
 
 @contextlib.contextmanager
 def _signals():
-    """Ended from outside, leave a clean terminal too; the list that it gives fills when the process goes on."""
+    """Ended from outside, leave a clean terminal too; the list fills when a stopped process goes on."""
     resumed: list[int] = []
 
     def end(number, frame):
@@ -211,12 +226,17 @@ def _signals():
 class _Loop:
     """What happens between two looks at the keyboard."""
 
-    def __init__(self, starter, exercise: Exercise, path: Path, device: str, seed: int, command: str, graded, keyboard):
-        self.starter, self.session = starter, Session(starter)
+    def __init__(
+        self, starter, exercise: Exercise, path: Path, device: str, seed: int, command: str, graded, keyboard
+    ):
+        self.session = Session(starter)
+        # One thread for all: on Linux a worker that is not forked ends with the thread that started it.
+        self.executor = futures.ThreadPoolExecutor(1)
         self.exercise, self.path, self.device, self.seed = exercise, path, device, seed
         self.command, self.graded = command, graded
         self.file, self.source = File(path), None
         self.grading: Grading | None = None
+        self.latest: Grading | None = None  # which may have its verdict, and still prepare the next
         self.screen = Screen(keyboard.available)
         self.screen.path = str(shown(path))
         self.own = path.resolve() == (REPOSITORY / exercise.attempt_path).resolve()
@@ -231,7 +251,11 @@ class _Loop:
         if key == "r" and self.source is not None:
             self._start(self.source)
         elif key == "h":
-            hint = hints.give(self.exercise, self.notes.append) if self.own else hints.advance(self.exercise, self.others)
+            hint = (
+                hints.give(self.exercise, self.notes.append)
+                if self.own
+                else hints.advance(self.exercise, self.others)
+            )
             self.screen.add(lambda out: hints.show(out, self.exercise, hint))
         elif key == "s":
             self.screen.show(self._solution)
@@ -247,11 +271,12 @@ class _Loop:
 
     def _start(self, source: Source) -> None:
         """Grade, instead of what is being graded."""
-        if self.grading is not None:
-            self.grading.stop()
-            self.grading.wait(10)
+        if self.latest is not None:
+            self.latest.stop()
         self.source = source
-        self.grading = Grading(self.session, self.exercise, source, self.device, self.seed)
+        self.grading = self.latest = Grading(
+            self.executor, self.session, self.exercise, source, self.device, self.seed
+        )
 
     def _finish(self) -> None:
         grading, self.grading = self.grading, None
@@ -282,9 +307,10 @@ class _Loop:
 
     def close(self) -> None:
         """End a grade that runs, and every process."""
-        if self.grading is not None:
-            self.grading.stop()
+        if self.latest is not None:
+            self.latest.stop()
         self.session.close()
-        if self.grading is not None:
-            self.grading.wait(5)
+        if self.latest is not None:
+            self.latest.end(5)
             self.session.close()  # what it started meanwhile
+        self.executor.shutdown(wait=False)

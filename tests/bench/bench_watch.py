@@ -1,8 +1,8 @@
 """From save to verdict in --watch: python tests/bench/bench_watch.py [SAVES]
 
-Drives `python grade.py ex1 --watch --device cpu` through a pseudo-terminal, in a copy of the workbook, and saves
-the solution again and again with a new comment. The time is from the end of the write to the whole report on the
-terminal; the bound of its median is 0.6 s. Beside it: `python grade.py` alone, whose bound is 0.3 s.
+Drives `python grade.py ex1 --watch --device cpu` through a pseudo-terminal, in a copy of the workbook, and
+saves the solution again and again with a new comment. The time is from the end of the write to the whole
+report on the terminal; the bound of its median is 0.6 s. Beside it: `python grade.py` alone, whose bound is 0.3 s.
 """
 
 import shutil
@@ -25,12 +25,16 @@ def main(saves: int = 15) -> None:
     exercise = EXERCISES["ex1"]
     with tempfile.TemporaryDirectory() as folder:
         workbook = Path(folder) / "workbook"
-        shutil.copytree(REPOSITORY, workbook, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "cache"))
+        shutil.copytree(
+            REPOSITORY, workbook, ignore=shutil.ignore_patterns(".*", "__pycache__", "runs", "cache")
+        )
         own = workbook / exercise.attempt_path
         solution = (workbook / exercise.solution_path).read_text()
         own.write_text(solution)
         took = []
-        with Terminal([sys.executable, "grade.py", "ex1", "--watch", "--device", "cpu"], workbook) as terminal:
+        with Terminal(
+            [sys.executable, "grade.py", "ex1", "--watch", "--device", "cpu"], workbook
+        ) as terminal:
             terminal.until("q quit")
             for number in range(saves):
                 time.sleep(0.5)

@@ -62,7 +62,8 @@ def own_temporary_folder(tmp_path_factory):
 @pytest.fixture
 def workbook(tmp_path):
     """A copy of the workbook as a learner has it after cloning: its folder."""
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "cache", "replay_*")
+    names = (".*", "__pycache__", "*.egg-info", "build", "dist", "runs", "cache", "replay_*.py")
+    left_out = shutil.ignore_patterns(*names)
     folder = tmp_path / "workbook"
     shutil.copytree(REPOSITORY, folder, ignore=left_out)
     for exercise in EXERCISES.values():  # the ones here may have been worked on

@@ -19,7 +19,9 @@ class Terminal:
         self.resize(columns, rows)
         self.shown = ""
         self.modes = termios.tcgetattr(self.theirs)
-        kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+        kept = {
+            name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
+        }
         self.process = subprocess.Popen(
             command, cwd=cwd, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs,
             env=kept | {"TERM": "xterm-256color"} | environment,
@@ -65,7 +67,9 @@ class Terminal:
         since, ends = len(self.shown), time.monotonic() + seconds
         while not re.search(pattern, plain(self.shown[since:])):
             if time.monotonic() > ends:
-                raise AssertionError(f"{pattern!r} did not come within {seconds} s:\n{plain(self.shown[since:])}")
+                raise AssertionError(
+                    f"{pattern!r} did not come within {seconds} s:\n{plain(self.shown[since:])}"
+                )
             self.read(0.01)
         return self.shown[since:]
 

@@ -1,5 +1,5 @@
-"""What is said of a GPU. There need not be one here: a worker that believes to be on a GPU computes on the CPU,
-so that an attempt is right on the CPU and, as its tensors are not where they should be, wrong on "cuda".
+"""What is said of a GPU. There need not be one here: a worker that believes to be on a GPU computes on the
+CPU, so that an attempt is right on the CPU and, as its tensors are not where they should be, wrong on "cuda".
 """
 
 import re

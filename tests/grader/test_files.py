@@ -85,7 +85,10 @@ def test_the_solution_waits_for_a_graded_attempt(own, capsys):
 
 
 def test_the_solution_comes_with_what_differs_from_the_attempt(own, capsys):
-    own.write_text('"""A docstring of mine."""\n' + SOLUTION.split('"""', 2)[2].replace("scores, dim=-1)", "scores, dim=-2)"))
+    own.write_text(
+        '"""A docstring of mine."""\n'
+        + SOLUTION.split('"""', 2)[2].replace("scores, dim=-1)", "scores, dim=-2)")
+    )
     progress.record(verdict_of(EX1, ("values",)), pytest.fail)
     assert main(["ex1", "--solution"]) == 0
     said = capsys.readouterr().out
@@ -106,7 +109,9 @@ def test_after_a_pass_the_solution_says_what_to_compare(own, capsys):
     assert "line for line" in said and "What to compare" in said
 
 
-@pytest.mark.parametrize("data", [b"", b"def (:\n", b"# caf\xe9\n", b"\xef\xbb\xbfx = 1\n", b"\0\x1b[2J", None])
+@pytest.mark.parametrize(
+    "data", [b"", b"def (:\n", b"# caf\xe9\n", b"\xef\xbb\xbfx = 1\n", b"\0\x1b[2J", None]
+)
 def test_any_attempt_can_stand_beside_the_solution(own, capsys, data):
     if data is None:
         own.unlink()

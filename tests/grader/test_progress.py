@@ -110,7 +110,11 @@ def test_a_grade_of_another_file_leaves_the_learners_progress_alone(own_progress
 def test_a_grade_of_the_learners_own_file_moves_it_and_shows_in_the_overview(workbook):
     def grade_py(*arguments):
         return subprocess.run(
-            [sys.executable, "grade.py", *arguments], cwd=workbook, capture_output=True, text=True, timeout=100
+            [sys.executable, "grade.py", *arguments],
+            cwd=workbook,
+            capture_output=True,
+            text=True,
+            timeout=100,
         )
 
     before = grade_py().stdout

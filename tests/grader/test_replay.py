@@ -1,4 +1,4 @@
-"""A token builds its failing case again: the script fails where the attempt does, and ends well where it is right."""
+"""A token builds its failing case again: the script fails where the attempt does, and else ends well."""
 
 import dataclasses
 import os
@@ -21,15 +21,19 @@ from tests.exercises.exam import Position
 from tests.grader.attempts import REPOSITORY, SOLUTION, with_mistake
 
 RIGHT = "Nothing is wrong with this case now"
-# Of every kind: a drawn shape, a picture, dropout, counted operations, text, batches, samplers, test models, training.
+# Of every kind: drawn shapes, dropout, counted operations, text, batches, samplers, test models, training.
 MISTAKES = {
-    "ex1": ("softmax_over_queries", "mask_not_cropped", "dropout_on_values", "loop_over_heads", "fuse_shares_projection"),
+    "ex1": (
+        "softmax_over_queries", "mask_not_cropped", "dropout_on_values", "loop_over_heads", "fuse_shares_projection",
+    ),
     "ex2": ("answer_not_reversed", "loss_summed", "held_out_drawn", "mode_always_train", "one_step_more"),
 }  # fmt: skip
 
 
 def failing(session, exercise, source: str):
-    verdict = grade(session, exercise.name, Source(Path("attempt.py"), source.encode()), device="cpu", quick=False)
+    verdict = grade(
+        session, exercise.name, Source(Path("attempt.py"), source.encode()), device="cpu", quick=False
+    )
     return [check for check in verdict.checks if check.status == "failed"]
 
 
@@ -48,7 +52,9 @@ def outcome(path: Path, capsys) -> str:
 def says_the_same(came: str, check) -> bool:
     """The check's own words, or the exception that the report quotes, by its name."""
     kind, said = came.split(": ", 1)
-    return " ".join(check.message.split())[:80] in " ".join(said.split()) or f"raised {kind}:" in check.message
+    return (
+        " ".join(check.message.split())[:80] in " ".join(said.split()) or f"raised {kind}:" in check.message
+    )
 
 
 @pytest.mark.parametrize("name, mistake", [(name, id) for name, ids in MISTAKES.items() for id in ids])
@@ -83,12 +89,26 @@ def token(look=1, series=0, case=None, *, exercise="ex1", check="values", seed=0
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-@pytest.mark.parametrize("case", [Size(1, 3, 128, 2, 4, 0), (9, 10**9 - 1, 3), ("a\n\u00fc", -1.5, (1, (2,)), True, None), 7])
+@pytest.mark.parametrize(
+    "case", [Size(1, 3, 128, 2, 4, 0), (9, 10**9 - 1, 3), ("a\n\u00fc", -1.5, (1, (2,)), True, None), 7]
+)
 def test_a_token_is_read_as_it_was_written(case, device):
     text = token(2, 1, case, seed=2**32 - 1, device=device)
     read = tokens.read(text)
-    items = tuple(vars(case).values()) if dataclasses.is_dataclass(case) else case if isinstance(case, tuple) else (case,)
-    assert (read.exercise, read.check, read.seed, read.look, read.series) == ("ex1", "values", 2**32 - 1, 2, 1)
+    items = (
+        tuple(vars(case).values())
+        if dataclasses.is_dataclass(case)
+        else case
+        if isinstance(case, tuple)
+        else (case,)
+    )
+    assert (read.exercise, read.check, read.seed, read.look, read.series) == (
+        "ex1",
+        "values",
+        2**32 - 1,
+        2,
+        1,
+    )
     assert read.items == items and read.device == device
     assert re.fullmatch(r"[\w.-]+", text, re.ASCII)  # no shell takes any of it for something else
 
@@ -98,8 +118,19 @@ def test_a_token_of_a_case_that_is_not_drawn_is_short():
 
 
 def damaged(text: str):
-    yield from (text[:-1], text[:10], text + "0", text.replace("values", "output"), text.replace(".0.", ".1.", 1))
-    yield from (text.replace("-1.", "-2."), text.replace("Size", "Tables"), text.replace("128", "129"), text.upper())
+    yield from (
+        text[:-1],
+        text[:10],
+        text + "0",
+        text.replace("values", "output"),
+        text.replace(".0.", ".1.", 1),
+    )
+    yield from (
+        text.replace("-1.", "-2."),
+        text.replace("Size", "Tables"),
+        text.replace("128", "129"),
+        text.upper(),
+    )
 
 
 @pytest.mark.parametrize("text", list(damaged(token(1, 1, Size(1, 3, 128, 2, 4, 0)))))
@@ -110,7 +141,18 @@ def test_a_damaged_token_gets_one_sentence_and_status_2(text, capsys, tmp_path, 
     assert "token" in said.err and said.err.count("\n") == 1 and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("text", ["", "x", "ex9.values.0.1.123456", "../../etc/passwd", "ex1.values.0.1.\u0661\u0662\u0663456", "$(id)", "a" * 10**6])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "ex9.values.0.1.123456",
+        "../../etc/passwd",
+        "ex1.values.0.1.\u0661\u0662\u0663456",
+        "$(id)",
+        "a" * 10**6,
+    ],
+)
 def test_what_is_no_token_gets_one_sentence_and_status_2(text, capsys):
     assert main(["--replay", text]) == 2
     said = capsys.readouterr().err
@@ -163,7 +205,9 @@ def test_the_checksum_is_the_same_whatever_the_line_ends_are(tmp_path, monkeypat
 
 def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_script(workbook, tmp_path):
     def python(*arguments):
-        return subprocess.run([sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=100)
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=100
+        )
 
     grade_py = str(workbook / "grade.py")
     own = workbook / "exercises" / "ex1_fused_attention.py"
@@ -181,7 +225,20 @@ def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_scri
 
     # A debugger stops in the learner's own line, and after it where the difference shows.
     line = 1 + own.read_text().splitlines().index("        weights = self.weight_dropout(weights)")
-    commands = ["-c", f"b {own}:{line}", "-c", "c", "-c", "p weights.shape", "-c", "c", "-c", "p difference[:10]", "-c", "q"]
+    commands = [
+        "-c",
+        f"b {own}:{line}",
+        "-c",
+        "c",
+        "-c",
+        "p weights.shape",
+        "-c",
+        "c",
+        "-c",
+        "p difference[:10]",
+        "-c",
+        "q",
+    ]
     debugged = python("-m", "pdb", *commands, str(path)).stdout
     assert "torch.Size([2, 4, 2, 2])" in debugged and "'The scores" in debugged
 

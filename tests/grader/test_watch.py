@@ -32,7 +32,7 @@ def own(workbook):
 
 @pytest.fixture
 def watched(workbook, own, leftovers):
-    """watched(..) starts --watch in a terminal, and waits for the first verdict; nothing may be left of it."""
+    """watched(..) starts --watch in a terminal and waits for a verdict; nothing may be left of it."""
     before, terminals = leftovers(), []
 
     def start(**options) -> Terminal:
@@ -234,7 +234,12 @@ def test_a_dumb_terminal_gets_a_log_without_any_escape(watched, own):
 def test_without_a_terminal_it_watches_and_has_no_keys(workbook, own):
     own.write_text(WRONG)
     process = subprocess.Popen(
-        COMMAND, cwd=workbook, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        COMMAND,
+        cwd=workbook,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     said = []
     while not any("Ctrl-C ends it" in line for line in said):
