@@ -77,7 +77,7 @@ def draw_positions(
             label=f"{name}, context cropped to {block_size}",
         )
     axes.axvline(block_size, color="grey", linewidth=0.8, label="the length of training")
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=2)  # the curves leave no corner free
     figure.savefig(out, format="png")
 
 

@@ -7,6 +7,7 @@ checks are left.
 """
 
 import builtins
+import itertools
 
 from grader.hosts import reference_subject
 from grader.processes import REPOSITORY, InstallationError
@@ -16,6 +17,7 @@ from tests.exercises.exam import CheckFailed, Evidence, Subject
 
 
 COSTLY = 0.02  # seconds of one look
+_numbers = itertools.count()
 
 
 def name_mistakes(
@@ -70,7 +72,7 @@ class _Suspects:
     def subject(self, id: str) -> Subject:
         """The mistake as a subject."""
         if id not in self.subjects:
-            name = f"mistake_{id}"
+            name = f"mistake_{id}" + (f"_{next(_numbers)}" if self.mistakes[id].keeps else "")
             if name not in self.reference.sources:
                 source = self.mistakes[id].apply(self.solution).encode()
                 answer = self.reference.load(name, name, f"<{id}>", source)

@@ -18,6 +18,7 @@ class Mistake:
     patches: (find, put) pairs; each `find` stands in the solution exactly once.
     needs:   "cuda" for a mistake that shows on a GPU only.
     area:    how the ids of the checks begin in which it is looked for first; "" for all of them.
+    keeps:   whether its module remembers calls, so that each grade needs a module of its own.
     """
 
     id: str
@@ -26,6 +27,7 @@ class Mistake:
     patches: tuple[tuple[str, str], ...]
     needs: str = "cpu"
     area: str = ""
+    keeps: bool = False
 
     def apply(self, solution: str) -> str:
         """The solution's source with the mistake in it. ValueError where a patch does not fit."""

@@ -42,8 +42,8 @@ def test_runs(exam):
 
 @check("angles_form", "rope_angles gives (T, D / 2) float32, on the device of the positions", ("runs",))
 def test_angles_form(exam):
-    # T = 5 and D / 2 = 3: neither a transposed table nor one angle per channel has this shape.
-    look(exam, {"T": 5, "head_size": 6}, looks.angles, (tuple(range(5)), 6))
+    # T = 8 and D / 2 = 3: neither a transposed table nor one angle per channel has this shape.
+    look(exam, {"T": 8, "head_size": 6}, looks.angles, (tuple(range(8)), 6))
 
 
 OWN = (3, 1, 4, 0, 9, 2, 6)  # seven, and seven in no other check: what is cached by their number is from here

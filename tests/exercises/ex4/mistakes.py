@@ -179,6 +179,7 @@ _OWN = (
         "are. Cache by what decides them (positions, head size, base), or make them anew: they cost little.",
         ((_ANGLES, "kept = rope_angles.__dict__.setdefault('kept', {})\n"
           "    return kept.setdefault((len(positions), head_size, base), positions[:, None] * frequencies)"),),
+        keeps=True,
     ),
     Mistake(
         "positions_changed", "rope_angles writes into the positions",
@@ -343,6 +344,7 @@ _OWN = (
         "They are cached by shape, so that other angles of the same shape are ignored: a token at position "
         "7 is turned as the first one ever was. Compute them from the angles that are given.",
         ((_TURNED, f"points * apply_rope.__dict__.setdefault(str(angles.shape), {_TURNS})"),),
+        keeps=True,
     ),
     Mistake(
         "rope_detaches_x", "x is detached",
