@@ -126,5 +126,30 @@ EXERCISES = {
                 "train_report", "train_adds",
             ),
         ),
+        Exercise(
+            name="ex3",
+            title="pretraining: pretrain, finetune, and prove that it helped",
+            file="ex3_pretrain_finetune.py",
+            asks=(
+                "remove_overlap: pretraining text without what the model is measured on",
+                "transfer_weights: weights into a model with another vocabulary, character by character",
+                "finetune_optimizer: AdamW with decay on matrices alone",
+                "finetune: a few steps from the transferred weights; the best weights come back",
+            ),
+            checks=(
+                "runs", "overlap_line", "overlap_window", "overlap_inside_words", "overlap_case", "overlap_whitespace",
+                "overlap_lines", "overlap_neighbours", "overlap_kept", "overlap_line_ends", "overlap_any", "overlap_fast",
+                "transfer_returned", "transfer_blocks", "transfer_embedding", "transfer_output", "transfer_output_bias",
+                "transfer_positions", "transfer_fresh", "transfer_any", "transfer_source_kept", "transfer_target_kept",
+                "transfer_shares", "transfer_refuses", "transfer_untouched",
+                "optimizer_type", "optimizer_once", "optimizer_frozen", "optimizer_decay", "optimizer_no_decay",
+                "optimizer_lr", "optimizer_state",
+                "finetune_returned", "finetune_parts", "finetune_transfers", "finetune_updates", "finetune_lr",
+                "finetune_small_lr", "finetune_part", "finetune_modes", "finetune_kept", "finetune_short",
+                "finetune_seed", "finetune_report", "finetune_improves", "finetune_best", "finetune_unseen",
+                "finetune_helps",
+            ),
+            training=("finetune_improves", "finetune_best", "finetune_unseen", "finetune_helps"),
+        ),
     )
 }
