@@ -170,7 +170,7 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
         return CheckFailed(
             f"Your function returned an object of type {one_line(str(description['type']), 60)}; expected a tuple "
             f"of {int(description['count'])}.",
-            same=("not so many",),
+            same=("not so many", description["type"]),
         )
     if kind == "not a GPT":
         return CheckFailed(

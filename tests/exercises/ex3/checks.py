@@ -4,6 +4,7 @@ pretraining helped.
 """
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -43,8 +44,8 @@ def test_runs(exam):
             raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
 
 
-# Overlap. All texts begin and end with characters that the other text does not have: what whitespace at the ends of
-# a text means is nobody's contract. 50 characters:
+# Overlap. What whitespace at the ends of a text means is nobody's contract, so no run reaches it: texts begin and end
+# with characters that the other one does not have, or with a run. 50 characters:
 RUN = "shall i compare thee to a summer's day? thou art m"
 OTHER = "of hand or foot or lip or eye or brow I see their antique pen would have express'd"
 
@@ -67,13 +68,16 @@ def texts_agree(exam, cases: tuple[Texts, ...], question: str):
 def test_overlap_line(exam):
     texts_agree(
         exam,
-        (Texts(f"<1> {OTHER}\n<2> {RUN}ore\n<3> {OTHER}\n", f"[{OTHER[::-1]}, {RUN}ore]"),),
+        (
+            Texts(f"<1> {OTHER}\n<2> {RUN}ore\n<3> {OTHER}\n", f"[{OTHER[::-1]}, {RUN}ore]"),
+            Texts(f"<1> {OTHER}\n{RUN}ore\n<3> {OTHER}\n", f"[{OTHER[::-1]}\n{RUN}ore\n]"),
+        ),
         "The second of three lines shares a run of 50 characters with the held-out text, and must go, whole; the first and the third "
         "share none, and stay. What does your code drop?",
     )
 
 
-@check("overlap_window", "50 characters are a run, and 49 are none; window sets another length", ("overlap_line",))
+@check("overlap_window", "50 characters are a run, and 49 are none; window sets another length", ("runs",))
 def test_overlap_window(exam):
     cases = [Texts(f"<1> {OTHER}\n<{RUN[:n]}>\n<3> {OTHER}\n", f"[{RUN[:n]}]") for n in (49, 50, 48)]
     for n in (49, 50):
@@ -83,7 +87,7 @@ def test_overlap_window(exam):
     texts_agree(exam, tuple(cases), "A run has exactly `window` characters, 50 where nothing else is said. Is one counted too few or too many?")
 
 
-@check("overlap_inside_words", "a run may begin and end inside words, and punctuation is part of it", ("overlap_line",))
+@check("overlap_inside_words", "a run may begin and end inside words, and punctuation is part of it", ("runs",))
 def test_overlap_inside_words(exam):
     cases = (
         Texts(f"<1>\n<2> un{RUN}ineral\n<3>\n", f"[{RUN}uch]", 50),
@@ -94,7 +98,7 @@ def test_overlap_inside_words(exam):
     texts_agree(exam, cases, "Runs are made of characters, and punctuation is one like any other. Does your code compare words?")
 
 
-@check("overlap_case", "case is ignored", ("overlap_line",))
+@check("overlap_case", "case is ignored", ("runs",))
 def test_overlap_case(exam):
     cases = (
         Texts(f"<1>\n<2> {RUN.upper()}\n<3>\n", f"[{RUN}]"),
@@ -104,7 +108,7 @@ def test_overlap_case(exam):
     texts_agree(exam, cases, "An edition may set a speech in capitals, and it is the same speech: both texts must be compared without case. Is it both?")
 
 
-@check("overlap_whitespace", "any run of whitespace counts as one space", ("overlap_line",))
+@check("overlap_whitespace", "any run of whitespace counts as one space", ("runs",))
 def test_overlap_whitespace(exam):
     cases = (
         Texts(f"<1>\n<2> {RUN.replace(' ', '   ')}\n<3>\n", f"[{RUN}]"),
@@ -120,7 +124,7 @@ def test_overlap_whitespace(exam):
     )  # fmt: skip
 
 
-@check("overlap_lines", "a run may span lines: each line with a character in it is dropped", ("overlap_whitespace",))
+@check("overlap_lines", "a run may span lines: each line with a character in it is dropped", ("runs",))
 def test_overlap_lines(exam):
     cut = (RUN[:17], RUN[18:29], RUN[30:])
     cases = (
@@ -137,7 +141,7 @@ def test_overlap_lines(exam):
     )  # fmt: skip
 
 
-@check("overlap_neighbours", "a line of which only the newline lies in a run stays, and so does a blank line", ("overlap_lines",))
+@check("overlap_neighbours", "a line of which only the newline lies in a run stays, and so does a blank line", ("runs",))
 def test_overlap_neighbours(exam):
     cases = (
         # The run is " bcdef ": it begins with the newline of one line, and ends with that of the next.
@@ -152,7 +156,18 @@ def test_overlap_neighbours(exam):
     )  # fmt: skip
 
 
-@check("overlap_kept", "lines that stay are unchanged, in their order, as often as they were there", ("overlap_line",))
+@check("overlap_ends", "a run counts at the very beginning and end of a text too", ("runs",))
+def test_overlap_ends(exam):
+    cases = (
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{RUN}"),
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"{RUN}]"),
+        Texts(f"{RUN}>\n<2>\n", f"[{RUN}]"),
+        Texts(f"<1>\n<2> {RUN}\n", f"[{RUN}]"),
+    )
+    texts_agree(exam, cases, "A text of n characters has n - window + 1 windows, the first and the last included. Which one does your range leave out?")
+
+
+@check("overlap_kept", "lines that stay are unchanged, in their order, as often as they were there", ("runs",))
 def test_overlap_kept(exam):
     lines = ("<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "<a>", "", "<a>", "   ", "<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "\t<z>", "<a>")
     cases = (
@@ -168,7 +183,7 @@ def test_overlap_kept(exam):
     )  # fmt: skip
 
 
-@check("overlap_line_ends", "a line ends at a newline and nowhere else", ("overlap_line",))
+@check("overlap_line_ends", "a line ends at a newline and nowhere else", ("runs",))
 def test_overlap_line_ends(exam):
     breaks = ("\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028")
     cases = tuple(Texts(f"<1>\n<2>{other}bcdefg{other}<3>\n<4>\n", "[bcdefg]", 6) for other in breaks)
@@ -192,7 +207,7 @@ def overlapping(draw):
 
 OVERLAP = (
     "overlap_line", "overlap_window", "overlap_inside_words", "overlap_case", "overlap_whitespace", "overlap_lines",
-    "overlap_neighbours", "overlap_kept", "overlap_line_ends",
+    "overlap_neighbours", "overlap_ends", "overlap_kept", "overlap_line_ends",
 )  # fmt: skip
 
 
@@ -475,11 +490,43 @@ def test_optimizer_state(exam):
 # A few steps of finetuning.
 
 TUNE = Tuning()
+# A text on which training helps, so that what comes back has been trained: one character makes up most of it.
+PLENTY = "aaaaaaab"
+LEARNED = Tuning(trained=PLENTY, rest=PLENTY)
 TINY_LR = 1e-7
 MOST_UPDATES = 100.0  # AdamW moves a weight by at most 1 / sqrt(1 - beta2) updates of lr, 32 for beta2 = 0.999; and decay
 
 
-@check("finetune_returned", "it returns a GPT and its tokenizer: pretrained's config, a vocabulary for the whole text", ("runs", "transfer_returned"))
+def updates_made(steps, reading):
+    """"right", or how many."""
+    if isinstance(reading, CheckFailed):
+        return reading.same
+    if steps in reading["optimizers"] or steps == reading["changes"]:
+        return "right"
+    return max(reading["optimizers"], default=reading["changes"]), reading["ended"]
+
+
+def same_by(facts):
+    """Whether two readings agree in these facts."""
+    return lambda one, other: facts(one) is not None and facts(one) == facts(other)
+
+
+@check("finetune_updates", "it makes exactly `steps` updates", ("runs",))
+def test_finetune_updates(exam):
+    for steps in (6, 1):
+        case = Tuning(steps=steps)
+        got = look(exam, case.as_case(), looks.updates, case, same=same_by(functools.partial(updates_made, steps)))
+        if updates_made(steps, got) != "right":
+            came = got["optimizers"][-1] if got["optimizers"] else got["changes"]
+            fail(
+                case.as_case(),
+                f"With steps = {steps} the weights must be updated exactly {steps} times; yours are updated "
+                + (f"more than {came - 1} times, and were stopped." if got["ended"] else f"{came} times.")
+                + " A comparison of unequal budgets proves nothing. What does your loop count?",
+            )
+
+
+@check("finetune_returned", "it returns a GPT and its tokenizer: pretrained's config, a vocabulary for the whole text", ("transfer_returned", "finetune_updates"))
 def test_finetune_returned(exam):
     case = TUNE.as_case()
     got = look(exam, case, looks.returned, TUNE)
@@ -507,46 +554,25 @@ def test_finetune_transfers(exam):
         fail(still.as_case(), f"With lr = 0 the rows of known characters must come back as the pretrained model has them; {', '.join(got['rows'])} differs. Which tokenizer does transfer_weights get as the target's?")
 
 
-def updates_made(steps, reading):
-    """"right", or how many."""
-    if isinstance(reading, CheckFailed):
-        return reading.same
-    if steps in reading["optimizers"] or steps == reading["changes"]:
-        return "right"
-    return max(reading["optimizers"], default=reading["changes"]), reading["ended"]
-
-
-def same_by(facts):
-    """Whether two readings agree in these facts."""
-    return lambda one, other: facts(one) is not None and facts(one) == facts(other)
-
-
-@check("finetune_updates", "it makes exactly `steps` updates", ("finetune_returned",))
-def test_finetune_updates(exam):
-    for steps in (6, 1):
-        case = Tuning(steps=steps)
-        got = look(exam, case.as_case(), looks.updates, case, same=same_by(functools.partial(updates_made, steps)))
-        if updates_made(steps, got) != "right":
-            came = got["optimizers"][-1] if got["optimizers"] else got["changes"]
-            fail(
-                case.as_case(),
-                f"With steps = {steps} the weights must be updated exactly {steps} times; yours are updated "
-                + (f"more than {came - 1} times, and were stopped." if got["ended"] else f"{came} times.")
-                + " A comparison of unequal budgets proves nothing. What does your loop count?",
-            )
-
-
 @check("finetune_lr", "the learning rate is never above lr", ("finetune_updates",))
 def test_finetune_lr(exam):
-    case = Tuning(lr=3e-4, steps=12)
-    got = look(exam, case.as_case(), looks.rates, case, same=same_by(lambda r: r.same if isinstance(r, CheckFailed) else r["above"]))
-    if got["above"]:
-        fail(case.as_case(), f"A learning rate may rise up to lr, and fall from there; yours reaches {got['share']:.3g} times lr. What does your schedule multiply?")
+    cases = (Tuning(lr=3e-4, steps=12), Tuning(lr=3e-5, steps=12))
+
+    def facts(reading):
+        return reading.same if isinstance(reading, CheckFailed) else (reading["above"], reading["proportional"])
+
+    got = look(exam, cases[0].as_case(), looks.rates, cases, same=same_by(facts))
+    if any(got["above"]):
+        which = got["above"].index(True)
+        fail(
+            cases[which].as_case(),
+            f"A learning rate may rise up to lr, and fall from there; yours reaches {got['shares'][which]:.3g} times lr. What does your schedule multiply?",
+        )
 
 
 @check("finetune_small_lr", "and a small lr moves the weights little", ("finetune_transfers", "finetune_updates"))
 def test_finetune_small_lr(exam):
-    case = Tuning(lr=TINY_LR, steps=12)
+    case = replace(LEARNED, lr=TINY_LR, steps=12)
 
     def far(reading):
         return reading.same if isinstance(reading, CheckFailed) else reading["updates"] > MOST_UPDATES
@@ -584,7 +610,7 @@ def test_finetune_modes(exam):
             "The rest is read in train mode: dropout makes each loss larger and noisy, and the weights that come out as best are the lucky ones. "
             "model.eval() before, and back afterwards.",
         )
-    if got["training_in_eval"]:
+    if got["training_in_eval"] != "never":
         fail(
             case.as_case(dropout=case.dropout),
             "It trains in eval mode, so without the dropout that its config asks for. Is the model put back into train mode after an evaluation?",
@@ -615,11 +641,11 @@ def test_finetune_short(exam):
 
 @check("finetune_seed", "the seed decides what comes back", ("finetune_updates",))
 def test_finetune_seed(exam):
-    got = look(exam, TUNE.as_case(), looks.seeded, TUNE)
+    got = look(exam, LEARNED.as_case(), looks.seeded, LEARNED)
     if not got["repeats"]:
-        fail(TUNE.as_case(), "Two runs with the same seed return different weights. Are the fresh weights, the batches and the dropout all drawn from the seed, and not from what torch's generator was before?")
+        fail(LEARNED.as_case(), "Two runs with the same seed return different weights. Are the fresh weights, the batches and the dropout all drawn from the seed, and not from what torch's generator was before?")
     if not got["depends"]:
-        fail(TUNE.as_case(), "Two runs with different seeds return the same weights: several seeds then say no more than one. What does your code do with the seed?")
+        fail(LEARNED.as_case(), "Two runs with different seeds return the same weights: several seeds then say no more than one. What does your code do with the seed?")
 
 
 @check("finetune_report", "it calls report(step, loss), with an int and a float", ("finetune_updates",))
@@ -642,22 +668,23 @@ def test_finetune_report(exam):
 HARMED = {
     "an lr that destroys them": Tuning(lr=1000.0, steps=8, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0),
     "a rest of another kind": Tuning(lr=3e-2, steps=40, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0),
-    # Without order in it, all that 270 characters teach is to know them by heart.
-    "a text without order": Tuning(lr=2e-2, steps=200, chars="gdbfc\nae", rest=TRAINED, dropout=0.0, n_embd=32),
-}
+    # Without order in it, 180 characters teach how often each comes, and then to know them by heart.
+    "a text without order": Tuning(
+        lr=2e-2, steps=300, seed=2, length=200, chars="gdbfc\nae", trained="aabbccdefg\n", rest="aabbccdefg\n", dropout=0.0, n_embd=32,
+    ),
+}  # fmt: skip
 SLACK = 0.1  # nats: a sampled estimate may take weights a little worse for the best
-# One character makes up most of this text: that is learned in a few updates.
-HELPED = Tuning(lr=1e-2, steps=40, chars=ALL_KNOWN, trained="aaaaaaab", rest="aaaaaaab", dropout=0.0)
+HELPED = replace(LEARNED, steps=40, chars=ALL_KNOWN, dropout=0.0)
 
 
-@check("finetune_improves", "where the rest is like the text, what comes back is better than the transferred weights", ("finetune_part", "finetune_small_lr"))
+@check("finetune_improves", "where the rest is like the text, what comes back is better than the transferred weights", CHEAP)
 def test_finetune_improves(exam):
     case = HELPED.as_case()
     if not look(exam, case, looks.improved, exam.reference, HELPED)["improved"]:
         fail(case, f"{HELPED.steps} updates at lr = {HELPED.lr:g} must make the model better on the rest, and what comes back is no better than the transferred weights. Is it the model that was trained, and are the best weights the ones with the lowest loss?")
 
 
-@check("finetune_best", "of all weights met, the transferred ones included, the best on the rest come back", ("finetune_part", "finetune_modes"))
+@check("finetune_best", "of all weights met, the transferred ones included, the best on the rest come back", CHEAP)
 def test_finetune_best(exam):
     got = look(exam, HARMED["a rest of another kind"].as_case(), looks.best_kept, exam.reference, HARMED, SLACK)
     worse = [key for key, is_worse in got.items() if is_worse]
@@ -680,7 +707,7 @@ HIDDEN = Tuning(
 KNOWS = 0.35
 
 
-@check("finetune_unseen", "what comes back does not know the rest by heart", ("finetune_part",))
+@check("finetune_unseen", "what comes back does not know the rest by heart", CHEAP)
 def test_finetune_unseen(exam):
     if look(exam, HIDDEN.as_case(), looks.knows_rest, exam.reference, HIDDEN, KNOWS)["knows"]:
         fail(

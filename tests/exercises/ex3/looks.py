@@ -486,12 +486,18 @@ def moved(subject: Subject, case: Tuning) -> Reading:
     return {"updates": distance / (case.lr * case.steps)}
 
 
-def rates(subject: Subject, case: Tuning) -> Reading:
-    """Whether a learning rate was above lr, and whether all were 0; and the highest as a share of lr."""
-    program, run, _ = tuning(case)
-    found = subject.run(program.give(rates=run.attr("rates"))).plain("rates")
-    highest = max((float(rate) for rate in found), default=0.0)
-    return {"above": highest > case.lr * LR_SLACK, "share": highest / case.lr}
+def rates(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
+    """For each case the highest learning rate as a share of lr, and whether it is above lr; and whether all shares agree."""
+    shares = []
+    for case in cases:
+        program, run, _ = tuning(case)
+        found = subject.run(program.give(rates=run.attr("rates"))).plain("rates")
+        shares.append(max((float(rate) for rate in found), default=0.0) / case.lr)
+    return {
+        "shares": shares,
+        "above": [share > LR_SLACK for share in shares],
+        "proportional": max(shares) <= min(shares) * LR_SLACK,
+    }
 
 
 def updates(subject: Subject, case: Tuning) -> Reading:
@@ -525,10 +531,11 @@ def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
 
 
 def modes(subject: Subject, case: Tuning) -> Reading:
-    """Whether the rest was read in train mode, and whether something was trained on in eval mode."""
+    """Whether the rest was read in train mode, and how often something was trained on in eval mode."""
     rest, mode = _rows(subject, case, "looked")
     _, training = _rows(subject, case, "rows")
-    return {"rest_in_train": bool(mode[rest].any()), "training_in_eval": bool((~training).any())}
+    in_eval = "never" if training.all() else "sometimes" if training.any() else "always"
+    return {"rest_in_train": bool(mode[rest].any()), "training_in_eval": in_eval}
 
 
 def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
@@ -562,14 +569,18 @@ def seeded(subject: Subject, case: Tuning) -> Reading:
     program.seconds = FEW_STEPS_SECONDS
     model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
 
-    def run(seed: int, shake: int) -> Ref:
-        return came_back(program, tune(program, model, tokenizer, case, shake=shake, seed=seed))[0]
-
-    one, again, other = run(5, 1), run(5, 2), run(6, 1)
-    answer = subject.run(program.give(again=program.difference(one, again), other=program.difference(one, other)))
+    runs = [tune(program, model, tokenizer, case, shake=shake, seed=seed) for seed, shake in ((5, 1), (5, 2), (6, 1))]
+    one, again, other = (came_back(program, run)[0] for run in runs)
+    program.give(again=program.difference(one, again), other=program.difference(one, other))
+    answer = subject.run(program.give(rows=runs[0].attr("rows"), rows_again=runs[1].attr("rows")))
     again, other = answer.plain("again"), answer.plain("other")
+    rows = [answer.arrays.get(key) for key in ("rows", "rows_again")]
     allowed = 0.0 if subject.device == "cpu" else 1e-3  # on a GPU sums may come in another order
-    return {"repeats": again is not None and again <= allowed, "depends": other is None or other > allowed}
+    return {
+        "repeats": again is not None and again <= allowed,
+        "depends": other is None or other > allowed,
+        "rows_repeat": _equal(*rows),
+    }
 
 
 def reports(subject: Subject, case: Tuning) -> Reading:

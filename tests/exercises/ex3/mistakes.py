@@ -610,13 +610,9 @@ _FINETUNE = (
     ),
     Mistake(
         "steps_ignored", "the number of steps is your own",
-        "You train for a number of steps that you chose. The budget is the caller's: both sides of a comparison get the same.",
+        "You train for a number of steps that you chose, or count passes over the text as steps. The budget is the caller's, in updates: both "
+        "sides of a comparison get the same.",
         ((_STEPS, "for step in range(1, 501):"),),
-    ),
-    Mistake(
-        "epochs_counted", "steps are counted as passes over the text",
-        "You go through all windows `steps` times. A step is one update.",
-        ((_STEPS, "for step in (s for s in range(1, steps + 1) for _ in range(max(1, border // T))):"),),
     ),
     Mistake(
         "lr_not_used", "the learning rate is your own",
@@ -630,7 +626,7 @@ _FINETUNE = (
     ),
     Mistake(
         "trains_on_all", "the rest is trained on too",
-        "Your batches come from the whole text. The rest, by which the best weights are chosen and judged, is then known: its loss falls, and means "
+        "Your batches come from the whole text (or it is split at random, where neighbouring windows share most characters). The rest, by which the best weights are chosen and judged, is then known: its loss falls, and means "
         "nothing.",
         ((_PARTS, _PARTS.replace("tokens[:border]", "tokens")),),
     ),
@@ -638,12 +634,6 @@ _FINETUNE = (
         "trains_on_rest", "the rest is trained on, and not the first 90 %",
         "Train on text[:int(0.9 * len(text))], and evaluate on what follows; yours are the wrong way round.",
         ((_PARTS, "batches, rest = Batches(tokens[border:], T, seed), tokens[border:]"),),
-    ),
-    Mistake(
-        "random_split", "the text is split at random instead of by position",
-        "You take windows from everywhere for both parts. Neighbouring windows share most of their characters, so that the rest is in the "
-        "training part as well: split by position.",
-        ((_PARTS, "batches, rest = Batches(tokens, T, seed), tokens[torch.randperm(len(tokens) - 2 * T)[0] :]"),),
     ),
     Mistake(
         "evaluates_in_train_mode", "the rest is evaluated in train mode",
