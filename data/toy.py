@@ -1,8 +1,13 @@
-"""A small synthetic play, written by a seeded grammar: it needs no download and no licence.
+"""Synthetic texts from seeds: they need no download and no licence.
 
-It has what a character model can learn in a minute: spelling, who speaks, verbs that agree with
-their subjects, line ends. Its entropy is far below that of English, so a falling loss shows within
-a few hundred steps.
+`generate` writes a small play. It has what a character model can learn in a minute: spelling, who
+speaks, verbs that agree with their subjects, line ends. Its entropy is far below that of English, so
+a falling loss shows within a few hundred steps.
+
+`invented` and `noise` are for experiments with pretraining. Two texts in one invented language share its
+words and which word may follow which, so what is learned from a long one is worth something for a short
+one. Noise shares the alphabet alone: each character is drawn by itself, so no model can learn
+from it what comes next, in any text.
 """
 
 import random
@@ -23,13 +28,11 @@ def generate(length: int = 60_000, seed: int = 1337) -> str:
 
     Raises ValueError for a length below 1.
     """
-    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-        raise ValueError(f"length is {length!r}; it must be a whole number of characters, at least 1.")
+    _check_length(length)
     source = random.Random(seed)
 
     def choose(options):
-        # Only random() is promised to give the same numbers in every version of Python.
-        return options[int(source.random() * len(options))]
+        return _choice(source, options)
 
     parts, written = [], 0
     while written < length:
@@ -42,3 +45,58 @@ def generate(length: int = 60_000, seed: int = 1337) -> str:
         parts.append(speech)
         written += len(speech)
     return "".join(parts)[:length]
+
+
+LETTERS = "abdegiklmnorstu"
+WORDS, FOLLOWERS = 40, 3  # of an invented language, and how many words may follow one
+
+
+def invented(length: int, *, language: int, seed: int, stop: str = ".") -> str:
+    """Exactly `length` characters in an invented language: words of 3 to 6 letters, lines of 4 to 7 words.
+
+    language: decides the words, and the three that may follow each. seed: decides what is said with them.
+    stop: the character that ends each line, before its newline.
+
+    Raises ValueError for a length below 1.
+    """
+    _check_length(length)
+    maker, speaker = random.Random(f"language {language}"), random.Random(f"{language}, text {seed}")
+    words: list[str] = []
+    while len(words) < WORDS:
+        word = "".join(_choice(maker, LETTERS) for _ in range(3 + int(maker.random() * 4)))
+        if word not in words:
+            words.append(word)
+    following = {word: [_choice(maker, words) for _ in range(FOLLOWERS)] for word in words}
+    lines, written, word = [], 0, words[0]
+    while written < length:
+        said = []
+        for _ in range(4 + int(speaker.random() * 4)):
+            word = _choice(speaker, following[word])
+            said.append(word)
+        lines.append(" ".join(said) + stop + "\n")
+        written += len(lines[-1])
+    return "".join(lines)[:length]
+
+
+def noise(length: int, *, alphabet: str, seed: int) -> str:
+    """Exactly `length` characters of `alphabet`, each drawn by itself, all equally likely.
+
+    Its entropy is ln(len(alphabet)) nats per character: no model that has not seen it does better, but for luck.
+
+    Raises ValueError for a length below 1 and for an empty alphabet.
+    """
+    _check_length(length)
+    if not alphabet:
+        raise ValueError("the alphabet is empty; noise takes at least one character to draw from.")
+    source = random.Random(f"noise {seed}")
+    return "".join(_choice(source, alphabet) for _ in range(length))
+
+
+def _choice(source: random.Random, options):
+    # Only random() is promised to give the same numbers in every version of Python.
+    return options[int(source.random() * len(options))]
+
+
+def _check_length(length: int) -> None:
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise ValueError(f"length is {length!r}; it must be a whole number of characters, at least 1.")

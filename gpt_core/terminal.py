@@ -140,6 +140,26 @@ class TrainingDisplay(_Display):
         self.say(f'next: python -m gpt_core.sample {folder} --prompt "ROMEO:"')
 
 
+class StepsDisplay:
+    """A progress bar for a function that reports (step, loss): what a with statement gives is its `report`."""
+
+    def __init__(self, title: str, steps: int):
+        console = Console(stderr=True)
+        self.bar = Progress(
+            TextColumn(title), BarColumn(bar_width=24), TextColumn("step {task.completed}/{task.total}"),
+            TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=console, transient=True,
+            disable=not console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=steps, loss="-")
+
+    def __enter__(self):
+        self.bar.start()
+        return lambda step, loss: self.bar.update(self.task, completed=step, loss=f"{loss:.4f}")
+
+    def __exit__(self, *error):
+        self.bar.stop()
+
+
 class DownloadDisplay:
     """A progress bar per downloaded file; `report` takes the events of data.corpora."""
 

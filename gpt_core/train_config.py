@@ -33,6 +33,8 @@ class TrainConfig:
     eval_interval: updates from one evaluation and checkpoint to the next.
     eval_iters:   batches of the sampled, lecture-style loss estimate.
     log_interval: updates from one line of the log to the next.
+    val_chars:    how many characters of the validation text are evaluated, its first ones; 0 for all. For a
+                  corpus whose last tenth would take minutes each time.
     seed:         decides the first weights, the batches and the dropout.
     device:       auto, cpu, cuda or any name that torch knows.
     precision:    auto (bfloat16 on a CUDA device that has it), float32 or bfloat16.
@@ -67,6 +69,7 @@ class TrainConfig:
     eval_interval: int = 500
     eval_iters: int = 200
     log_interval: int = 10
+    val_chars: int = 0
     seed: int = 1337
     device: str = "auto"
     precision: str = "auto"
@@ -78,7 +81,7 @@ class TrainConfig:
             _check_type(field.name, getattr(self, field.name), field.type)
         for name in ("batch_size", "accumulation", "steps", "eval_interval", "eval_iters", "log_interval"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup", "weight_decay", "grad_clip", "min_lr", "threads"):
+        for name in ("warmup", "weight_decay", "grad_clip", "min_lr", "threads", "val_chars"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         for name in ("beta1", "beta2", "ema"):
             self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")

@@ -122,6 +122,7 @@ class Trainer:
         self.last_eval: tuple[float, int] | None = None
 
         train_text, val_text = corpora.split(text)
+        val_text = val_text[: config.val_chars or None]
         # Of the whole text: a character that only the last tenth has still needs a number.
         self.tokenizer = CharTokenizer.from_text(text)
         self.train_tokens = encode_text(self.tokenizer, train_text).to(self.device)

@@ -178,13 +178,25 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
         return CheckFailed(
             f"Your function returned an object of type {one_line(str(description['type']), 60)}; expected a tuple "
             f"of {int(description['count'])}.",
-            same=("not so many",),
+            same=("not so many", description["type"]),
         )
     if kind == "not a GPT":
         return CheckFailed(
-            f"train_adder returned an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"The model that came back is an object of type {one_line(str(description['type']), 60)}; expected a "
             f"gpt_core.GPT. Is there a return?",
             same=("not a GPT",),
+        )
+    if kind == "not a tokenizer":
+        return CheckFailed(
+            f"The tokenizer that came back is an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"gpt_core.CharTokenizer. Is the order model, tokenizer?",
+            same=("not a tokenizer",),
+        )
+    if kind == "not an optimizer":
+        return CheckFailed(
+            f"What came back is an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"torch.optim.AdamW. Is there a return?",
+            same=("not an optimizer",),
         )
     if kind == "not a tensor":
         return CheckFailed(

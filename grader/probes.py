@@ -1,5 +1,5 @@
 """What a worker holds for checks that a plain call cannot make: a test model whose every answer is known
-to the judge, an observer of a training run, and greedy decoding.
+to the judge, an observer of a training run, what a call may not change in a model, and greedy decoding.
 """
 
 import random
@@ -15,6 +15,8 @@ import gpt_core
 MAX_CALLS = 200  # of a test model, that are recorded
 MAX_ROWS = 1 << 17  # of training input, that are kept
 ROWS_PER_CALL = 1024
+MAX_LOOKED = 1 << 13  # rows of input, trained on or not, that are kept
+NO_TOKEN = 255  # stands behind the last token of a row that is shorter than the others
 PROGRESS_SECONDS = 0.25
 SLACK = 6  # updates beyond what was asked for, after which a run is ended
 
@@ -71,7 +73,10 @@ class Training:
     optimizers: the number of steps of each torch optimizer. changes: how often the weights were found
                 changed between one forward pass with gradients and the next, or at the end.
     ended:      whether it was stopped for going on too long.
-    rows:       (N, width) uint8, the beginnings of training input whose loss reached the model.
+    rates:      the highest learning rate of each step of a torch optimizer.
+    rows:       (N, width) uint8, the beginnings of training input whose loss reached the model; a shorter
+                row is filled up with NO_TOKEN. rows_mode: (N,) bool, whether the model was in train mode then.
+    looked, looked_mode: the same of all input, whether it was trained on or not; the first of it.
     reports:    how often `report` was called; report_kinds: the first call that gave other things than
                 a whole number and a number, as two type names.
     """
@@ -80,7 +85,11 @@ class Training:
     optimizers: list[int] = field(default_factory=list)
     changes: int = 0
     ended: bool = False
+    rates: list[float] = field(default_factory=list)
     rows: torch.Tensor | None = None
+    rows_mode: torch.Tensor | None = None
+    looked: torch.Tensor | None = None
+    looked_mode: torch.Tensor | None = None
     reports: int = 0
     report_kinds: list[str] | None = None
     parameter_device: str = ""
@@ -95,8 +104,9 @@ class Observer:
         self._counts: dict[int, int] = {}
         self._optimizers: list = []  # kept alive, so that an id stands for one of them
         self._prints: dict[int, list] = {}  # model's id to [model, last fingerprint, changes]
-        self._rows: list[torch.Tensor] = []
-        self._kept, self._loss, self._sent = 0, None, 0.0
+        self._rows: list[tuple[torch.Tensor, bool]] = []  # and whether in train mode
+        self._looked: list[tuple[torch.Tensor, bool]] = []
+        self._kept, self._kept_looked, self._loss, self._sent = 0, 0, None, 0.0
 
     def __enter__(self):
         self._original = gpt_core.GPT.logits
@@ -104,6 +114,7 @@ class Observer:
 
         def logits(model, idx):
             found = original(model, idx)
+            observer._looks(model, idx)
             if torch.is_grad_enabled() and isinstance(found, torch.Tensor):
                 observer._saw(model, idx, found)
             return found
@@ -120,9 +131,8 @@ class Observer:
         self._prints, entries = {}, list(self._prints.values())
         self.seen.changes = max((entry[2] for entry in entries), default=0)
         self.seen.optimizers = list(self._counts.values())[:20]
-        self.seen.rows = (
-            torch.cat(self._rows) if self._rows else torch.zeros(0, self.width, dtype=torch.uint8)
-        )
+        self.seen.rows, self.seen.rows_mode = self._joined(self._rows)
+        self.seen.looked, self.seen.looked_mode = self._joined(self._looked)
         if entries:
             self.seen.parameter_device = next(entries[0][0].parameters()).device.type
 
@@ -149,6 +159,8 @@ class Observer:
         if key not in self._counts:
             self._optimizers.append(optimizer)
         self._counts[key] = self._counts.get(key, 0) + 1
+        if len(self.seen.rates) <= self.limit:
+            self.seen.rates.append(max(float(group["lr"]) for group in optimizer.param_groups))
         self._progress(self._counts[key])
         self._end_if_over(self._counts[key])
 
@@ -164,38 +176,102 @@ class Observer:
         entry[2] += entry[1] is not None and now != entry[1]
         entry[1] = now
 
+    def _joined(self, parts: list[tuple[torch.Tensor, bool]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """All rows, and for each whether the model was in train mode."""
+        rows = torch.cat([rows for rows, _ in parts] or [torch.zeros(0, self.width, dtype=torch.uint8)])
+        return rows, torch.tensor([mode for rows, mode in parts for _ in range(len(rows))], dtype=torch.bool)
+
+    def _beginnings(self, idx) -> torch.Tensor:
+        """The first tokens of the first rows, (n, width) uint8 on the CPU."""
+        rows = torch.full((min(len(idx), self.sampled), self.width), NO_TOKEN, dtype=torch.uint8)
+        rows[:, : idx.shape[1]] = idx.detach()[: self.sampled, : self.width].to("cpu", torch.uint8)
+        return rows
+
+    def _looks(self, model, idx) -> None:
+        """A forward pass, of whatever kind."""
+        if self._kept_looked < MAX_LOOKED:
+            self._looked.append((self._beginnings(idx), model.training))
+            self._kept_looked += len(self._looked[-1][0])
+
     def _saw(self, model, idx, logits) -> None:
         """A forward pass with gradients: has the model changed since the last, and on what is it trained?"""
         entry = self._prints.setdefault(id(model), [model, None, 0])
         self._compare(entry)
         self._end_if_over(entry[2])
-        if not logits.requires_grad or self._kept >= MAX_ROWS or idx.shape[1] < self.width:
+        if not logits.requires_grad or self._kept >= MAX_ROWS:
             return
-        rows = idx.detach()[: self.sampled, : self.width].to("cpu", torch.uint8, copy=True)
+        rows, mode = self._beginnings(idx), model.training
 
         def trained(gradient):
             # Only what a loss comes from is trained on: evaluating needs no gradients off.
             used = (gradient[: len(rows)] != 0).flatten(1).any(dim=1).cpu()
-            self._rows.append(rows[used])
+            self._rows.append((rows[used], mode))
             self._kept += len(rows)
 
         logits.register_hook(trained)
 
 
-def observe_training(function, n_digits: int, steps: int, device: str, seed: int, shake: int, sampled: int, send) -> Training:
-    """Call a train_adder, and watch. shake: seeds every generator that the run is not to depend on."""
+def observe(function, args, kwargs, width: int, shake: int, sampled: int, send) -> Training:
+    """Call a function that trains for kwargs["steps"] updates and reports, and watch.
+
+    width, sampled: how many tokens are kept of a row of input, and how many rows of a batch.
+    shake: seeds every generator that the run is not to depend on.
+    """
     torch.manual_seed(shake)
     random.seed(shake)
     np.random.seed(shake)
-    observer = Observer(2 * n_digits + 2, steps, send, sampled)
+    observer = Observer(width, kwargs["steps"], send, sampled)
     with observer:
         try:
-            observer.seen.model = function(
-                n_digits, steps=steps, device=device, seed=seed, report=observer.report
-            )
+            observer.seen.model = function(*args, **kwargs, report=observer.report)
         except TooManyUpdates:
             observer.seen.ended = True
     return observer.seen
+
+
+def unheard(step, loss) -> None:
+    """A `report` that nobody reads."""
+
+
+def condition(model: torch.nn.Module, train: list[bool], frozen: list[bool], grad: float | None) -> None:
+    """Give a model modes and requires_grad, in order and repeated, and gradients, so that a change shows."""
+    for index, module in enumerate(model.modules()):
+        module.training = bool(train[index % len(train)])
+    for index, parameter in enumerate(model.parameters()):
+        parameter.requires_grad_(not frozen[index % len(frozen)])
+        if grad is not None:
+            parameter.grad = torch.full_like(parameter, grad + index)
+
+
+def state(model: torch.nn.Module, kept: list) -> dict:
+    """What a call may not change in a model: {"parameters", "grads", "buffers", "modes", "frozen", "objects"}.
+
+    objects: a number for each parameter, the same for the same object; kept: holds the parameters alive, or
+    a new object might get an old number.
+    """
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    kept.append(list(parameters.values()))
+    return {
+        "parameters": {name: p.detach().clone() for name, p in parameters.items()},
+        "grads": {name: None if p.grad is None else p.grad.clone() for name, p in parameters.items()},
+        "buffers": {name: b.to(torch.float32) for name, b in model.named_buffers()},
+        "modes": {name: m.training for name, m in model.named_modules()},
+        "frozen": {name: not p.requires_grad for name, p in parameters.items()},
+        "objects": {name: id(p) for name, p in parameters.items()},
+    }
+
+
+def groups(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> list[dict]:
+    """The groups of an optimizer: the names of their parameters, "?" for one that is not the model's."""
+    names = {id(p): name for name, p in model.named_parameters()}
+    return [
+        {
+            "names": [names.get(id(p), "?") for p in group["params"]],
+            "lr": float(group["lr"]),
+            "weight_decay": float(group["weight_decay"]),
+        }
+        for group in optimizer.param_groups
+    ]
 
 
 def difference(one: torch.nn.Module, other: torch.nn.Module) -> float | None:

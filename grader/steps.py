@@ -7,6 +7,7 @@ Each step is {"do": name, ...}; its result has the step's number, and later step
     {"name": "fuse_heads"}       what the graded module calls by that name
     {"gpt_core": "GPT"}          what gpt_core calls by that name
     {"addition": "is_held_out"}  what data.addition calls by that name
+    {"probe": "unheard"}         what grader/probes.py calls by that name
     {"list": [..]}, plain JSON   themselves
 
 Learner's code runs inside `call`, `build` and `count_operations`, and, since a tensor may be anything,
@@ -19,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpt_core
 from data import addition
+from gpt_core.evaluation import exhaustive_loss
 from grader import probes
 
 MAX_ELEMENTS = 1 << 26  # of one returned tensor
@@ -66,6 +68,7 @@ class Context:
         self.arrays, self.module, self.send = arrays, module, send
         self._device, self.on_device = device, False
         self.results = []
+        self.kept = []  # parameters that must not be collected before the request ends
 
     @property
     def device(self) -> torch.device:
@@ -87,6 +90,8 @@ class Context:
             return getattr(gpt_core, expression["gpt_core"])
         if "addition" in expression:
             return getattr(addition, expression["addition"])
+        if "probe" in expression:
+            return getattr(probes, expression["probe"])
         result = self.results[expression["ref"]]
         for attribute in expression.get("attr", "").split("."):
             if attribute:
@@ -165,6 +170,7 @@ class Context:
                 own[name].copy_(torch.from_numpy(self.arrays[array]))
 
     def do_seed(self, seed):
+        """Seed torch's generators again, within a request."""
         torch.manual_seed(seed)
 
     def do_to(self, module, dtype):
@@ -259,19 +265,15 @@ class Context:
             raise StepError("not so many", type=type(value).__name__, count=count)
         return value[index]
 
-    def do_outcome(self, function, args):
+    def do_outcome(self, function, args, kwargs=None):
         """What a call gives, or which built-in exceptions what it raises is one of."""
         try:
-            return {"value": self._call(function, args, {})}
+            return {"value": self._call(function, args, kwargs or {})}
         except LearnerError as error:
             kinds = [kind.__name__ for kind in type(error.cause).__mro__ if kind.__module__ == "builtins"]
             if "NotImplementedError" in kinds:
                 raise
             return {"raised": kinds}
-
-    def do_seed(self, seed):
-        """Seed torch's generators again, within a request."""
-        torch.manual_seed(seed)
 
     def do_generator(self, seed):
         return torch.Generator().manual_seed(seed)
@@ -290,10 +292,12 @@ class Context:
         record = self.value(model).record
         return {"tokens": list(record.tokens), "grad": list(record.grad), "training": list(record.training)}
 
-    def do_observe_training(self, n_digits, steps, seed, shake, sampled):
-        function = self.value({"name": "train_adder"})
+    def do_observe(self, function, args, kwargs, width, shake, sampled):
+        """Call a function that trains, on this worker's device, and watch it (probes.Training)."""
+        args = [self.value(item) for item in args]
+        kwargs = kwargs | {"device": self.device.type}
         return self._guarded(
-            probes.observe_training, function, n_digits, steps, self.device.type, seed, shake, sampled, self.send
+            probes.observe, self.value(function), args, kwargs, width, shake, sampled, self.send
         )
 
     def _gpt(self, value):
@@ -311,7 +315,7 @@ class Context:
     def do_sizes(self, model):
         """A GPT's config, and how many parameters it has."""
         model = self._gpt(model)
-        fields = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
+        fields = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "dropout")
         sizes = {name: self._guarded(getattr, model.config, name) for name in fields}
         return sizes | {"parameters": sum(p.numel() for p in model.parameters())}
 
@@ -321,6 +325,47 @@ class Context:
         if sum(p.numel() for p in parameters.values()) > largest or len(parameters) > MAX_PARAMETERS:
             raise StepError("too large", shape=[sum(p.numel() for p in parameters.values())])
         return {name: p.detach().float() for name, p in parameters.items()}
+
+    # For models that go on from others.
+
+    def do_condition(self, model, train, frozen, grad):
+        """Modes, frozen parameters and gradients of a model, as a caller may have left them."""
+        probes.condition(self.value(model), train, frozen, grad)
+
+    def do_state(self, model):
+        """What a call may not change in a model."""
+        return self._guarded(probes.state, self.value(model), self.kept)
+
+    def do_tie(self, model):
+        """Let the output weights of a GPT be its embedding's."""
+        model = self.value(model)
+        model.lm_head.weight = model.token_embedding_table.weight
+
+    def do_groups(self, optimizer, model):
+        """{"type", "groups", "state": how many parameters it has a state for} of an optimizer."""
+        optimizer = self.value(optimizer)
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise StepError("not an optimizer", type=type(optimizer).__name__)
+        groups = self._guarded(probes.groups, optimizer, self.value(model))
+        adamw = isinstance(optimizer, torch.optim.AdamW)
+        return {"type": "AdamW" if adamw else type(optimizer).__name__, "groups": groups, "state": len(optimizer.state)}
+
+    def do_update(self, optimizer, model):
+        """One update of a model, with a gradient of 1 for every parameter."""
+        for parameter in self.value(model).parameters():
+            parameter.grad = torch.ones_like(parameter)
+        self._guarded(self.value(optimizer).step)
+
+    def do_chars(self, tokenizer):
+        """The characters of a CharTokenizer."""
+        tokenizer = self.value(tokenizer)
+        if not isinstance(tokenizer, gpt_core.CharTokenizer):
+            raise StepError("not a tokenizer", type=type(tokenizer).__name__)
+        return [str(char) for char in tokenizer.chars]
+
+    def do_exhaustive_loss(self, model, tokens):
+        """The mean cross entropy of a model over every target of the tokens."""
+        return self._guarded(exhaustive_loss, self.value(model), self.value(tokens))
 
     def do_generate(self, model, prompts, count):
         return self._guarded(probes.generate, self.value(model), self.value(prompts), count)

@@ -41,6 +41,11 @@ def addition(of: str) -> dict:
     return {"addition": of}
 
 
+def probe(of: str) -> dict:
+    """What grader/probes.py calls `of`."""
+    return {"probe": of}
+
+
 class Program:
     """Steps for a worker (grader/steps.py), the arrays they use, and the values to give back."""
 
@@ -136,13 +141,9 @@ class Program:
         """An item of a tuple that must have `count` of them."""
         return self._add("item", value=value, index=index, count=count)
 
-    def outcome(self, function, *args) -> Ref:
+    def outcome(self, function, *args, kwargs=None) -> Ref:
         """{"value": what a call gives} or {"raised": [the built-in exceptions that it is one of]}."""
-        return self._add("outcome", function=function, args=list(args))
-
-    def seed(self, seed: int) -> Ref:
-        """Seed torch's generators again."""
-        return self._add("seed", seed=seed)
+        return self._add("outcome", function=function, args=list(args), kwargs=kwargs or {})
 
     def generator(self, seed: int) -> Ref:
         """A torch.Generator on the CPU."""
@@ -156,9 +157,14 @@ class Program:
         """What a test model was called with: lists of tokens, grad and training."""
         return self._add("record", model=model)
 
-    def observe_training(self, n_digits: int, *, steps: int, seed: int, shake: int = 0, sampled: int = 1024) -> Ref:
-        """Call train_adder and watch it; the attributes of the result are those of probes.Training."""
-        return self._add("observe_training", n_digits=n_digits, steps=steps, seed=seed, shake=shake, sampled=sampled)
+    def observe(self, function: dict, *args, width: int, shake: int = 0, sampled: int = 1024, **kwargs) -> Ref:
+        """Call a function that trains, and watch it; the attributes of the result are those of probes.Training.
+
+        kwargs: steps, seed and what else it takes; device and report are added.
+        """
+        return self._add(
+            "observe", function=function, args=list(args), kwargs=kwargs, width=width, shake=shake, sampled=sampled
+        )
 
     def difference(self, one: Ref, other: Ref) -> Ref:
         """The largest difference between the parameters of two GPTs."""
@@ -175,6 +181,34 @@ class Program:
     def weights(self, model: Ref, largest: int) -> Ref:
         """The parameters of a GPT that has at most `largest` numbers."""
         return self._add("weights", model=model, largest=largest)
+
+    def condition(self, model: Ref, train=(False,), frozen=(False,), grad: float | None = None) -> Ref:
+        """Give a model modes, frozen parameters and gradients, the lists in order and repeated."""
+        return self._add("condition", model=model, train=list(train), frozen=list(frozen), grad=grad)
+
+    def state(self, model: Ref) -> Ref:
+        """What a call may not change in a model (probes.state)."""
+        return self._add("state", model=model)
+
+    def tie(self, model: Ref) -> Ref:
+        """Let the output weights of a GPT be its embedding's."""
+        return self._add("tie", model=model)
+
+    def groups(self, optimizer: Ref, model: Ref) -> Ref:
+        """{"type", "groups", "state"} of an optimizer."""
+        return self._add("groups", optimizer=optimizer, model=model)
+
+    def update(self, optimizer: Ref, model: Ref) -> Ref:
+        """One update of a model, with a gradient of 1 everywhere."""
+        return self._add("update", optimizer=optimizer, model=model)
+
+    def chars(self, tokenizer: Ref) -> Ref:
+        """The characters of a CharTokenizer, in the order of their ids."""
+        return self._add("chars", tokenizer=tokenizer)
+
+    def exhaustive_loss(self, model: Ref, tokens: Ref) -> Ref:
+        """The mean cross entropy of a model over every target of the tokens."""
+        return self._add("exhaustive_loss", model=model, tokens=tokens)
 
     def generate(self, model: Ref, prompts: Ref, count: int) -> Ref:
         """The `count` tokens that a model writes after each prompt, greedily."""

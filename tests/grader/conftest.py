@@ -28,6 +28,13 @@ def session(own_temporary_folder):
 
 
 @pytest.fixture(scope="session")
+def patient_session(own_temporary_folder):
+    """With the deadlines of a real grade: right code may be slow."""
+    with Session(Starter(many=True), deadlines=Deadlines()) as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
 def spawning_session(own_temporary_folder):
     """The way of macOS and Windows: every worker a process of its own."""
     with Session(Starter("spawn"), deadlines=QUICK) as session:

@@ -13,6 +13,7 @@ HERE = Path(__file__).parent
 WAYS = sorted((HERE / "right_ways").glob("*.py"))
 WAYS_TO_TURN = sorted((HERE / "right_ways_ex4").glob("*.py"))
 WAYS_TO_ADD = sorted([path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD))
+WAYS_TO_FINETUNE = sorted((HERE / "right_ways_ex3").glob("*.py"))
 
 
 def not_passed(verdict):
@@ -57,5 +58,11 @@ def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(sessi
     assert any("decoding held-out problems" in text for text in short)
 
 
-def test_there_are_at_least_eight_styles():
-    assert min(len(WAYS), len(WAYS_TO_ADD), len(WAYS_TO_TURN)) >= 8
+@pytest.mark.parametrize("path", WAYS_TO_FINETUNE, ids=lambda path: path.stem)
+def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_and_gains(patient_session, path):
+    verdict = grade(patient_session, "ex3", read_source(path), device="cpu", seed=2)
+    assert verdict.passed and verdict.complete, not_passed(verdict)
+
+
+def test_there_are_at_least_eight_styles_and_six_to_finetune():
+    assert len(WAYS) >= 8 and len(WAYS_TO_ADD) >= 8 and len(WAYS_TO_FINETUNE) >= 6

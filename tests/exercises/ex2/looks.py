@@ -433,11 +433,16 @@ def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
 # Training, a few steps of it.
 
 
+def observe_training(program: Program, n: int, **options) -> Ref:
+    """Add a call of train_adder to a program; of each row of input the problem is kept, up to and with "="."""
+    return program.observe(name("train_adder"), n, width=2 * n + 2, **options)
+
+
 def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
     """A program that trains for a few steps, and the result to ask about."""
     program = Program()
     program.seconds = FEW_STEPS_SECONDS
-    return program, program.observe_training(n, steps=steps, seed=seed, **options)
+    return program, observe_training(program, n, steps=steps, seed=seed, **options)
 
 
 def updates(subject: Subject, n: int, steps: int) -> Reading:
@@ -455,7 +460,7 @@ def updates(subject: Subject, n: int, steps: int) -> Reading:
 def moved(subject: Subject, n: int) -> Reading:
     """Whether more steps give other weights."""
     program, short = observed(n, 1, 1)
-    long = program.observe_training(n, steps=6, seed=1)
+    long = observe_training(program, n, steps=6, seed=1)
     answer = subject.run(program.give(difference=program.difference(short.attr("model"), long.attr("model"))))
     difference = answer.plain("difference")
     return {"moved": difference is None or not difference == 0}
@@ -507,8 +512,8 @@ def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Read
 def seeded(subject: Subject, n: int) -> Reading:
     """Whether the same seed gives the same weights, with every other generator changed, and another others."""
     program, one = observed(n, 3, 5, shake=1)
-    again = program.observe_training(n, steps=3, seed=5, shake=2)
-    other = program.observe_training(n, steps=3, seed=6, shake=1)
+    again = observe_training(program, n, steps=3, seed=5, shake=2)
+    other = observe_training(program, n, steps=3, seed=6, shake=1)
     answer = subject.run(
         program.give(
             again=program.difference(one.attr("model"), again.attr("model")),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tests.exercises import models
 from tests.exercises.ex2 import looks
 from tests.exercises.exam import CheckFailed, Subject
 from tests.exercises.program import Program, addition, gpt_core
@@ -58,57 +59,24 @@ class Trained:
     problems: tuple[np.ndarray, np.ndarray]
 
 
-def shapes_of_default(config: dict) -> dict[str, tuple]:
-    """Names and shapes of the parameters of a gpt_core.GPT with default parts."""
-    V, T, C, H = (config[key] for key in ("vocab_size", "block_size", "n_embd", "n_head"))
-    D = C // H
-    shapes = {
-        "token_embedding_table.weight": (V, C), "position_embedding_table.weight": (T, C),
-        "lm_head.weight": (V, C), "lm_head.bias": (V,), "ln_f.weight": (C,), "ln_f.bias": (C,),
-    }  # fmt: skip
-    for layer in range(config["n_layer"]):
-        block = {
-            f"attention.heads.{head}.{part}.weight": (D, C) for head in range(H) for part in ("key", "query", "value")
-        }
-        block |= {
-            "ln1.weight": (C,), "ln1.bias": (C,), "ln2.weight": (C,), "ln2.bias": (C,),
-            "attention.proj.weight": (C, C), "attention.proj.bias": (C,),
-            "feed_forward.net.0.weight": (4 * C, C), "feed_forward.net.0.bias": (4 * C,),
-            "feed_forward.net.2.weight": (C, 4 * C), "feed_forward.net.2.bias": (C,),
-        }  # fmt: skip
-        shapes |= {f"blocks.{layer}.{key}": shape for key, shape in block.items()}
-    return shapes
-
-
 def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds: float, progress: Progress) -> Trained:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
     program = Program()
     program.seconds, program.progress = seconds, progress
-    run = program.observe_training(n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
+    run = looks.observe_training(program, n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
     model = run.attr("model")
     answer = subject.run(
         program.give(sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"))
     )
     sizes = answer.plain("sizes")
-    config = {key: sizes[key] for key in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")}
-    whole = all(isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most for value in config.values())
-    if not whole or config["n_embd"] % config["n_head"] or config["n_head"] * config["n_layer"] > 2000:
-        raise CheckFailed(f"No GPT can be built from the config of your model: {str(config)[:200]}.")
+    config = models.returned_config(sizes, most)
     if config["vocab_size"] != len(looks.VOCABULARY) or config["block_size"] < 3 * n + 2:
         raise CheckFailed(
             f"The model must have {len(looks.VOCABULARY)} tokens and a block_size of at least {3 * n + 2}; its config is "
             f"{str(config)[:200]}."
         )
-    weights, expected = answer.tensors("weights"), shapes_of_default(config)
-    if {key: None if value is None else value.shape for key, value in weights.items()} != expected:
-        raise CheckFailed("The weights of your model are not those of a gpt_core.GPT with default parts and its config.")
-    if sum(value.size for value in weights.values()) > most:
-        raise CheckFailed(f"Your model has more than {most:,} parameters.")
-    if not all(np.isfinite(value).all() for value in weights.values()):
-        raise CheckFailed(
-            "The trained weights are NaN or infinite: the training has diverged. Is the learning rate too high, or the gradient "
-            "not clipped?"
-        )
+    weights = answer.tensors("weights")
+    models.check_weights(weights, config, most)
     # Positions past the longest problem are never looked up.
     config["block_size"] = 3 * n + 2
     key = "position_embedding_table.weight"

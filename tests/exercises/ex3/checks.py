@@ -1,0 +1,747 @@
+"""The checks of exercise 3, one mechanism each: what overlap is and what is kept, what a transfer writes and what it
+leaves alone, the groups of an optimizer, a few steps of finetuning, and then the experiment that shows whether
+pretraining helped.
+"""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import strategies as st
+
+from tests.exercises import EXERCISES, models
+from tests.exercises.ex3 import looks, training
+from tests.exercises.ex3.looks import ALL_KNOWN, BY_CHARACTER, POSITIONS, TRAINED, Models, Texts, Tuning, shown
+from tests.exercises.exam import CheckFailed, check, for_all
+
+FUNCTIONS = ("remove_overlap", "transfer_weights", "finetune_optimizer", "finetune")
+# Every check that needs no training run.
+CHEAP = tuple(id for id in EXERCISES["ex3"].checks if id not in EXERCISES["ex3"].training)
+
+
+def fail(case: dict, message: str, *details: str):
+    """A failed check with its case and further lines."""
+    failure = CheckFailed(message, list(details))
+    failure.case = case
+    raise failure
+
+
+def look(exam, case: dict, function, *arguments, **options):
+    """Look at the attempt; a failure on the way carries the case."""
+    try:
+        return exam.observe(function, *arguments, **options)
+    except CheckFailed as failure:
+        failure.case = failure.case or case
+        raise
+
+
+@check("runs", "the file runs, and defines the four functions of the contract")
+def test_runs(exam):
+    if exam.load_error is not None:
+        raise exam.load_error
+    for wanted in FUNCTIONS:
+        if wanted not in exam.names:
+            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+
+
+# Overlap. What whitespace at the ends of a text means is nobody's contract, so no run reaches it: texts begin and end
+# with characters that the other one does not have, or with a run. 50 characters:
+RUN = "shall i compare thee to a summer's day? thou art m"
+OTHER = "of hand or foot or lip or eye or brow I see their antique pen would have express'd"
+
+
+def texts_agree(exam, cases: tuple[Texts, ...], question: str):
+    """Each case must come out as the definition says."""
+    got = look(exam, cases[0].as_case(), looks.removed, cases)["texts"]
+    for case, came in zip(cases, got):
+        expected = case.expected()
+        if came != expected:
+            fail(
+                case.as_case(),
+                question,
+                f"expected  {shown(expected, 200)}",
+                f"got       {shown(came, 200)}",
+            )
+
+
+@check("overlap_line", "a line that shares 50 characters with the held-out text is dropped, the others stay", ("runs",))
+def test_overlap_line(exam):
+    texts_agree(
+        exam,
+        (
+            Texts(f"<1> {OTHER}\n<2> {RUN}ore\n<3> {OTHER}\n", f"[{OTHER[::-1]}, {RUN}ore]"),
+            Texts(f"<1> {OTHER}\n{RUN}ore\n<3> {OTHER}\n", f"[{OTHER[::-1]}\n{RUN}ore\n]"),
+        ),
+        "The second of three lines shares a run of 50 characters with the held-out text, and must go, whole; the first and the third "
+        "share none, and stay. What does your code drop?",
+    )
+
+
+@check("overlap_window", "50 characters are a run, and 49 are none; window sets another length", ("runs",))
+def test_overlap_window(exam):
+    cases = [Texts(f"<1> {OTHER}\n<{RUN[:n]}>\n<3> {OTHER}\n", f"[{RUN[:n]}]") for n in (49, 50, 48)]
+    for n in (49, 50):
+        # Not the beginning of the run, nor its end, but its middle is what the other text has.
+        cases.append(Texts(f"<1>\n<2> as {RUN} it\n<3>\n", f"[say {RUN[:n]}]"))
+    cases += [Texts("<>\n<abcdefg>\n<>\n", f"[{'abcdefg'[:n]}]", 5) for n in (4, 5, 6)]
+    texts_agree(exam, tuple(cases), "A run has exactly `window` characters, 50 where nothing else is said. Is one counted too few or too many?")
+
+
+@check("overlap_inside_words", "a run may begin and end inside words, and punctuation is part of it", ("runs",))
+def test_overlap_inside_words(exam):
+    cases = (
+        Texts(f"<1>\n<2> un{RUN}ineral\n<3>\n", f"[{RUN}uch]", 50),
+        # The same words, and a comma more: no 30 characters in a row are the same.
+        Texts("<1>\n<2> and every fair, from fair sometime declines\n<3>\n", "[and every fair from fair sometime declines]", 30),
+        Texts("<1>\n<2> antidisestablishmentarianism\n<3>\n", "[predisestablishmentarians]", 20),
+    )
+    texts_agree(exam, cases, "Runs are made of characters, and punctuation is one like any other. Does your code compare words?")
+
+
+@check("overlap_case", "case is ignored", ("runs",))
+def test_overlap_case(exam):
+    cases = (
+        Texts(f"<1>\n<2> {RUN.upper()}\n<3>\n", f"[{RUN}]"),
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{RUN.upper()}]"),
+        Texts("<1>\n<2> ÀÉÎ ÕÜ ŻÓŁW\n<3>\n", "[àéî õü żółw]", 10),
+    )
+    texts_agree(exam, cases, "An edition may set a speech in capitals, and it is the same speech: both texts must be compared without case. Is it both?")
+
+
+@check("overlap_whitespace", "any run of whitespace counts as one space", ("runs",))
+def test_overlap_whitespace(exam):
+    cases = (
+        Texts(f"<1>\n<2> {RUN.replace(' ', '   ')}\n<3>\n", f"[{RUN}]"),
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{RUN.replace(' ', '  ')}]"),
+        Texts(f"<1>\n<2> {RUN.replace(' ', chr(9))}\n<3>\n", f"[{RUN.replace(' ', chr(10))}]"),
+        # Without any whitespace these two would be the same.
+        Texts("<1>\n<2> to get her\n<3>\n", "[together]", 8),
+    )
+    texts_agree(
+        exam, cases,
+        "Two editions differ in indentation and in where a line breaks. Spaces, tabs and newlines in a row count as one space, in both "
+        "texts; and whitespace still counts, as that one.",
+    )  # fmt: skip
+
+
+@check("overlap_lines", "a run may span lines: each line with a character in it is dropped", ("runs",))
+def test_overlap_lines(exam):
+    cut = (RUN[:17], RUN[18:29], RUN[30:])
+    cases = (
+        Texts(f"<1> {OTHER}\n<2> {cut[0]}\n{cut[1]}\n{cut[2]}\n<3> {OTHER}\n", f"[{RUN}]"),
+        Texts(f"<1>\n<2> {cut[0]}\n\n   {cut[1]}\n \t\n{cut[2]}\n<3>\n", f"[{RUN}]"),
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{cut[0]}\n{cut[1]}\n\n{cut[2]}]"),
+        # One character of a line is enough, its first or its last.
+        Texts("<1>\n<x\nbcdef\ng>\n<3>\n", "[x bcdef g]", 9),
+    )
+    texts_agree(
+        exam, cases,
+        "Another edition breaks the lines elsewhere, so a run may begin in one line and end in another. Is the whole text compared, "
+        "or each line by itself?",
+    )  # fmt: skip
+
+
+@check("overlap_neighbours", "a line of which only the newline lies in a run stays, and so does a blank line", ("runs",))
+def test_overlap_neighbours(exam):
+    cases = (
+        # The run is " bcdef ": it begins with the newline of one line, and ends with that of the next.
+        Texts("<1>\n<2>\nbcdef\n<3>\n", "[< bcdef >]", 7),
+        Texts("<1>\n<2>  \n  bcdef\n  <3>\n", "[< bcdef >]", 7),
+        Texts("<1>\n\n \t \nbcdef\n\n\nghijk\n \n<3>\n", "[bcdef ghijk]", 11),
+    )
+    texts_agree(
+        exam, cases,
+        "A line is dropped for a character of its own that is not whitespace. That the newline in front of a run belongs to the line "
+        "before is no reason to drop that one, and a blank line has no character at all.",
+    )  # fmt: skip
+
+
+@check("overlap_ends", "a run counts at the very beginning and end of a text too", ("runs",))
+def test_overlap_ends(exam):
+    cases = (
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{RUN}"),
+        Texts(f"<1>\n<2> {RUN}\n<3>\n", f"{RUN}]"),
+        Texts(f"{RUN}>\n<2>\n", f"[{RUN}]"),
+        Texts(f"<1>\n<2> {RUN}\n", f"[{RUN}]"),
+    )
+    texts_agree(exam, cases, "A text of n characters has n - window + 1 windows, the first and the last included. Which one does your range leave out?")
+
+
+@check("overlap_kept", "lines that stay are unchanged, in their order, as often as they were there", ("runs",))
+def test_overlap_kept(exam):
+    lines = ("<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "<a>", "", "<a>", "   ", "<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "\t<z>", "<a>")
+    cases = (
+        Texts("\n".join(lines) + "\n", f"[{RUN}]"),
+        Texts("\n".join(lines[:3]) + f"\n{RUN}\n" + "\n".join(lines[3:]) + "\n\n", f"[{RUN}]"),
+        Texts(f"<1> {RUN}\n<2> without a newline at its end", f"[{RUN}]"),
+        Texts("", f"[{RUN}]"),
+        Texts("<1>\n<2> A short one\n", "[short]"),
+    )
+    texts_agree(
+        exam, cases,
+        "What stays is text to learn from: not folded, stripped, sorted or made unique. Which of its lines changed?",
+    )  # fmt: skip
+
+
+@check("overlap_line_ends", "a line ends at a newline and nowhere else", ("runs",))
+def test_overlap_line_ends(exam):
+    breaks = ("\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028")
+    cases = tuple(Texts(f"<1>\n<2>{other}bcdefg{other}<3>\n<4>\n", "[bcdefg]", 6) for other in breaks)
+    texts_agree(
+        exam, cases,
+        "A line ends at \\n; a carriage return, a form feed or a line separator is whitespace inside of one. str.splitlines knows many more "
+        "line ends than that.",
+    )  # fmt: skip
+
+
+@st.composite
+def overlapping(draw):
+    """Short texts of few characters, so that runs of all lengths come about by chance."""
+    rng = np.random.default_rng(draw(st.integers(0, 9999)))
+    window = draw(st.integers(2, 9))
+    alphabet = list("aabAB ,\n\n\t")
+    lengths = [draw(st.integers(0, 60)), draw(st.integers(0, 60))]
+    pretrain, heldout = ("".join(rng.choice(alphabet, length)) for length in lengths)
+    return Texts(f"<{pretrain}>\n", f"[{heldout}]", window)
+
+
+OVERLAP = (
+    "overlap_line", "overlap_window", "overlap_inside_words", "overlap_case", "overlap_whitespace", "overlap_lines",
+    "overlap_neighbours", "overlap_ends", "overlap_kept", "overlap_line_ends",
+)  # fmt: skip
+
+
+@check("overlap_any", "and so for any two texts and any window", OVERLAP)
+def test_overlap_any(exam):
+    def body(exam, case):
+        texts_agree(exam, (case,), "This small case comes out otherwise than the definition says. Which characters lie in a run?")
+
+    for_all(exam, overlapping(), body, max_examples=60)
+
+
+@check("overlap_fast", "two texts of 400,000 characters take seconds, not hours", ("overlap_line",))
+def test_overlap_fast(exam):
+    # 400,000 windows against as many: 1.6e11 comparisons, an hour in C and a day in Python, and with a search
+    # for each window still minutes. A set of windows takes a third of a second, so the usual deadline of one
+    # request tells them apart on any machine.
+    rng = np.random.default_rng(31)
+    chars = np.array(list("abcdefghij    \n"))
+    pretrain, heldout = ("".join(rng.choice(chars, 400_000)) for _ in range(2))
+    texts = Texts(f"<{pretrain}>\n<{RUN}>\n<>\n", f"[{heldout}, {RUN}]")
+    case = {"characters": 400_000, "window": 50}
+    left = look(exam, case, looks.removed_in_time, texts)["left"]
+    wanted = len(texts.pretrain) - len(f"<{RUN}>\n")
+    if left != wanted:
+        fail(case, f"Of two long texts that share one line, {left:,} characters are left instead of {wanted:,}.")
+
+
+# Transfer.
+
+PLAIN = Models()
+CASES = (PLAIN, Models(source_block=5, target_block=7, seed=1), Models(source_block=7, target_block=5, seed=2))
+
+
+@check("transfer_returned", "it returns the characters that only the target knows", ("runs",))
+def test_transfer_returned(exam):
+    for case in (PLAIN, Models(source="abc", target="cab"), Models(source="ab", target="xyz", seed=1)):
+        got = look(exam, case.as_case(), looks.transfer_list, case)["new"]
+        if got != sorted(case.new()):
+            fail(
+                case.as_case(),
+                f"The source knows {case.source!r} and the target {case.target!r}, so the list must hold {case.new()}, in any order; yours "
+                f"holds {got}. Which of the two tokenizers do you ask, and for what?",
+            )
+
+
+def part_agrees(exam, case: Models, part: str, question: str, group: tuple[str, ...] = ()):
+    """One part of the target's weights must be what the transfer makes it."""
+    expected = looks.parts(case.expected(), case, part)
+    got = look(exam, case.as_case(), looks.transfer, case, part)
+    for name, array in expected.items():
+        if not np.allclose(got[name], array, rtol=0, atol=1e-6):
+            before = looks.parts(case.weights("target"), case, part)[name]
+            untouched = " It is as it was before." if np.array_equal(got[name], before) and part != "fresh" else ""
+            fail(case.as_case(), f"{name} is not what it must be after the transfer.{untouched} {question}")
+
+
+@check("transfer_blocks", "the weights of the blocks and the last norm are copied", ("runs",))
+def test_transfer_blocks(exam):
+    part_agrees(exam, PLAIN, "blocks", "Every parameter of the blocks and of ln_f goes over as it is: biases and norms too.")
+
+
+@check("transfer_embedding", "a row of the embedding goes to the row of the same character", ("runs",))
+def test_transfer_embedding(exam):
+    part_agrees(
+        exam, PLAIN, BY_CHARACTER[0],
+        "The same character has another id in the target's tokenizer: its row must go there. Which rows do you write, and from which?",
+    )  # fmt: skip
+
+
+@check("transfer_output", "a row of lm_head goes to the row of the same character", ("runs",))
+def test_transfer_output(exam):
+    part_agrees(
+        exam, PLAIN, BY_CHARACTER[1],
+        "A row of lm_head is the output of one character, and goes to that character's id like a row of the embedding.",
+    )  # fmt: skip
+
+
+@check("transfer_output_bias", "the bias of lm_head goes by character as well", ("runs",))
+def test_transfer_output_bias(exam):
+    part_agrees(exam, PLAIN, BY_CHARACTER[2], "lm_head has a bias, one number per character: how often it comes. Does it move with its row?")
+
+
+@check("transfer_positions", "positions are copied up to the shorter table", ("runs",))
+def test_transfer_positions(exam):
+    for case in CASES:
+        part_agrees(
+            exam, case, "positions",
+            f"The source has {case.source_block} positions and the target {case.target_block}: row i is position i in both, as far as both go.",
+        )  # fmt: skip
+
+
+@check("transfer_fresh", "what the source does not know keeps its fresh weights", ("transfer_embedding", "transfer_positions"))
+def test_transfer_fresh(exam):
+    for case in CASES:
+        part_agrees(
+            exam, case, "fresh",
+            "A character or a position that only the target knows has nothing to get, and must keep the weights that it has: zeros, "
+            "or somebody else's row, would be a worse beginning.",
+        )  # fmt: skip
+
+
+@st.composite
+def vocabularies(draw):
+    """Two vocabularies of any overlap, and tables of any lengths."""
+    sets = [draw(st.lists(st.sampled_from("abcdefgh \n"), min_size=1, max_size=8, unique=True)) for _ in range(2)]
+    sizes = {"source_block": draw(st.integers(1, 6)), "target_block": draw(st.integers(1, 6))}
+    n_head = draw(st.sampled_from((1, 2, 4)))
+    return Models("".join(sets[0]), "".join(sets[1]), **sizes, n_layer=draw(st.integers(1, 2)), n_head=n_head, seed=draw(st.integers(0, 99)))
+
+
+COPIED = ("blocks", *BY_CHARACTER, "positions", "fresh")
+TRANSFERS = tuple(id for id in EXERCISES["ex3"].checks if id.startswith("transfer_"))
+
+
+@check("transfer_any", "and so for any two vocabularies and sizes", TRANSFERS[: TRANSFERS.index("transfer_any")])
+def test_transfer_any(exam):
+    def body(exam, case):
+        for part in COPIED:
+            part_agrees(exam, case, part, "What is special about these vocabularies?")
+
+    for_all(exam, vocabularies(), body, max_examples=6)
+
+
+WHAT = {
+    "parameters": "weights", "grads": "gradients", "buffers": "buffers", "modes": "train or eval mode", "frozen": "requires_grad",
+    "objects": "parameter objects",
+}  # fmt: skip
+
+
+def nothing_changed(case: dict, kept: dict, whose: str, question: str):
+    changed = [WHAT[key] for key, same in kept.items() if not same]
+    if changed:
+        fail(case, f"{whose} must be left as it was; what changed: {', '.join(changed)}. {question}")
+
+
+@check("transfer_source_kept", "the pretrained model is left as it was", ("runs",))
+def test_transfer_source_kept(exam):
+    kept = look(exam, PLAIN.as_case(), looks.transfer_keeps, PLAIN, "source")
+    nothing_changed(
+        PLAIN.as_case(), kept, "The pretrained model",
+        "Somebody else may still want it: weights, gradients, requires_grad and the mode of every module. Copying needs none of them changed.",
+    )  # fmt: skip
+
+
+@check("transfer_target_kept", "the target's parameters are written in place, and nothing else of it changes", ("runs",))
+def test_transfer_target_kept(exam):
+    for case in CASES:
+        kept = look(exam, case.as_case(), looks.transfer_keeps, case, "target")
+        nothing_changed(
+            case.as_case(), kept, "All but the weights of the target",
+            "An optimizer may hold its parameters already, and a new object would never be trained. parameter.copy_(..) under "
+            "torch.no_grad() writes the numbers alone.",
+        )  # fmt: skip
+
+
+@check("transfer_shares", "no storage is shared: changing one model later does not change the other", ("transfer_blocks",))
+def test_transfer_shares(exam):
+    kept = look(exam, PLAIN.as_case(), looks.transfer_shares, PLAIN)
+    for of, other in (("source", "target"), ("target", "pretrained model")):
+        if not kept[of]:
+            fail(
+                PLAIN.as_case(),
+                f"After the transfer the weights of the {other} were changed, and those of the {of} changed with them: both "
+                f"are the same memory. What copies numbers, and what only passes a tensor on?",
+            )
+
+
+REFUSED = ({"n_layer": 1}, {"n_layer": 3}, {"n_embd": 4}, {"n_embd": 16}, {"n_head": 1}, {"n_head": 4})
+
+
+@check("transfer_refuses", "another depth, width or number of heads is a ValueError", ("runs",))
+def test_transfer_refuses(exam):
+    got = look(exam, PLAIN.as_case(), looks.transfer_refuses, PLAIN, REFUSED)
+    for sizes, came in zip(REFUSED, got["came"]):
+        (key, value), *_ = sizes.items()
+        if came != "ValueError":
+            fail(
+                PLAIN.as_case(target=sizes),
+                f"The pretrained model has {key} = {getattr(PLAIN, key)} and the target {value}: no transfer makes sense, and it must raise a "
+                f"ValueError; yours {came}. Are depth, width and heads all compared?",
+            )
+
+
+@check("transfer_untouched", "and then nothing is written", ("transfer_refuses",))
+def test_transfer_untouched(exam):
+    got = look(exam, PLAIN.as_case(), looks.transfer_refuses, PLAIN, REFUSED)
+    for sizes, kept in zip(REFUSED, got["kept"]):
+        if not kept:
+            fail(
+                PLAIN.as_case(target=sizes),
+                "It raises its ValueError, but some weights were written before: the target is now neither fresh nor transferred. What must "
+                "come first?",
+            )
+
+
+# The optimizer.
+
+LR, DECAY = 3e-4, 0.07
+FROZEN = (False, True, False)
+
+
+def names_of(dimensions) -> list[str]:
+    return sorted(key for key, shape in models.shapes_of_default(looks.SIZES).items() if dimensions(len(shape)))
+
+
+@check("optimizer_type", "finetune_optimizer returns a torch.optim.AdamW", ("runs",))
+def test_optimizer_type(exam):
+    case = looks.SIZES | {"lr": LR, "weight_decay": DECAY}
+    got = look(exam, case, looks.optimizer_part, "type", LR, DECAY)["type"]
+    if got != "AdamW":
+        fail(case, f"It must be a torch.optim.AdamW; it is {got}. In Adam decay is added to the gradient, and divided with it.")
+
+
+def counts_fail(case: dict, got: dict, wanted: list[str]):
+    missing = [key for key in wanted if key not in got]
+    more = [key for key in got if key not in wanted]
+    twice = [key for key, count in got.items() if count > 1]
+    for which, what in ((missing, "are in no group, and would never be trained"), (twice, "are in it more than once"),
+                        (more, "are in it, and should not be")):  # fmt: skip
+        if which:
+            fail(case, f"{len(which)} parameters {what}. How do you go through them?", f"for example {which[0]}")
+
+
+@check("optimizer_once", "each parameter is in exactly one group", ("optimizer_type",))
+def test_optimizer_once(exam):
+    case = looks.SIZES | {"lr": LR, "weight_decay": DECAY}
+    counts_fail(case, look(exam, case, looks.optimizer_part, "names", LR, DECAY)["names"], names_of(lambda n: True))
+    # One parameter under two names is one parameter.
+    tied = case | {"lm_head.weight": "is token_embedding_table.weight"}
+    got = look(exam, tied, looks.optimizer_part, "names", LR, DECAY, (False,), True)["names"]
+    counts_fail(tied, got, [key for key in names_of(lambda n: True) if key != "lm_head.weight"])
+
+
+@check("optimizer_frozen", "frozen parameters are left out", ("optimizer_once",))
+def test_optimizer_frozen(exam):
+    case = looks.SIZES | {"frozen": "every third"}
+    # Frozen in the order of `parameters()`, which the worker knows: what the reference holds is what is not frozen.
+    wanted = list(exam.expected(looks.optimizer_part, "names", LR, DECAY, FROZEN)["names"])
+    counts_fail(case, look(exam, case, looks.optimizer_part, "names", LR, DECAY, FROZEN)["names"], wanted)
+
+
+def decays_fail(exam, matrices: bool, wanted: float, message: str):
+    case = looks.SIZES | {"lr": LR, "weight_decay": DECAY}
+    got = look(exam, case, looks.optimizer_decay, matrices, LR, DECAY)
+    odd = [key for key, decay in got.items() if decay != wanted]
+    if odd or not got:
+        fail(
+            case, message,
+            f"for example {odd[0]}: its weight_decay is {got[odd[0]]:g}, not {wanted:g} ({len(odd)} of {len(got)} are wrong)" if odd else "none found",
+        )  # fmt: skip
+
+
+@check("optimizer_decay", "parameters of two or more dimensions decay, the position table too", ("optimizer_once",))
+def test_optimizer_decay(exam):
+    decays_fail(exam, True, DECAY, f"With weight_decay = {DECAY} every matrix and table must decay by it. By what do you tell them: by their name, or by ndim?")
+
+
+@check("optimizer_no_decay", "biases and norms do not decay", ("optimizer_once",))
+def test_optimizer_no_decay(exam):
+    decays_fail(exam, False, 0.0, "Parameters of one dimension must have weight_decay = 0: pulling the gain of a norm to 0 is no simpler model, only another one.")
+
+
+@check("optimizer_lr", "every group has the learning rate that was asked for", ("optimizer_type",))
+def test_optimizer_lr(exam):
+    for lr in (LR, 0.05):
+        case = looks.SIZES | {"lr": lr}
+        got = look(exam, case, looks.optimizer_part, "lr", lr, DECAY)["lr"]
+        if got != [lr]:
+            fail(case, f"With lr = {lr} every group must have that rate; yours have {got}. A group without an lr of its own gets AdamW's default, 0.001.")
+
+
+@check("optimizer_state", "no state is carried over: each call makes a new optimizer", ("optimizer_type",))
+def test_optimizer_state(exam):
+    case = looks.SIZES | {"calls": 2}
+    got = look(exam, case, looks.optimizer_state)["state"]
+    if got:
+        fail(case, f"After an update with the first optimizer, a second call gives one that remembers {got} parameters: averages of gradients from another task. Is it made anew?")
+
+
+# A few steps of finetuning.
+
+TUNE = Tuning()
+# A text on which training helps, so that what comes back has been trained: one character makes up most of it.
+PLENTY = "aaaaaaab"
+LEARNED = Tuning(trained=PLENTY, rest=PLENTY)
+TINY_LR = 1e-7
+MOST_UPDATES = 100.0  # AdamW moves a weight by at most 1 / sqrt(1 - beta2) updates of lr, 32 for beta2 = 0.999; and decay
+
+
+def updates_made(steps, reading):
+    """"right", or how many."""
+    if isinstance(reading, CheckFailed):
+        return reading.same
+    if steps in reading["optimizers"] or steps == reading["changes"]:
+        return "right"
+    return max(reading["optimizers"], default=reading["changes"]), reading["ended"]
+
+
+def same_by(facts):
+    """Whether two readings agree in these facts."""
+    return lambda one, other: facts(one) is not None and facts(one) == facts(other)
+
+
+@check("finetune_updates", "it makes exactly `steps` updates", ("runs",))
+def test_finetune_updates(exam):
+    for steps in (6, 1):
+        case = Tuning(steps=steps)
+        got = look(exam, case.as_case(), looks.updates, case, same=same_by(functools.partial(updates_made, steps)))
+        if updates_made(steps, got) != "right":
+            came = got["optimizers"][-1] if got["optimizers"] else got["changes"]
+            fail(
+                case.as_case(),
+                f"With steps = {steps} the weights must be updated exactly {steps} times; yours are updated "
+                + (f"more than {came - 1} times, and were stopped." if got["ended"] else f"{came} times.")
+                + " A comparison of unequal budgets proves nothing. What does your loop count?",
+            )
+
+
+@check("finetune_returned", "it returns a GPT and its tokenizer: pretrained's config, a vocabulary for the whole text", ("transfer_returned", "finetune_updates"))
+def test_finetune_returned(exam):
+    case = TUNE.as_case()
+    got = look(exam, case, looks.returned, TUNE)
+    if got["missing"]:
+        fail(case, f"The tokenizer must know every character of the text; it does not know {got['missing']}. Is it made from all of it?")
+    if not got["vocab_size"]:
+        fail(case, "The model's vocab_size is not the number of characters that the tokenizer has. What changes in pretrained.config?")
+    if got["others"]:
+        fail(case, f"The model's config must be that of the pretrained one but for vocab_size; {', '.join(got['others'])} came out otherwise.")
+
+
+@check("finetune_parts", "the model is a GPT with default parts: it is its weights that count", ("finetune_returned",))
+def test_finetune_parts(exam):
+    if not look(exam, TUNE.as_case(), looks.default_parts, TUNE)["same"]:
+        fail(TUNE.as_case(), "A gpt_core.GPT with default parts and your weights gives other logits than your model. Was it built with parts of its own?")
+
+
+@check("finetune_transfers", "it starts from the transferred weights: with lr = 0 they are what comes back", ("finetune_returned",))
+def test_finetune_transfers(exam):
+    still = Tuning(lr=0.0, steps=3)
+    got = look(exam, still.as_case(), looks.transferred_only, still)
+    if got["blocks"]:
+        fail(still.as_case(), "With lr = 0 no update changes anything, so the blocks that come back must be the pretrained ones; they are not. Is transfer_weights called, into the model that you train? And is lr used?")
+    if got["rows"]:
+        fail(still.as_case(), f"With lr = 0 the rows of known characters must come back as the pretrained model has them; {', '.join(got['rows'])} differs. Which tokenizer does transfer_weights get as the target's?")
+
+
+@check("finetune_lr", "the learning rate is never above lr", ("finetune_updates",))
+def test_finetune_lr(exam):
+    cases = (Tuning(lr=3e-4, steps=12), Tuning(lr=3e-5, steps=12))
+
+    def facts(reading):
+        return reading.same if isinstance(reading, CheckFailed) else (reading["above"], reading["proportional"])
+
+    got = look(exam, cases[0].as_case(), looks.rates, cases, same=same_by(facts))
+    if any(got["above"]):
+        which = got["above"].index(True)
+        fail(
+            cases[which].as_case(),
+            f"A learning rate may rise up to lr, and fall from there; yours reaches {got['shares'][which]:.3g} times lr. What does your schedule multiply?",
+        )
+
+
+@check("finetune_small_lr", "and a small lr moves the weights little", ("finetune_transfers", "finetune_updates"))
+def test_finetune_small_lr(exam):
+    case = replace(LEARNED, lr=TINY_LR, steps=12)
+
+    def far(reading):
+        return reading.same if isinstance(reading, CheckFailed) else reading["updates"] > MOST_UPDATES
+
+    got = look(exam, case.as_case(), looks.moved, case, same=same_by(far))["updates"]
+    if got > MOST_UPDATES:
+        fail(
+            case.as_case(),
+            f"With lr = {TINY_LR:g}, {case.steps} updates of AdamW move no weight by more than about {case.steps} times that; one of yours moved {got:.3g} times "
+            f"as far. Is lr what your optimizer gets?",
+        )
+
+
+@check("finetune_part", "it trains on the first 90 % of the text, and on nothing of the rest", ("finetune_updates",))
+def test_finetune_part(exam):
+    case = Tuning(steps=30)
+    got = look(exam, case.as_case(), looks.trained_on_rest, case)
+    if got["rest"]:
+        fail(
+            case.as_case(),
+            "It trains on characters of the rest, by which it chooses the weights to return, and by which it is judged: they are then known by "
+            "heart, and the loss says nothing. Training sees text[:int(0.9 * len(text))] alone.",
+        )
+    if not got["train"]:
+        fail(case.as_case(), "No training on the first 90 % of the text was seen. Does the model read the text's tokens, through its forward?")
+
+
+@check("finetune_modes", "it trains in train mode, and evaluates the rest in eval mode", ("finetune_part",))
+def test_finetune_modes(exam):
+    case = Tuning(steps=30)
+    got = look(exam, case.as_case(), looks.modes, case)
+    if got["rest_in_train"]:
+        fail(
+            case.as_case(dropout=case.dropout),
+            "The rest is read in train mode: dropout makes each loss larger and noisy, and the weights that come out as best are the lucky ones. "
+            "model.eval() before, and back afterwards.",
+        )
+    if got["training_in_eval"] != "never":
+        fail(
+            case.as_case(dropout=case.dropout),
+            "It trains in eval mode, so without the dropout that its config asks for. Is the model put back into train mode after an evaluation?",
+        )
+
+
+@check("finetune_kept", "the pretrained model is left as it was", ("finetune_returned",))
+def test_finetune_kept(exam):
+    kept = look(exam, TUNE.as_case(), looks.tuning_keeps, TUNE)
+    nothing_changed(
+        TUNE.as_case(), kept, "The pretrained model",
+        "It is compared with, and finetuned for another text. Does your optimizer hold a model of your own?",
+    )  # fmt: skip
+
+
+@check("finetune_short", "a text too short for block_size + 1 characters in each part is a ValueError", ("finetune_returned",))
+def test_finetune_short(exam):
+    # On both sides of the border: the rest of 80 characters has 8, that of 81 has 9, a window of 8 with its targets.
+    cases = tuple(Tuning(length=length, steps=1) for length in (80, 79, 20, 81, 90))
+    for case, came in zip(cases, look(exam, cases[0].as_case(), looks.refuses_short, cases)["came"]):
+        length, short = case.length, case.length - int(0.9 * case.length) < case.block_size + 1
+        rest = length - int(0.9 * length)
+        if short and came != "ValueError":
+            fail(case.as_case(), f"Of {length} characters {rest} are the rest, and block_size + 1 = {case.block_size + 1} are needed: that must be a ValueError; yours {came}.")
+        if not short and came != "returns":
+            fail(case.as_case(), f"Of {length} characters {rest} are the rest, and block_size + 1 = {case.block_size + 1} are enough; yours {came}.")
+
+
+@check("finetune_seed", "the seed decides what comes back", ("finetune_updates",))
+def test_finetune_seed(exam):
+    got = look(exam, LEARNED.as_case(), looks.seeded, LEARNED)
+    if not got["repeats"]:
+        fail(LEARNED.as_case(), "Two runs with the same seed return different weights. Are the fresh weights, the batches and the dropout all drawn from the seed, and not from what torch's generator was before?")
+    if not got["depends"]:
+        fail(LEARNED.as_case(), "Two runs with different seeds return the same weights: several seeds then say no more than one. What does your code do with the seed?")
+
+
+@check("finetune_report", "it calls report(step, loss), with an int and a float", ("finetune_updates",))
+def test_finetune_report(exam):
+    for steps in (20, 300):  # where a few steps bring no call, many may
+        case = Tuning(steps=steps)
+        got = look(exam, case.as_case(), looks.reports, case)
+        if got["called"]:
+            break
+    else:
+        fail(case.as_case(), "report is never called, in 20 steps nor in 300. It feeds the progress bar: call it every now and then, and at the end.")
+    if got["kinds"]:
+        step, loss = got["kinds"]
+        fail(case.as_case(), f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number in a tensor.")
+
+
+# What comes back, measured by the reference.
+
+# Where training does harm, the transferred weights are the best that are met.
+HARMED = {
+    "an lr that destroys them": Tuning(lr=1000.0, steps=8, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0),
+    "a rest of another kind": Tuning(lr=3e-2, steps=40, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0),
+    # Without order in it, 180 characters teach how often each comes, and then to know them by heart.
+    "a text without order": Tuning(
+        lr=2e-2, steps=300, seed=2, length=200, chars="gdbfc\nae", trained="aabbccdefg\n", rest="aabbccdefg\n", dropout=0.0, n_embd=32,
+    ),
+}  # fmt: skip
+SLACK = 0.1  # nats: a sampled estimate may take weights a little worse for the best
+HELPED = replace(LEARNED, steps=40, chars=ALL_KNOWN, dropout=0.0)
+
+
+@check("finetune_improves", "where the rest is like the text, what comes back is better than the transferred weights", CHEAP)
+def test_finetune_improves(exam):
+    case = HELPED.as_case()
+    if not look(exam, case, looks.improved, exam.reference, HELPED)["improved"]:
+        fail(case, f"{HELPED.steps} updates at lr = {HELPED.lr:g} must make the model better on the rest, and what comes back is no better than the transferred weights. Is it the model that was trained, and are the best weights the ones with the lowest loss?")
+
+
+@check("finetune_best", "of all weights met, the transferred ones included, the best on the rest come back", CHEAP)
+def test_finetune_best(exam):
+    got = look(exam, HARMED["a rest of another kind"].as_case(), looks.best_kept, exam.reference, HARMED, SLACK)
+    worse = [key for key, is_worse in got.items() if is_worse]
+    if worse:
+        fail(
+            HARMED[worse[0]].as_case(),
+            f"What comes back is worse on the rest than the weights that it began with ({'; '.join(worse)}). The transferred weights are the first ones "
+            f"met: is their loss on the rest taken, are weights copied when they are the best, and are these copies what comes back?",
+        )
+
+
+# The rest is 24 letters in an order that the seed decides, three times over: whoever has seen it knows after each
+# letter the next. The chance that a model which has not seen it comes below a loss of L on its N characters is at most
+# exp(N * L) / 24!: no probability over texts of that length can be large for many of the 24! orders. For L = 0.35 that
+# is 1e-13, and times the number of weights met still far below 1e-6.
+CIRCLE = "ABCDEFGHIJKLMNOPQRSTUVWX"
+HIDDEN = Tuning(
+    lr=1e-2, steps=300, length=720, block_size=24, chars=TRAINED + CIRCLE, rest=CIRCLE, round=True, dropout=0.0, n_embd=32,
+)  # fmt: skip
+KNOWS = 0.35
+
+
+@check("finetune_unseen", "what comes back does not know the rest by heart", CHEAP)
+def test_finetune_unseen(exam):
+    if look(exam, HIDDEN.as_case(), looks.knows_rest, exam.reference, HIDDEN, KNOWS)["knows"]:
+        fail(
+            HIDDEN.as_case(),
+            f"The rest of this text follows a rule that its first 90 % do not show, so that nobody who has not seen it can come below "
+            f"{KNOWS} nats per character, but for luck; what comes back does. It was trained on the rest.",
+        )
+
+
+# The experiment.
+
+
+@check("finetune_helps", "after pretraining, finetuning beats the same from fresh weights, with every seed", CHEAP + ("finetune_improves", "finetune_best", "finetune_unseen"))
+def test_finetune_helps(exam):
+    case = {"seeds": training.SEEDS, "steps": training.STEPS, "lr": training.LR, "characters": training.SHORT}
+    exam.note("pretraining (the reference)")
+    experiment = training.Experiment(exam.reference, exam.seed)
+    outcomes = []
+    try:
+        for seed in range(training.SEEDS):
+            exam.note(f"finetuning, seed {seed + 1} of {training.SEEDS}")
+            outcomes.append(experiment.outcome(exam.attempt, seed))
+    except CheckFailed as failure:
+        failure.case = case
+        if failure.same is not None and failure.same[:2] == ("died", "deadline"):
+            fail(
+                case,
+                f"Too slow, which does not mean wrong: {training.STEPS} updates of a model of 2 x 32 channels took more than {training.SECONDS:.0f} s. How large "
+                f"are your batches, and how often do you evaluate? GRADE_PATIENCE=3 gives a slow machine three times as long.",
+                *failure.details,
+            )
+        raise
+    found = training.diagnosis(outcomes, experiment.guess)
+    if found is not None:
+        fail(case, found[0], *found[1])
+    gain = min(outcome.scratch - outcome.finetuned for outcome in outcomes)
+    exam.note(f"lower by at least {gain:.2f} nats per character")

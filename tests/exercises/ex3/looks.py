@@ -1,0 +1,638 @@
+"""How the checks look at exercise 3: texts by their lines, models by their weights, an optimizer by its groups,
+finetuning by what it reads, in which mode, and how good the weights are that it returns.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from tests.exercises import models
+from tests.exercises.exam import CheckFailed, Reading, Subject, describe
+from tests.exercises.program import Program, Ref, gpt_core, name, probe
+
+FEW_STEPS_SECONDS = 60.0
+MOST_PARAMETERS = 1_000_000
+LR_SLACK = 1 + 1e-6  # a rate computed in another order
+
+# Texts. What is right, by its definition: every pair of windows is looked at, so for short texts only.
+
+
+def fold(text: str) -> tuple[str, list[int]]:
+    """The characters that runs are made of, and where in `text` each stands: any whitespace is one space."""
+    folded, places = [], []
+    for place, char in enumerate(text):
+        if not char.isspace():
+            folded.append(char.lower())
+            places.append(place)
+        elif not (folded and folded[-1] == " "):
+            folded.append(" ")
+            places.append(place)
+    return "".join(folded), places
+
+
+def without_overlap(pretrain: str, heldout: str, window: int) -> str:
+    """What remove_overlap must return, every line with its newline."""
+    folded, places = fold(pretrain)
+    other, _ = fold(heldout)
+    marked = set()
+    for start in range(len(folded) - window + 1):
+        if folded[start : start + window] in other:
+            marked.update(places[start : start + window])
+    kept, start = [], 0
+    for line in pretrain.split("\n"):
+        end = min(start + len(line) + 1, len(pretrain))
+        if not any(i in marked and not pretrain[i].isspace() for i in range(start, end)):
+            kept.append(pretrain[start:end])
+        start = end
+    return "".join(kept)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """One call of remove_overlap; window None leaves the argument out."""
+
+    pretrain: str
+    heldout: str
+    window: int | None = None
+
+    def expected(self) -> str:
+        return without_overlap(self.pretrain, self.heldout, 50 if self.window is None else self.window)
+
+    def as_case(self) -> dict:
+        """For the report and the JSON, long texts cut."""
+        return {key: value if not isinstance(value, str) else shown(value, 160) for key, value in asdict(self).items()}
+
+
+def shown(text: str, most: int) -> str:
+    """A text in quotes, its middle left out where it is long."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} ... {text[-most // 2 :]}"
+    return json.dumps(text, ensure_ascii=False)
+
+
+def removed(subject: Subject, texts: tuple[Texts, ...]) -> Reading:
+    """What remove_overlap makes of each."""
+    program = Program()
+    for i, case in enumerate(texts):
+        window = [] if case.window is None else [case.window]
+        program.give(**{str(i): program.call(name("remove_overlap"), case.pretrain, case.heldout, *window)})
+    answer = subject.run(program)
+    came = []
+    for i in range(len(texts)):
+        value = answer.values[str(i)]
+        text = answer.plain(str(i)) if value["kind"] == "plain" else None
+        if not isinstance(text, str):
+            raise CheckFailed(f"remove_overlap must return a str; it returns {describe(value)}.", same=("no text",))
+        came.append(text)
+    return {"texts": came}
+
+
+def removed_in_time(subject: Subject, texts: Texts) -> Reading:
+    """How many characters are left of two long texts, within the usual deadline of one request."""
+    return {"left": len(removed(subject, (texts,))["texts"][0])}
+
+
+# Models.
+
+
+@dataclass(frozen=True)
+class Models:
+    """A pretrained model, a target, and the characters of both in the order of their ids."""
+
+    source: str = "dacbfe\n"
+    target: str = "xbad\nyc"
+    source_block: int = 6
+    target_block: int = 6
+    n_layer: int = 2
+    n_head: int = 2
+    n_embd: int = 8
+    seed: int = 0
+
+    def config(self, of: str) -> dict:
+        chars, block = (self.source, self.source_block) if of == "source" else (self.target, self.target_block)
+        return {
+            "vocab_size": len(chars), "block_size": block, "n_layer": self.n_layer, "n_head": self.n_head,
+            "n_embd": self.n_embd,
+        }  # fmt: skip
+
+    def weights(self, of: str) -> dict[str, np.ndarray]:
+        return models.drawn(self.config(of), 2 * self.seed + (of == "target"))
+
+    def expected(self) -> dict[str, np.ndarray]:
+        """The target's weights afterwards."""
+        return transferred(self.weights("source"), self.source, self.weights("target"), self.target)
+
+    def new(self) -> list[str]:
+        return [char for char in self.target if char not in self.source]
+
+    def as_case(self, **more) -> dict:
+        return asdict(self) | more
+
+
+BY_CHARACTER = ("token_embedding_table.weight", "lm_head.weight", "lm_head.bias")
+POSITIONS = "position_embedding_table.weight"
+
+
+def transferred(source: dict, source_chars: str, target: dict, target_chars: str) -> dict[str, np.ndarray]:
+    """The weights of `target` with those of `source` written into them."""
+    after = {name: array.copy() for name, array in target.items()}
+    for name, array in after.items():
+        if name in BY_CHARACTER:
+            for row, char in enumerate(target_chars):
+                if char in source_chars:
+                    array[row] = source[name][source_chars.index(char)]
+        elif name == POSITIONS:
+            shorter = min(len(array), len(source[name]))
+            array[:shorter] = source[name][:shorter]
+        else:
+            array[:] = source[name]
+    return after
+
+
+def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, np.ndarray]:
+    """What one check looks at: `blocks`, rows of characters (by name), `positions`, or rows that are `fresh`."""
+    known = [row for row, char in enumerate(case.target) if char in case.source]
+    unknown = [row for row, char in enumerate(case.target) if char not in case.source]
+    shorter = min(case.source_block, case.target_block)
+    if part == "blocks":
+        return {name: array for name, array in weights.items() if name not in (*BY_CHARACTER, POSITIONS)}
+    if part == "positions":
+        return {POSITIONS: weights[POSITIONS][:shorter]}
+    if part == "fresh":
+        return {name: weights[name][unknown] for name in BY_CHARACTER} | {POSITIONS: weights[POSITIONS][shorter:]}
+    return {part: weights[part][known]}
+
+
+def _models(program: Program, case: Models, refused: dict | None = None) -> tuple[list[Ref], dict]:
+    """The four arguments of transfer_weights; refused: sizes of a target that is to be refused."""
+    config = case.config("target") | (refused or {})
+    target_weights = models.drawn(config, 2 * case.seed + 1)
+    source, target = (
+        program.build(gpt_core("GPT"), program.config(**sizes, dropout=0.1), parameters=weights)
+        for sizes, weights in ((case.config("source"), case.weights("source")), (config, target_weights))
+    )
+    tokenizers = [program.call(gpt_core("CharTokenizer"), chars) for chars in (case.source, case.target)]
+    return [source, tokenizers[0], target, tokenizers[1]], target_weights
+
+
+def transfer(subject: Subject, case: Models, part: str) -> Reading:
+    """One part of the target's weights after transfer_weights."""
+    program = Program()
+    arguments, _ = _models(program, case)
+    program.call(name("transfer_weights"), *arguments)
+    answer = subject.run(program.give(after=program.values(arguments[2])))
+    after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
+    if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
+        raise CheckFailed("The target has other parameters after transfer_weights than before.", same=("parameters",))
+    return parts(after, case, part)
+
+
+def transfer_list(subject: Subject, case: Models) -> Reading:
+    """What transfer_weights returns, sorted, since any order is right."""
+    program = Program()
+    arguments, _ = _models(program, case)
+    answer = subject.run(program.give(new=program.call(name("transfer_weights"), *arguments)))
+    value = answer.values["new"]
+    items = answer.plain("new") if value["kind"] == "list" else None
+    if items is None or not all(isinstance(item, str) for item in items):
+        raise CheckFailed(
+            f"transfer_weights must return a list of characters; it returns {describe(value)}.", same=("no list", value["kind"])
+        )
+    return {"new": sorted(items)}
+
+
+def _same_state(before: dict, after: dict) -> dict[str, bool]:
+    """Of two states of a model: {what: whether it is as it was}."""
+    return {key: _equal(before[key], after[key]) for key in before}
+
+
+def _equal(one, other) -> bool:
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
+    return one == other
+
+
+def _state(answer, key: str) -> dict:
+    """A state as plain values and arrays."""
+
+    def read(value: dict):
+        if value["kind"] == "dict":
+            return {key: read(item) for key, item in value["items"].items()}
+        return answer.arrays[value["sent"]] if value["kind"] == "tensor" else value.get("value")
+
+    return read(answer.values[key])
+
+
+# A model as its owner left it: some parts in train mode, some parameters frozen, gradients of the last step.
+LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
+
+
+def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
+    """Which properties of the pretrained model (or the target) transfer_weights leaves as they are."""
+    program = Program()
+    arguments, _ = _models(program, case)
+    model = arguments[0 if of == "source" else 2]
+    program.condition(model, **LEFT)
+    before = program.state(model)
+    program.call(name("transfer_weights"), *arguments)
+    answer = subject.run(program.give(before=before, after=program.state(model)))
+    kept = _same_state(_state(answer, "before"), _state(answer, "after"))
+    if of == "target":
+        kept.pop("parameters")
+    return kept
+
+
+def transfer_shares(subject: Subject, case: Models) -> Reading:
+    """Whether changing one model afterwards changes the other."""
+    program = Program()
+    arguments, _ = _models(program, case)
+    program.call(name("transfer_weights"), *arguments)
+    source, _, target, _ = arguments
+    program.add_to_parameters(target, 1.0)
+    program.give(source=program.values(source), target=program.values(target))
+    program.add_to_parameters(source, 1.0)
+    answer = subject.run(program.give(target_later=program.values(target)))
+    source, target, later = (answer.tensors(key) for key in ("source", "target", "target_later"))
+    return {"source": _equal(source, case.weights("source")), "target": _equal(target, later)}
+
+
+def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) -> Reading:
+    """For each target of other sizes: what the call comes to, and whether the target is untouched."""
+    program = Program()
+    weights = []
+    for i, refused in enumerate(sizes):
+        arguments, target_weights = _models(program, case, refused)
+        weights.append(target_weights)
+        outcome = program.outcome(name("transfer_weights"), *arguments)
+        program.give(**{f"came{i}": outcome, f"after{i}": program.values(arguments[2])})
+    answer = subject.run(program)
+    return {
+        "came": [came(answer, f"came{i}") for i in range(len(sizes))],
+        "kept": [_equal(answer.tensors(f"after{i}"), weights[i]) for i in range(len(sizes))],
+    }
+
+
+def came(answer, key: str) -> str:
+    """An outcome in words: "ValueError", or what else came."""
+    items = answer.values[key]["items"]
+    if "raised" not in items:
+        return "returns"
+    kinds = [item.get("value") for item in items["raised"]["items"]]
+    return "ValueError" if "ValueError" in kinds else f"raises {str(kinds[0])[:60]}"
+
+
+# The optimizer.
+
+SIZES = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4}
+
+
+def optimizer_groups(
+    subject: Subject, lr: float, weight_decay: float, frozen: tuple[bool, ...] = (False,), tied: bool = False
+) -> Reading:
+    """{"type", "names": how often each parameter is in it, "decay": of each, "lr": the rates}."""
+    program = Program()
+    model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
+    if tied:
+        program.tie(model)
+    program.condition(model, train=(True,), frozen=frozen)
+    optimizer = program.call(name("finetune_optimizer"), model, lr, weight_decay)
+    answer = subject.run(program.give(found=program.groups(optimizer, model)))
+    found = answer.plain("found")
+    count: dict[str, int] = {}
+    decay: dict[str, float] = {}
+    for group in found["groups"]:
+        for key in group["names"]:
+            count[key] = count.get(key, 0) + 1
+            decay[key] = float(group["weight_decay"])
+    return {
+        "type": found["type"],
+        "names": dict(sorted(count.items())),
+        "decay": dict(sorted(decay.items())),
+        "lr": sorted({float(group["lr"]) for group in found["groups"]}),
+    }
+
+
+def optimizer_part(subject: Subject, part: str, *arguments) -> Reading:
+    """One entry of `optimizer_groups`."""
+    return {part: optimizer_groups(subject, *arguments)[part]}
+
+
+def optimizer_decay(subject: Subject, matrices: bool, lr: float, weight_decay: float) -> Reading:
+    """The decay of the parameters of two or more dimensions, or of the others."""
+    shapes = models.shapes_of_default(SIZES)
+    decay = optimizer_groups(subject, lr, weight_decay)["decay"]
+    return {key: value for key, value in decay.items() if key in shapes and (len(shapes[key]) >= 2) == matrices}
+
+
+def optimizer_state(subject: Subject) -> Reading:
+    """How many parameters the second optimizer of a model has a state for, after an update with the first."""
+    program = Program()
+    model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
+    first = program.call(name("finetune_optimizer"), model, 1e-3, 0.1)
+    program.update(first, model)
+    second = program.call(name("finetune_optimizer"), model, 1e-3, 0.1)
+    found = subject.run(program.give(found=program.groups(second, model))).plain("found")
+    return {"state": int(found["state"])}
+
+
+# Finetuning, a few steps of it.
+
+# What is trained on and what is not have no character in common, so that every row tells where it is from.
+TRAINED, REST = "abcdefg\n", "ABCDEFG."
+SOME_KNOWN = "gAbDeFc.Bxy\n"  # in another order, without some, and with two more
+ALL_KNOWN = "gAbDeFc.BxyadfCEG\n"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """One call of finetune: a pretrained model from a seed, a text of two alphabets, and the budget."""
+
+    steps: int = 6
+    lr: float = 1e-2
+    seed: int = 1
+    length: int = 300
+    block_size: int = 8
+    dropout: float = 0.2
+    chars: str = SOME_KNOWN  # of the pretrained model, in the order of their ids
+    bias_of_rest: float = 0.0  # in the pretrained model, for the characters of the rest
+    trained: str = TRAINED  # what the first 90 % are drawn from
+    rest: str = REST  # what the last tenth is drawn from
+    round: bool = False  # the rest is its characters in some order, over and over, instead of drawn one by one
+    n_embd: int = 16
+
+    def config(self) -> dict:
+        return {
+            "vocab_size": len(self.chars), "block_size": self.block_size, "n_layer": 2, "n_head": 2,
+            "n_embd": self.n_embd,
+        }  # fmt: skip
+
+    def weights(self) -> dict[str, np.ndarray]:
+        weights = models.drawn(self.config(), self.seed)
+        weights["lm_head.bias"] += self.bias_of_rest * np.isin(list(self.chars), list(REST))
+        return weights
+
+    def text(self) -> str:
+        """The first 90 % from one alphabet, the rest from its own."""
+        rng = np.random.default_rng((self.seed, 23))
+        border = int(0.9 * self.length)
+        length = self.length - border
+        first = "".join(rng.choice(list(self.trained), border))
+        if self.round:
+            return first + ("".join(rng.permutation(list(self.rest))) * length)[:length]
+        return first + "".join(rng.choice(list(self.rest), length))
+
+    def as_case(self, **more) -> dict:
+        return {"steps": self.steps, "lr": self.lr, "characters": self.length, "block_size": self.block_size} | more
+
+
+def pretrained_in(
+    program: Program, config: dict, weights: dict, chars: str, dropout: float = 0.0
+) -> tuple[Ref, Ref]:
+    """A pretrained model and its tokenizer, as finetune gets them."""
+    model = program.build(
+        gpt_core("GPT"), program.config(**config, dropout=dropout), parameters=weights, train=True
+    )
+    return model, program.call(gpt_core("CharTokenizer"), chars)
+
+
+def tuning(case: Tuning, width: int | None = None, shake: int = 0) -> tuple[Program, Ref, Ref]:
+    """A program that calls finetune: itself, the observed run, and the pretrained model."""
+    program = Program()
+    program.seconds = FEW_STEPS_SECONDS
+    model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
+    return program, tune(program, model, tokenizer, case, width, shake), model
+
+
+def tune(
+    program: Program, model: Ref, tokenizer: Ref, case: Tuning, width: int | None = None, shake: int = 0, seed=None
+) -> Ref:
+    """One observed call of finetune on the text of a case."""
+    return program.observe(
+        name("finetune"), model, tokenizer, case.text(), steps=case.steps, lr=case.lr,
+        seed=case.seed if seed is None else seed, width=width or case.block_size, shake=shake,
+    )  # fmt: skip
+
+
+def came_back(program: Program, run: Ref) -> tuple[Ref, Ref]:
+    """The model and the tokenizer of a run."""
+    return tuple(program.item(run.attr("model"), index, 2) for index in range(2))
+
+
+def returned(subject: Subject, case: Tuning) -> Reading:
+    """The config of the model and the characters of the tokenizer."""
+    program, run, _ = tuning(case)
+    model, tokenizer = came_back(program, run)
+    answer = subject.run(program.give(sizes=program.sizes(model), chars=program.chars(tokenizer)))
+    sizes, chars = answer.plain("sizes"), answer.plain("chars")
+    kept = case.config() | {"dropout": case.dropout}
+    return {
+        "vocab_size": sizes["vocab_size"] == len(chars),
+        "others": [key for key in kept if key != "vocab_size" and sizes[key] != kept[key]],
+        "missing": sorted(set(case.text()) - set(chars)),
+    }
+
+
+def default_parts(subject: Subject, case: Tuning) -> Reading:
+    """Whether a GPT with default parts and the returned weights computes the same."""
+    program, run, _ = tuning(case)
+    found = subject.run(program.give(found=program.default_difference(came_back(program, run)[0]))).plain("found")
+    difference = found["difference"]
+    return {"same": difference is not None and difference <= 1e-3}
+
+
+def tuned(subject: Subject, case: Tuning) -> tuple[dict, str]:
+    """The returned weights, and the characters of the tokenizer."""
+    program, run, _ = tuning(case)
+    model, tokenizer = came_back(program, run)
+    return weights_of(subject, program, model, tokenizer)
+
+
+def weights_of(subject: Subject, program: Program, model: Ref, tokenizer: Ref) -> tuple[dict, str]:
+    """Weights that come back from a run, checked as far as building a GPT from them takes; and the characters."""
+    program.give(
+        sizes=program.sizes(model), weights=program.weights(model, MOST_PARAMETERS), chars=program.chars(tokenizer)
+    )
+    answer = subject.run(program)
+    chars = "".join(answer.plain("chars"))
+    config = models.returned_config(answer.plain("sizes"), MOST_PARAMETERS)
+    if config["vocab_size"] != len(chars):
+        raise CheckFailed(
+            f"The model has {config['vocab_size']} tokens, and the tokenizer {len(chars)} characters.", same=("vocabulary",)
+        )
+    weights = answer.tensors("weights")
+    models.check_weights(weights, config, MOST_PARAMETERS)
+    return weights, chars
+
+
+def transferred_only(subject: Subject, case: Tuning) -> Reading:
+    """How far what finetune returns is from the transferred weights, part by part, where lr is 0."""
+    weights, chars = tuned(subject, case)
+    wanted = transferred(case.weights(), case.chars, weights, chars)
+    far = [key for key in weights if not np.allclose(weights[key], wanted[key], rtol=0, atol=1e-6)]
+    return {
+        "rows": [key for key in far if key in BY_CHARACTER],
+        "blocks": any(key not in BY_CHARACTER for key in far),
+    }
+
+
+def moved(subject: Subject, case: Tuning) -> Reading:
+    """The largest distance of a returned weight from the transferred ones, in units of lr and updates."""
+    weights, chars = tuned(subject, case)
+    wanted = transferred(case.weights(), case.chars, weights, chars)
+    distance = max(float(np.abs(weights[key].astype(np.float64) - wanted[key]).max()) for key in weights)
+    return {"updates": distance / (case.lr * case.steps)}
+
+
+def rates(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
+    """For each case the highest learning rate as a share of lr, and whether it is above lr; and whether all shares agree."""
+    shares = []
+    for case in cases:
+        program, run, _ = tuning(case)
+        found = subject.run(program.give(rates=run.attr("rates"))).plain("rates")
+        shares.append(max((float(rate) for rate in found), default=0.0) / case.lr)
+    return {
+        "shares": shares,
+        "above": [share > LR_SLACK for share in shares],
+        "proportional": max(shares) <= min(shares) * LR_SLACK,
+    }
+
+
+def updates(subject: Subject, case: Tuning) -> Reading:
+    """How often each optimizer stepped, and how often the weights changed between forward passes."""
+    program, run, _ = tuning(case)
+    answer = subject.run(program.give(**{key: run.attr(key) for key in ("optimizers", "changes", "ended")}))
+    return {
+        "optimizers": sorted(int(count) for count in answer.plain("optimizers")),
+        "changes": int(answer.plain("changes")),
+        "ended": bool(answer.plain("ended")),
+    }
+
+
+def _rows(subject: Subject, case: Tuning, which: str) -> tuple[np.ndarray, np.ndarray]:
+    """For each row of input: whether it holds a character of the rest; and whether the model was in train mode."""
+    program, run, _ = tuning(case)
+    _, tokenizer = came_back(program, run)
+    program.give(rows=run.attr(which), modes=run.attr(f"{which}_mode"), chars=program.chars(tokenizer))
+    answer = subject.run(program)
+    rows, modes = answer.arrays.get("rows"), answer.arrays.get("modes")
+    if rows is None or modes is None or rows.ndim != 2 or modes.shape != rows.shape[:1]:
+        raise CheckFailed("What finetune reads could not be recorded.", same=("rows",))
+    of_rest = [token for token, char in enumerate(answer.plain("chars")) if char in REST]
+    return np.isin(rows, of_rest).any(axis=1), modes.astype(bool)
+
+
+def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
+    """Whether any row whose loss trained the model holds a character of the rest; and how many rows there were."""
+    rest, _ = _rows(subject, case, "rows")
+    return {"rest": bool(rest.any()), "train": bool((~rest).any())}
+
+
+def modes(subject: Subject, case: Tuning) -> Reading:
+    """Whether the rest was read in train mode, and how often something was trained on in eval mode."""
+    rest, mode = _rows(subject, case, "looked")
+    _, training = _rows(subject, case, "rows")
+    in_eval = "never" if training.all() else "sometimes" if training.any() else "always"
+    return {"rest_in_train": bool(mode[rest].any()), "training_in_eval": in_eval}
+
+
+def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
+    """Which properties of the pretrained model finetune leaves as they are."""
+    program = Program()
+    program.seconds = FEW_STEPS_SECONDS
+    model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
+    program.condition(model, **LEFT)
+    before = program.state(model)
+    tune(program, model, tokenizer, case)
+    answer = subject.run(program.give(before=before, after=program.state(model)))
+    return _same_state(_state(answer, "before"), _state(answer, "after"))
+
+
+def refuses_short(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
+    """What finetune comes to for texts of these lengths."""
+    program = Program()
+    program.seconds = FEW_STEPS_SECONDS
+    for i, case in enumerate(cases):
+        model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars)
+        kwargs = {"steps": case.steps, "lr": case.lr, "device": subject.device, "seed": 1, "report": probe("unheard")}
+        outcome = program.outcome(name("finetune"), model, tokenizer, case.text(), kwargs=kwargs)
+        program.give(**{f"came{i}": outcome})
+    answer = subject.run(program)
+    return {"came": [came(answer, f"came{i}") for i in range(len(cases))]}
+
+
+def seeded(subject: Subject, case: Tuning) -> Reading:
+    """Whether the same seed gives the same weights, with every other generator changed; and another one others."""
+    program = Program()
+    program.seconds = FEW_STEPS_SECONDS
+    model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
+
+    runs = [tune(program, model, tokenizer, case, shake=shake, seed=seed) for seed, shake in ((5, 1), (5, 2), (6, 1))]
+    one, again, other = (came_back(program, run)[0] for run in runs)
+    program.give(again=program.difference(one, again), other=program.difference(one, other))
+    answer = subject.run(program.give(rows=runs[0].attr("rows"), rows_again=runs[1].attr("rows")))
+    again, other = answer.plain("again"), answer.plain("other")
+    rows = [answer.arrays.get(key) for key in ("rows", "rows_again")]
+    allowed = 0.0 if subject.device == "cpu" else 1e-3  # on a GPU sums may come in another order
+    return {
+        "repeats": again is not None and again <= allowed,
+        "depends": other is None or other > allowed,
+        "rows_repeat": _equal(*rows),
+    }
+
+
+def reports(subject: Subject, case: Tuning) -> Reading:
+    """Whether `report` was called, and with what."""
+    program, run, _ = tuning(case)
+    answer = subject.run(program.give(reports=run.attr("reports"), kinds=run.attr("report_kinds")))
+    return {"called": bool(answer.plain("reports")), "kinds": answer.plain("kinds")}
+
+
+# How good the weights are that come back, measured where no attempt runs.
+
+
+def loss_of(reference: Subject, weights: dict, chars: str, text: str, block_size: int) -> float:
+    """The exhaustive loss of a GPT with these weights on a text, in the reference's worker."""
+    V, C = weights["lm_head.weight"].shape
+    n_head = sum(key.startswith("blocks.0.attention.heads.") for key in weights) // 3
+    n_layer = sum(key.endswith("ln1.bias") for key in weights)
+    sizes = {"vocab_size": V, "block_size": block_size, "n_layer": n_layer, "n_head": n_head, "n_embd": C}
+    program = Program()
+    model = program.build(gpt_core("GPT"), program.config(**sizes, dropout=0.0), parameters=weights)
+    tokens = program.tensor(np.array([chars.index(char) for char in text], dtype=np.int64), "int64")
+    return float(reference.run(program.give(loss=program.exhaustive_loss(model, tokens))).plain("loss"))
+
+
+def losses(subject: Subject, reference: Subject, case: Tuning) -> tuple[float, float]:
+    """On the rest: of what finetune returns, and of the transferred weights; for a case with ALL_KNOWN."""
+    rest = case.text()[int(0.9 * case.length) :]
+    weights, chars = tuned(subject, case)
+    first = transferred(case.weights(), case.chars, weights, chars)
+    return tuple(loss_of(reference, some, chars, rest, case.block_size) for some in (weights, first))
+
+
+def best_kept(subject: Subject, reference: Subject, cases: dict[str, Tuning], slack: float) -> Reading:
+    """For each case, whether what comes back is worse on the rest than the transferred weights, by more than slack."""
+    found = {}
+    for key, case in cases.items():
+        try:
+            after, before = losses(subject, reference, case)
+        except CheckFailed as failure:
+            if failure.same != ("diverged",):
+                raise
+            after, before = float("inf"), 0.0
+        found[key] = not after <= before + slack
+    return found
+
+
+def improved(subject: Subject, reference: Subject, case: Tuning) -> Reading:
+    """Whether what comes back is better on the rest than the transferred weights."""
+    after, before = losses(subject, reference, case)
+    return {"improved": after < before}
+
+
+def knows_rest(subject: Subject, reference: Subject, case: Tuning, floor: float) -> Reading:
+    """Whether what comes back predicts the rest better than anything can that has not seen it."""
+    return {"knows": losses(subject, reference, case)[0] < floor}

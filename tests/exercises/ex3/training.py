@@ -1,0 +1,142 @@
+"""The experiment of exercise 3: does finetuning a pretrained model beat the same from fresh weights?
+
+The attempt's `finetune` runs in its own worker; what is measured is what comes back, by the exhaustive
+loss of a GPT with default parts in the reference's worker.
+
+Pairs: for each seed the same call three times, with a model that the reference pretrained on a long text in
+the same invented language, with a fresh one, and with one that was pretrained on noise, from which nothing
+can be learned. The text has 3000 characters: too few to learn its 40 words from.
+
+False-fail rate: over 40 seeds and texts the finetuned model of the solution came out {GAIN} nats per character lower
+(standard deviation {SPREAD}), so that a seed on which it is not lower lies beyond 20 standard deviations: below 1e-80
+were they normal, and far below 1e-6 for anything like it. tests/bench/bench_pretraining.py measures it.
+"""
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+from data import toy
+from tests.exercises import models
+from tests.exercises.ex3 import looks
+from tests.exercises.exam import Subject
+from tests.exercises.program import Program, gpt_core, name
+
+SEEDS = 4
+STEPS, LR = 100, 3e-3
+PRETRAIN_STEPS, NOISE_STEPS, PRETRAIN_LR = 400, 150, 5e-3
+LONG, SHORT = 40_000, 3_000  # characters
+SECONDS = 60.0  # per run; the solution needs half of one
+SIZES = {"block_size": 24, "n_layer": 2, "n_head": 2, "n_embd": 32}
+STOP, NEW_STOP = ".", "!"  # how lines end in the pretraining text, and in the text
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The losses of one seed on the rest of the text, in nats per character.
+
+    finetuned, scratch, decoy: after finetune from a pretrained model, a fresh one, one pretrained on noise;
+    transferred: of the pretrained one with a new vocabulary, before any update.
+    """
+
+    finetuned: float
+    scratch: float
+    decoy: float
+    transferred: float
+
+
+def derived(seed: int, what: str) -> int:
+    """A number that the seed decides and that no attempt is given."""
+    return int.from_bytes(hashlib.sha256(f"{what} {seed}".encode()).digest()[:4], "big")
+
+
+class Experiment:
+    """The texts, the pretrained models, and the measurement; all decided by the seed."""
+
+    def __init__(self, reference: Subject, seed: int):
+        self.reference = reference
+        self.language = derived(seed, "language")
+        self.long = toy.invented(LONG, language=self.language, seed=1, stop=STOP)
+        self.text = toy.invented(SHORT, language=self.language, seed=2, stop=NEW_STOP)
+        self.chars = "".join(sorted(set(self.long)))
+        self.rest = self.text[int(0.9 * SHORT) :]
+        noise = toy.noise(LONG // 2, alphabet=self.chars, seed=derived(seed, "noise"))
+        self.pretrained = self._pretrained(self.long, PRETRAIN_STEPS)
+        self.decoy = self._pretrained(noise, NOISE_STEPS)
+
+    @property
+    def guess(self) -> float:
+        """The loss of guessing each character of the rest by how often it comes in the text."""
+        count = Counter(self.text)
+        return -sum(math.log(count[char] / len(self.text)) for char in self.rest) / len(self.rest)
+
+    def _config(self) -> dict:
+        return SIZES | {"vocab_size": len(self.chars)}
+
+    def fresh(self, seed: int) -> dict:
+        """The weights of a GPT that nothing has trained."""
+        program = Program()
+        program.seed(seed)
+        model = program.build(gpt_core("GPT"), program.config(**self._config(), dropout=0.0))
+        return self.reference.run(program.give(weights=program.values(model))).tensors("weights")
+
+    def _pretrained(self, text: str, steps: int) -> tuple[dict, str]:
+        """Weights and characters after pretraining, which is the solution's finetune from fresh weights."""
+        return self._run(self.reference, (self.fresh(0), self.chars), text, steps, PRETRAIN_LR, 0)
+
+    def _run(self, subject: Subject, start: tuple[dict, str], text: str, steps: int, lr: float, seed: int):
+        program = Program()
+        program.seconds = SECONDS
+        weights, chars = start
+        model, tokenizer = looks.pretrained_in(program, SIZES | {"vocab_size": len(chars)}, weights, chars)
+        run = program.observe(
+            name("finetune"), model, tokenizer, text, steps=steps, lr=lr, seed=seed, width=1, shake=seed, sampled=1
+        )
+        return looks.weights_of(subject, program, *looks.came_back(program, run))
+
+    def _loss(self, weights: dict, chars: str) -> float:
+        return looks.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
+
+    def outcome(self, attempt: Subject, seed: int) -> Outcome:
+        """One seed: three runs of the attempt, measured."""
+        starts = {"finetuned": self.pretrained, "scratch": (self.fresh(seed + 1), self.chars), "decoy": self.decoy}
+        found = {
+            key: self._loss(*self._run(attempt, start, self.text, STEPS, LR, seed)) for key, start in starts.items()
+        }
+        chars = "".join(sorted(set(self.text)))
+        target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
+        first = looks.transferred(*self.pretrained, target, chars)
+        return Outcome(**found, transferred=self._loss(first, chars))
+
+
+def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | None:
+    """Why the runs do not show that pretraining helped, and their losses; None where they do."""
+    lines = [
+        f"seed {seed}: finetuned {o.finetuned:.3f}, from fresh weights {o.scratch:.3f}, after noise {o.decoy:.3f}, "
+        f"transferred alone {o.transferred:.3f}"
+        for seed, o in enumerate(outcomes)
+    ]
+    lines.append(f"guessing each character by its frequency: {guess:.3f}")
+    if any(not o.scratch < guess for o in outcomes):
+        return (
+            f"From fresh weights, {STEPS} updates at lr = {LR} must at least learn how often each character comes, and do not. "
+            f"Does what the optimizer holds belong to the model that you return, and does it step?"
+        ), lines
+    worse = sum(not o.finetuned < o.scratch for o in outcomes)
+    if worse:
+        return (
+            f"With {worse} of {len(outcomes)} seeds the finetuned model is no better than the same from fresh weights: what was "
+            f"pretrained got lost. Is it transferred before the optimizer is made, and not overwritten afterwards?"
+        ), lines
+    if any(not o.finetuned < o.transferred for o in outcomes):
+        return (
+            "Finetuning must make the transferred model better on this text, and does not. Is it trained at all, or the learning "
+            "rate far below lr?"
+        ), lines
+    if any(o.scratch - o.decoy > 0.5 * (o.scratch - o.finetuned) for o in outcomes):
+        return (
+            "A model pretrained on noise gains as well, and from noise nothing can be learned: so the gain comes from somewhere "
+            "else. Do runs that begin with a trained model get more updates, a higher rate, or text that others do not see?"
+        ), lines
+    return None

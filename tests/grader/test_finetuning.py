@@ -1,0 +1,99 @@
+"""What the grader says of finetuning that does not help, and of runs that cheat; and that its experiment cannot be passed by luck."""
+
+from pathlib import Path
+
+import pytest
+
+from data import toy
+from grader.judge import Source, grade
+from tests.exercises.ex3 import looks, training
+from tests.exercises.ex3.training import Outcome, diagnosis
+from tests.grader.attempts import REPOSITORY
+
+SOLUTION = (REPOSITORY / "solutions" / "ex3_pretrain_finetune.py").read_text(encoding="utf-8")
+GOOD = Outcome(finetuned=0.5, scratch=2.0, decoy=2.1, transferred=0.9)
+GUESS = 2.5
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"scratch": 2.6}, "how often each character comes"),
+        ({"finetuned": 2.0}, "no better than the same from fresh weights"),
+        ({"transferred": 0.5}, "make the transferred model better"),
+        ({"decoy": 1.2}, "from noise nothing can be learned"),
+        ({"finetuned": float("nan")}, "no better than the same from fresh weights"),
+        ({"scratch": float("nan")}, "how often each character comes"),
+    ],
+)
+def test_one_bad_seed_of_four_fails_the_experiment_and_is_told_why(changes, words):
+    assert diagnosis([GOOD] * 4, GUESS) is None
+    message, lines = diagnosis([GOOD, GOOD, Outcome(**(vars(GOOD) | changes)), GOOD], GUESS)
+    assert words in message and len(lines) == 5
+
+
+def replaced(*patches):
+    text = SOLUTION
+    for find, put in patches:
+        assert text.count(find) == 1, find
+        text = text.replace(find, put)
+    return text
+
+
+LOOP = "    for step in range(1, steps + 1):\n"
+TRANSFER = "    transfer_weights(pretrained, source, model, tokenizer)\n"
+BATCHES = "batches, rest = Batches(tokens[:border], T, seed), tokens[border:]"
+BIG = "len(text) > 2000"  # only in the experiment: what cheats there passes every check before it
+WRONG = {
+    "forgets what was pretrained": (
+        replaced((TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n")), "no better than the same from fresh"),
+    "never trains": (replaced(("lr * rate(step, steps)", f"lr * rate(step, steps) * (0 if {BIG} else 1)")), "how often each character"),
+    "gives a trained model more updates": (
+        replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps *= 12\n" + LOOP)), "nothing can be learned"),
+    "returns weights that are NaN": (
+        replaced(("    return model, tokenizer\n", f"    if {BIG}:\n        model.lm_head.bias.data.fill_(float('nan'))\n    return model, tokenizer\n")), "NaN or infinite"),
+    "ends the process": (replaced((LOOP, f"    if {BIG}: __import__('os')._exit(0)\n" + LOOP)), "exit status 0"),
+    "hangs": (replaced((LOOP, f"    while {BIG}: pass\n" + LOOP)), "Too slow, which does not mean wrong"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_run_that_is_wrong_in_the_experiment_alone_fails_with_the_reason(patient_session, monkeypatch, name):
+    source, words = WRONG[name]
+    monkeypatch.setattr(training, "SECONDS", 6.0)
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), source.encode()), device="cpu")
+    failed = {check.id: check.message for check in verdict.checks if check.status != "passed"}
+    assert list(failed) == ["finetune_helps"], failed
+    assert words in failed["finetune_helps"], failed
+
+
+def test_a_leak_that_the_recorder_does_not_see_is_found_by_what_comes_back(patient_session):
+    # It trains through a forward of its own, behind the back of GPT.logits.
+    hidden = replaced(
+        (BATCHES, BATCHES.replace("tokens[:border]", "tokens")),
+        ("_, loss = model(x, y)", "loss = torch.nn.functional.cross_entropy(model.lm_head(model.body(model.embed(x))).flatten(0, 1), y.flatten())"),
+    )
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), hidden.encode()), device="cpu")
+    assert not verdict.passed
+    failed = {check.id for check in verdict.checks if check.status == "failed"}
+    assert failed & {"finetune_part", "finetune_unseen"}
+
+
+def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_texts():
+    import random
+
+    from solutions.ex3_pretrain_finetune import remove_overlap
+
+    rng = random.Random(5)
+    for _ in range(300):
+        pretrain, heldout = ("".join(rng.choice("aabAB ,\n\n\t") for _ in range(rng.randrange(60))) for _ in range(2))
+        case = looks.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
+        assert remove_overlap(case.pretrain, case.heldout, case.window) == case.expected(), case
+
+
+def test_the_texts_of_the_experiment_share_a_language_and_no_run_that_a_check_for_leaks_would_find():
+    long = toy.invented(training.LONG, language=5, seed=1, stop=training.STOP)
+    text = toy.invented(training.SHORT, language=5, seed=2, stop=training.NEW_STOP)
+    assert set(text) - set(long) == {training.NEW_STOP}
+    runs = {long[i : i + 50] for i in range(len(long))}
+    assert not any(text[i : i + 50] in runs for i in range(len(text) - 50))
