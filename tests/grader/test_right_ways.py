@@ -65,4 +65,4 @@ def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_and_gains(patien
 
 
 def test_there_are_at_least_eight_styles_and_six_to_finetune():
-    assert len(WAYS) >= 8 and len(WAYS_TO_ADD) >= 8 and len(WAYS_TO_FINETUNE) >= 6
+    assert min(len(WAYS), len(WAYS_TO_ADD), len(WAYS_TO_TURN)) >= 8 and len(WAYS_TO_FINETUNE) >= 6
