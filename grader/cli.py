@@ -220,17 +220,17 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
         verdicts.append(verdict)
         report.show(out, verdict, command=_command(name, options))
         out.print()
-        _record(verdict, path)
+        _record(verdict, path, _note)
     _write_files(options, verdicts)
     return PASSED if all(verdict.passed for verdict in verdicts) else FAILED
 
 
-def _record(verdict, path: Path) -> None:
+def _record(verdict, path: Path, note) -> None:
     """Progress is the learner's: a grade of another file leaves it as it is."""
     from grader import progress
 
     if path.resolve() == (REPOSITORY / EXERCISES[verdict.exercise].attempt_path).resolve():
-        progress.record(verdict, _note)
+        progress.record(verdict, note)
 
 
 def _write_files(options, verdicts: list) -> None:
@@ -258,8 +258,8 @@ def _command(name: str, options) -> str:
 def _watch(starter: Starter, options, name: str, path: Path) -> int:
     from grader.watch import watch
 
-    def graded(verdict) -> None:
-        _record(verdict, path)
+    def graded(verdict, note) -> None:
+        _record(verdict, path, note)
         _write_files(options, [verdict])
 
     return watch(

@@ -233,6 +233,7 @@ def _numbers(answer: Answer, name: str):
 
 # The script.
 
+
 def _defaults(function) -> dict:
     """The parameters of a step with their defaults, in order."""
     parameters = list(inspect.signature(function).parameters.values())[1:]

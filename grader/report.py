@@ -100,7 +100,8 @@ def _summary(
     count = f"{passed} of {len(verdict.checks)} checks pass"
     if verdict.passed and verdict.complete:
         out.print(Text.assemble(("Done: ", "bold green"), f"{count} in {verdict.seconds:.1f} s."))
-        next_step(out, f"compare with {exercise.solution_path}: what did you do differently?")
+        way = "" if watched or "--attempt" in command else f"python grade.py {verdict.exercise} --solution"
+        next_step(out, f"compare with {exercise.solution_path}: what did you do differently?", way)
     elif verdict.passed:
         out.print(Text.assemble(("Checks pass: ", "bold green"), f"{count}; the training run was left out (--quick)."))
         next_step(out, "run everything:", command.replace(" --quick", ""))

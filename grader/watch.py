@@ -180,8 +180,9 @@ def watch(
     command: str,
     graded: Callable,
 ) -> int:
-    """Grade `path` on every save until q (exit status 0) or Ctrl-C (130). graded: takes each new verdict.
+    """Grade `path` on every save until q (exit status 0) or Ctrl-C (130).
 
+    graded: takes each new verdict, and a function that takes a sentence for the learner.
     Training runs take minutes and are left out.
     """
     errors = sys.stderr  # a grade in another thread may have it redirected
@@ -242,7 +243,7 @@ class _Loop:
         self.own = path.resolve() == (REPOSITORY / exercise.attempt_path).resolve()
         self.others = Progress()  # of a file that is not the learner's own: for hints, and not kept
         self.last = ""  # sha256 of the last verdict's file
-        self.notes: list[str] = []
+        self.told: list[str] = []  # each once, however many verdicts come
 
     def step(self, key: str) -> bool:
         """One look at keys, file and grade; whether to go on."""
@@ -251,14 +252,9 @@ class _Loop:
         if key == "r" and self.source is not None:
             self._start(self.source)
         elif key == "h":
-            hint = (
-                hints.give(self.exercise, self.notes.append)
-                if self.own
-                else hints.advance(self.exercise, self.others)
-            )
-            self.screen.add(lambda out: hints.show(out, self.exercise, hint))
+            self._hint()
         elif key == "s":
-            self.screen.show(self._solution)
+            self._solution()
         source = self.file.saved()
         # An editor that saves in two steps: the grade that runs is of this very text.
         if source is not None and not (self.grading and self.grading.source.data == source.data):
@@ -283,18 +279,37 @@ class _Loop:
         if grading.error is not None:
             raise grading.error
         verdict = grading.verdict
+        self.screen.show(lambda out: report.show(out, verdict, command=self.command, watched=True))
         if verdict.sha256 != self.last:  # the same text again is no further attempt
-            self.graded(verdict)
+            self.graded(verdict, self._tell)
             update(self.others, verdict)
         self.last = verdict.sha256
-        self.screen.show(lambda out: report.show(out, verdict, command=self.command, watched=True))
 
-    def _solution(self, out) -> None:
-        try:
-            done = read(self.exercise.name, self.notes.append) if self.own else self.others
-            files.solution(out, self.exercise, self.path, done)
-        except UsageError as error:
-            report.hanging(out, Text(""), Text(str(error)))
+    def _tell(self, text: str) -> None:
+        if text not in self.told:
+            self.told.append(text)
+            self.screen.add(lambda out: report.hanging(out, Text("Note: ", style="bold"), Text(text)))
+
+    def _hint(self) -> None:
+        if self.own:
+            hint = hints.give(self.exercise, self._tell)
+        else:
+            hint = hints.advance(self.exercise, self.others)
+        self.screen.add(lambda out: hints.show(out, self.exercise, hint))
+
+    def _solution(self) -> None:
+        notes: list[str] = []
+        done = read(self.exercise.name, notes.append) if self.own else self.others
+
+        def draw(out) -> None:
+            try:
+                files.solution(out, self.exercise, self.path, done)
+            except UsageError as error:
+                report.hanging(out, Text(""), Text(str(error)))
+
+        self.screen.show(draw)
+        for note in notes:
+            self._tell(note)
 
     def _say(self) -> None:
         grading = self.grading

@@ -140,7 +140,7 @@ def test_the_demo_shows_a_diagnosis_then_the_reference_and_ends_with_the_first_s
 def test_without_arguments_it_says_what_there_is_and_what_is_next(capsys, own_progress):
     assert main([]) == 0
     said = capsys.readouterr().out
-    assert all(exercise.title in said for exercise in EXERCISES.values())
+    assert all(exercise.title.split(":")[0] in said for exercise in EXERCISES.values())
     assert "python grade.py ex1" in said
 
 

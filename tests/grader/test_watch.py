@@ -279,6 +279,17 @@ def test_each_text_counts_once_as_an_attempt(watched, own, workbook):
     assert written["exercises"]["ex1"]["attempts"] == 2 and written["exercises"]["ex1"]["solved"]
 
 
+def test_where_progress_cannot_be_kept_one_note_says_so(watched, own, workbook):
+    (workbook / ".workbook").write_text("a file where the folder should be")
+    own.write_text(WRONG)
+    terminal = watched()
+    terminal.until("Note: your progress could not be saved")
+    own.write_text(SOLUTION)
+    assert "Note" not in plain(terminal.until(DONE))
+    terminal.send("q")
+    assert terminal.wait() == 0
+
+
 def test_the_training_run_is_left_out_and_said_to_be(workbook):
     shutil.copy(workbook / EXERCISES["ex2"].solution_path, workbook / EXERCISES["ex2"].attempt_path)
     with Terminal([sys.executable, "grade.py", "ex2", "--watch", "--device", "cpu"], workbook) as terminal:
