@@ -57,8 +57,8 @@ def test_angles_own(exam):
     expect(
         got["0"][::-1].astype(np.float64), got["1"], allowed_angle(np.array(OWN)), case,
         "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do "
-        "you use the values "
-        "in `positions`, or only how many there are? Is something kept from the call before?", ANGLE_AXES,
+        "you use the values in `positions`, or only how many there are? Is something kept from the call "
+        "before?", ANGLE_AXES,
     )  # fmt: skip
 
 
@@ -96,8 +96,7 @@ def test_angles_spectrum(exam):
             expected, got, allowed_angle(np.ones(1)), case,
             f"Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
             f"{expected[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
-            f"pair's first "
-            f"channel) and its sign?", ANGLE_AXES,
+            f"pair's first channel) and its sign?", ANGLE_AXES,
         )  # fmt: skip
 
 
@@ -115,8 +114,7 @@ def test_angles_steps(exam):
     expect(
         expected, got["1"], allowed_angle(np.array(POSITIONS)), case,
         "The angle at position m must be m times the one at position 1. Are positions counted from 0, and "
-        "not divided by "
-        "anything?", ANGLE_AXES,
+        "not divided by anything?", ANGLE_AXES,
     )  # fmt: skip
 
 
@@ -143,8 +141,7 @@ def test_angles_large(exam):
     expect(
         exact_angles(FAR, 8), got, allowed, case,
         "Angles must be right for large positions too. In which dtype are your positions and your theta when "
-        "they meet? "
-        "bfloat16 cannot count beyond 256, float16 ends at 65504.", ANGLE_AXES,
+        "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.", ANGLE_AXES,
     )  # fmt: skip
 
 
@@ -165,8 +162,7 @@ def test_angles_any(exam):
         expect(
             exact_angles(positions, D, base), got, allowed_angle(np.array(positions)), case,
             "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case "
-            "found where it is "
-            "not. What is special about it?", ANGLE_AXES,
+            "found where it is not. What is special about it?", ANGLE_AXES,
         )  # fmt: skip
 
     for_all(exam, angle_cases(), body)
@@ -224,8 +220,8 @@ def test_rope_own(exam):
     expect(
         got["0"][:, :, ::-1], got["1"], 2 * rotation_allowed(x), case,
         "The same tokens in reverse order, with their angles in reverse too, must come out the same in "
-        "reverse. Are cos and sin "
-        "those of the angles that are given now, or kept from a call before?", ROPE_AXES,
+        "reverse. Are cos and sin those of the angles that are given now, or kept from a call before?",
+        ROPE_AXES,
     )  # fmt: skip
 
 
@@ -236,8 +232,7 @@ def test_rope_zero(exam):
     expect(
         x, got, rotation_allowed(x), {"x": list(x.shape), "angles": 0},
         "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back "
-        "in another "
-        "order?", ROPE_AXES,
+        "in another order?", ROPE_AXES,
     )  # fmt: skip
 
 
@@ -249,8 +244,7 @@ def test_rope_norms(exam):
     expect(
         expected, came, 4 * rotation_allowed(x), {"x": list(x.shape)},
         "Turning changes directions and no lengths. Does every pair get cos and sin of one and the same "
-        "angle, once with "
-        "+ and once with -?", ("sequence", "head", "token"),
+        "angle, once with + and once with -?", ("sequence", "head", "token"),
     )  # fmt: skip
 
 
@@ -269,8 +263,7 @@ def test_rope_linear(exam):
     expect(
         np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": SHOWN},
         "Two channels that are at right angles before must be so after (the matrix of the rotation times its "
-        "transpose is "
-        "the identity). Which sign stands before each sin?", ("channel", "channel"),
+        "transpose is the identity). Which sign stands before each sin?", ("channel", "channel"),
     )  # fmt: skip
 
 
@@ -350,8 +343,7 @@ def test_rope_relative(exam):
         expect(
             first, got[str(shift)], allowed, case | {"shift": shift},
             f"With all positions {shift} further, every q . k must be what it was. Is something added that "
-            f"knows the "
-            f"position itself, or are the angles not proportional to it?", ("query", "key"),
+            f"knows the position itself, or are the angles not proportional to it?", ("query", "key"),
         )  # fmt: skip
     for d in range(-5, 6):
         same = first[distance == d]
@@ -374,8 +366,7 @@ def test_rope_tokens(exam):
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), case,
             "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, "
-            "and are the same "
-            "for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
+            "and are the same for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
         )  # fmt: skip
 
 
@@ -391,8 +382,7 @@ def test_rope_leading(exam):
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), case,
             "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, "
-            "where -1 and "
-            "-2 would do?", tuple(f"dimension {i}" for i in range(len(shape))),
+            "where -1 and -2 would do?", tuple(f"dimension {i}" for i in range(len(shape))),
         )  # fmt: skip
 
 
@@ -405,8 +395,7 @@ def test_rope_row(exam):
     expect(
         got["whole"], got["rows"], 2 * rotation_allowed(x), {"x": list(x.shape)},
         "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. Does anything "
-        "in there know "
-        "its place otherwise than from the angles?", ROPE_AXES,
+        "in there know its place otherwise than from the angles?", ROPE_AXES,
     )  # fmt: skip
 
 
@@ -420,8 +409,7 @@ def test_rope_large(exam):
     expect(
         exactly_turned(x, angles.astype(np.float64)), got, rotation_allowed(x), case,
         "These are the angles of positions up to 100,000. In which dtype are they when you take cos and sin? "
-        "Half "
-        "precision keeps nothing of them.", ("sequence", "token", "channel"),
+        "Half precision keeps nothing of them.", ("sequence", "token", "channel"),
     )  # fmt: skip
 
 
@@ -442,8 +430,7 @@ def test_rope_any(exam):
         expect(
             exactly_turned(x, angles), got, rotation_allowed(x), {"x": list(shape), "seed": seed},
             "This is the smallest shape found where the result is wrong. What is special about it: one "
-            "token, one pair, "
-            "a dimension of 1?", tuple(f"dimension {i}" for i in range(len(shape))),
+            "token, one pair, a dimension of 1?", tuple(f"dimension {i}" for i in range(len(shape))),
         )  # fmt: skip
 
     for_all(exam, rotation_cases(), body)
@@ -464,8 +451,7 @@ def test_rope_dtypes(exam):
         expect(
             expected, got, allowed, case,
             f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at "
-            f"the end. Where "
-            f"do x or the angles become shorter than that?", ("sequence", "token", "channel"),
+            f"the end. Where do x or the angles become shorter than that?", ("sequence", "token", "channel"),
         )  # fmt: skip
 
 
@@ -715,6 +701,5 @@ def test_in_gpt(exam):
     expect(
         expected, got, allowed, case,
         "A GPT without a position table must give these logits with your attention, and alone your attention "
-        "is right. Does "
-        "it need anything else than config and x?", ("sequence", "token", "logit"),
+        "is right. Does it need anything else than config and x?", ("sequence", "token", "logit"),
     )  # fmt: skip

@@ -71,7 +71,7 @@ _OWN = (
     ),
     Mistake(
         "base_ignored", "the base is 10,000 whatever is asked for",
-        "The argument `base` is never used. Put it where 10000 stands.",
+        "The argument `base` is never used, so that no other base can be tried. Put it where 10000 stands.",
         ((_FREQUENCIES, "10000.0 ** (-channels / head_size)"),),
     ),
     Mistake(
@@ -280,7 +280,8 @@ _OWN = (
     ),
     Mistake(
         "last_pair_skipped", "the last pair is not turned",
-        "A loop or a slice ends one pair early. All D / 2 pairs turn.",
+        "A loop or a slice ends one pair early, so that the last two channels never learn where they stand. All "
+        "D / 2 pairs turn.",
         ((_TURNED, f"torch.cat([(points * {_TURNS})[..., :-1], points[..., -1:]], -1)"),),
     ),
     Mistake(
