@@ -97,7 +97,7 @@ PLANS = {
 
 
 def fold(text: str) -> str:
-    """Lower case, any run of whitespace one space; line by line, since the words of 83 MB would fill memory."""
+    """Lower case, any run of whitespace one space; line by line, since all words at once would fill memory."""
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return " ".join(line for line in lines if line).lower()
 
@@ -126,7 +126,7 @@ def first_characters(text: str, count: int) -> str:
     validation = corpora.split(text)[1]
     needed = math.ceil(count / 9)
     if needed > len(validation) or count + len(validation) > len(text):
-        raise ValueError(f"{count} characters to train on are too many for a text of {len(text)}; take fewer.")
+        raise ValueError(f"{count} characters to train on are too many for {len(text)} in all; take fewer.")
     return text[:count] + validation[:needed]
 
 
@@ -200,7 +200,7 @@ class Experiment:
         )
 
     def _train(self, config: TrainConfig, text: str, name: str) -> float:
-        """A training run of its own, or the rest of one; the lowest exhaustive loss on its validation text."""
+        """A training run of its own, or the rest of one; its lowest exhaustive validation loss."""
         folder = self.out / name
         with self.display:
             if folder.exists():
@@ -271,7 +271,8 @@ def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | No
     """Run the experiment with these two functions of exercise 3. Exits with status 1 where it failed, 2 for
     bad input, 130 where it was stopped."""
     parser = argparse.ArgumentParser(description="Pretrain, finetune, compare with training from scratch.")
-    parser.add_argument("--size", choices=PLANS, default="cpu", help="toy: seconds; cpu: half an hour; gpu; default: cpu")
+    sizes = "toy: seconds; cpu (default): half an hour; gpu: for a GPU"
+    parser.add_argument("--size", choices=PLANS, default="cpu", help=sizes)
     parser.add_argument("--out", type=Path, help="the folder of all runs; default: runs/pretraining-SIZE")
     parser.add_argument("--seed", type=int, default=1337, help="decides weights and batches; default: 1337")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")

@@ -55,8 +55,8 @@ the source, row 1 ("b") gets row 0, row 2 ("x") stays fresh, and ["x"] is return
 
 Useful: gpt_core.evaluation.exhaustive_loss(model, tokens), gpt_core.batches (Batches, encode_text).
 
-`python exercises/ex3_pretrain_finetune.py` runs the real experiment with your functions: it takes a while on a
-CPU, can be stopped and started again, and prints the comparison.
+`python exercises/ex3_pretrain_finetune.py` runs the real experiment with your functions: half an hour
+on a CPU (`--size toy`: seconds). It can be stopped and started again, and prints the comparison.
 """
 
 from collections.abc import Callable
