@@ -52,7 +52,7 @@ WORDS, FOLLOWERS = 40, 3  # of an invented language, and how many words may foll
 
 
 def invented(length: int, *, language: int, seed: int, stop: str = ".") -> str:
-    """Exactly `length` characters in an invented language: words of 3 to 6 letters, lines of 4 to 7 words.
+    """Exactly `length` characters in an invented language: words of 3 to 6 letters, 4 to 7 in a line.
 
     language: decides the words, and the three that may follow each. seed: decides what is said with them.
     stop: the character that ends each line, before its newline.
@@ -81,7 +81,8 @@ def invented(length: int, *, language: int, seed: int, stop: str = ".") -> str:
 def noise(length: int, *, alphabet: str, seed: int) -> str:
     """Exactly `length` characters of `alphabet`, each drawn by itself, all equally likely.
 
-    Its entropy is ln(len(alphabet)) nats per character: no model that has not seen it does better, but for luck.
+    Its entropy is ln(len(alphabet)) nats per character: but for luck, no model that has not seen it does
+    better.
 
     Raises ValueError for a length below 1 and for an empty alphabet.
     """

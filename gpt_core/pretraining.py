@@ -80,14 +80,16 @@ PLANS = {
     ),
     # nanoGPT's model for a CPU; 800,000 parameters.
     "cpu": Plan(
-        replace(PRESETS["cpu"], steps=4000, eval_interval=500, val_chars=100_000), steps=500, lr=5e-4, few=100_000,
+        replace(PRESETS["cpu"], steps=4000, eval_interval=500, val_chars=100_000),
+        steps=500, lr=5e-4, few=100_000,
         pretrain=_novels_and_plays, text=lambda: _load("tinyshakespeare"),
     ),
     # The lecture's 10.7 million parameters. Nothing is seen twice in pretraining, and in finetuning
     # the dropout of the config keeps the model from learning the text by heart.
     "gpu": Plan(
         replace(
-            PRESETS["best"], steps=20_000, dropout=0.2, ema=0.0, warmup=500, eval_interval=1000, val_chars=1_000_000,
+            PRESETS["best"], steps=20_000, dropout=0.2, ema=0.0, warmup=500, eval_interval=1000,
+            val_chars=1_000_000,
         ),
         steps=2000, lr=3e-4, few=100_000, pretrain=_novels_and_plays, text=lambda: _load("tinyshakespeare"),
     ),
@@ -95,7 +97,7 @@ PLANS = {
 
 
 def fold(text: str) -> str:
-    """Lower case, any run of whitespace one space; line by line, since the words of 83 MB would fill memory."""
+    """Lower case, any run of whitespace one space; line by line, since all words at once would fill memory."""
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return " ".join(line for line in lines if line).lower()
 
@@ -103,8 +105,8 @@ def fold(text: str) -> str:
 def shared_places(text: str, heldout: str, window: int = WINDOW) -> int:
     """In how many places `text` shares a run of `window` characters (2 or more) with `heldout`, both folded.
 
-    A place is half a window long. Looked for in another way than line by line: whatever shares a run contains
-    a whole half at a multiple of its length, so only these are looked up, and windows around those found.
+    A place is half a window long. Looked for in another way than line by line: whatever shares a run
+    contains a whole half at a multiple of its length, so only these are looked up, and windows around them.
     """
     text, heldout = fold(text), fold(heldout)
     half = (window + 1) // 2
@@ -119,12 +121,12 @@ def shared_places(text: str, heldout: str, window: int = WINDOW) -> int:
 
 
 def first_characters(text: str, count: int) -> str:
-    """A text of which the first 90 % are the first `count` characters of `text`, and the rest comes from its last
-    tenth; ValueError where that is too short."""
+    """A text of which the first 90 % are the first `count` characters of `text`, and the rest comes from
+    its last tenth; ValueError where that is too short."""
     validation = corpora.split(text)[1]
     needed = math.ceil(count / 9)
     if needed > len(validation) or count + len(validation) > len(text):
-        raise ValueError(f"{count} characters to train on are too many for a text of {len(text)}; take fewer.")
+        raise ValueError(f"{count} characters to train on are too many for {len(text)} in all; take fewer.")
     return text[:count] + validation[:needed]
 
 
@@ -136,7 +138,9 @@ def known(text: str, tokenizer: CharTokenizer) -> str:
 class Experiment:
     """The runs of one plan in one folder; `remove_overlap` and `finetune` are those of exercise 3."""
 
-    def __init__(self, plan: Plan, out: Path, seed: int, device: str, remove_overlap: Callable, finetune: Callable):
+    def __init__(
+        self, plan: Plan, out: Path, seed: int, device: str, remove_overlap: Callable, finetune: Callable
+    ):
         self.plan, self.out, self.seed = plan, out, seed
         self.config = replace(
             plan.config, corpus=str(out / "pretrain.txt"), seed=seed, device=str(choose_device(device))
@@ -174,10 +178,11 @@ class Experiment:
             self.say(f"pretraining text: {len(text):,} characters; text: {len(self.text):,}")
             began, before = time.perf_counter(), shared_places(text, self.text)
             kept = self.remove_overlap(text, self.text, WINDOW)
-            # The whole text and not its last tenth alone: who has only its beginning must not have read the rest.
+            # The whole text and not its last tenth alone: who has only its beginning must not have read more.
+            after, seconds = shared_places(kept, self.text), time.perf_counter() - began
             self.say(
-                f"leak check: {before:,} places share {WINDOW} characters with the text; {len(text) - len(kept):,} characters "
-                f"removed; {shared_places(kept, self.text):,} places left ({time.perf_counter() - began:.0f} s)"
+                f"leak check: {before:,} places share {WINDOW} characters with the text; "
+                f"{len(text) - len(kept):,} characters removed; {after:,} places left ({seconds:.0f} s)"
             )
             self.out.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(".writing")
@@ -190,12 +195,12 @@ class Experiment:
         gap = last["sampled_val_loss"] - last["sampled_train_loss"]
         seen = self.config.steps * self.config.batch_size * self.config.accumulation * self.config.block_size
         self.say(
-            f"gap between validation and training loss: {gap:+.3f} nats, after {seen:,} of {len(text):,} characters: "
-            f"{'the corpus is large enough' if gap < 0.1 else 'it begins to know the corpus by heart'}"
+            f"gap between validation and training loss: {gap:+.3f} nats, after {seen:,} of {len(text):,} "
+            f"characters: {'the corpus is large enough' if gap < 0.1 else 'it begins to be known by heart'}"
         )
 
     def _train(self, config: TrainConfig, text: str, name: str) -> float:
-        """A training run of its own, or the rest of one; the lowest exhaustive loss on its validation text."""
+        """A training run of its own, or the rest of one; its lowest exhaustive validation loss."""
         folder = self.out / name
         with self.display:
             if folder.exists():
@@ -226,14 +231,16 @@ class Experiment:
                 report(step, loss)
 
             found, tokenizer = self.finetune(
-                model, source, text, steps=self.plan.steps, lr=lr, device=self.device, seed=self.seed, report=reported
-            )
+                model, source, text,
+                steps=self.plan.steps, lr=lr, device=self.device, seed=self.seed, report=reported,
+            )  # fmt: skip
         # Those who had only the beginning may not know each character of the end.
         scored = known(self.validation, tokenizer)
         loss = exhaustive_loss(found, encode_text(tokenizer, scored))
         log.write({"kind": "eval", "step": self.plan.steps, "val_loss": loss})
         config = replace(self.config, corpus="the text", steps=self.plan.steps, lr=lr, min_lr=0.0, warmup=0)
-        info = {"train_config": dataclasses.asdict(config), "tokenizer": "".join(tokenizer.chars), "step": self.plan.steps}
+        chars = "".join(tokenizer.chars)
+        info = {"train_config": dataclasses.asdict(config), "tokenizer": chars, "step": self.plan.steps}
         tensors = {f"model.{key}": tensor for key, tensor in found.state_dict().items()}
         checkpoint.save(folder / checkpoint.BEST, tensors, info)
         left_out = len(self.validation) - len(scored)
@@ -251,7 +258,8 @@ class Experiment:
             (f"(b) {total} steps in all each", "finetuned", "scratch-b"),
             (f"(c) as (a), with {self.plan.few:,} characters of it", "finetuned-c", "scratch-c"),
         ]
-        lines = [f"{'validation loss, nats per character':<44}{'pretrained':>11}{'scratch':>9}{'better by':>11}"]
+        head = "validation loss, nats per character"
+        lines = [f"{head:<44}{'pretrained':>11}{'scratch':>9}{'better by':>11}"]
         for title, one, other in rows:
             lines.append(
                 f"{title:<44}{losses[one]:>11.3f}{losses[other]:>9.3f}{losses[other] - losses[one]:>+11.3f}"
@@ -260,17 +268,19 @@ class Experiment:
 
 
 def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | None = None) -> None:
-    """Run the experiment with these two functions of exercise 3, and exit with a status: 0 done, 1 failed,
-    2 bad input, 130 stopped."""
-    parser = argparse.ArgumentParser(description="Pretrain, finetune, and compare with training from scratch.")
-    parser.add_argument("--size", choices=PLANS, default="cpu", help="toy: a minute; cpu: half an hour; gpu; default: cpu")
-    parser.add_argument("--out", type=Path, help="the folder of the experiment; default: runs/pretraining-SIZE")
-    parser.add_argument("--seed", type=int, default=1337, help="decides weights, batches and dropout; default: 1337")
+    """Run the experiment with these two functions of exercise 3. Exits with status 1 where it failed, 2 for
+    bad input, 130 where it was stopped."""
+    parser = argparse.ArgumentParser(description="Pretrain, finetune, compare with training from scratch.")
+    sizes = "toy: seconds; cpu (default): half an hour; gpu: for a GPU"
+    parser.add_argument("--size", choices=PLANS, default="cpu", help=sizes)
+    parser.add_argument("--out", type=Path, help="the folder of all runs; default: runs/pretraining-SIZE")
+    parser.add_argument("--seed", type=int, default=1337, help="decides weights and batches; default: 1337")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
     options = parser.parse_args(arguments)
     out = options.out or Path("runs") / f"pretraining-{options.size}"
     try:
-        experiment = Experiment(PLANS[options.size], out, options.seed, options.device, remove_overlap, finetune)
+        plan = PLANS[options.size]
+        experiment = Experiment(plan, out, options.seed, options.device, remove_overlap, finetune)
         losses = experiment.run()
     except NotImplementedError as error:
         sys.exit(fail(f"Not written yet: {error}", FAILED))

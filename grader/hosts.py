@@ -180,6 +180,12 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             f"of {int(description['count'])}.",
             same=("not so many", description["type"]),
         )
+    if kind == "too many updates":
+        return CheckFailed(
+            "It made more updates than `steps`, and was stopped. The budget is the caller's, the same for every run: what does your "
+            "loop count?",
+            same=("too many updates",),
+        )
     if kind == "not a GPT":
         return CheckFailed(
             f"The model that came back is an object of type {one_line(str(description['type']), 60)}; expected a "

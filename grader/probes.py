@@ -61,6 +61,10 @@ class Oracle(gpt_core.GPT):
         return self.table[places, states] + 0.0 * self.lm_head.weight.sum()
 
 
+# What stands for the result of a training run that was ended.
+ENDED = object()
+
+
 class TooManyUpdates(BaseException):
     """Ends a training run that goes on beyond its steps; not an Exception, which a run may catch."""
 
@@ -69,7 +73,7 @@ class TooManyUpdates(BaseException):
 class Training:
     """What a training run was seen to do.
 
-    model:      what it returned; None where it was ended.
+    model:      what it returned; ENDED where it was ended.
     optimizers: the number of steps of each torch optimizer. changes: how often the weights were found
                 changed between one forward pass with gradients and the next, or at the end.
     ended:      whether it was stopped for going on too long.
@@ -225,7 +229,7 @@ def observe(function, args, kwargs, width: int, shake: int, sampled: int, send) 
         try:
             observer.seen.model = function(*args, **kwargs, report=observer.report)
         except TooManyUpdates:
-            observer.seen.ended = True
+            observer.seen.ended, observer.seen.model = True, ENDED
     return observer.seen
 
 

@@ -96,6 +96,8 @@ class Context:
         for attribute in expression.get("attr", "").split("."):
             if attribute:
                 result = self._guarded(getattr, result, attribute)
+        if result is probes.ENDED:
+            raise StepError("too many updates")
         return result
 
     def _guarded(self, function, *args, **kwargs):

@@ -9,6 +9,25 @@ pretraining text that holds what is measured later, more updates for one side th
 a loss that is measured with dropout, the best of several seeds. So the overlap goes first, both
 sides run the same code with the same budget and seed, and every loss is exhaustive.
 
+What it is worth, with nanoGPT's CPU model (0.8 million parameters), pretrained with 4000 steps on 82 million
+characters of novels and plays, and finetuned with 500 steps on tiny Shakespeare (`--size cpu`, seed 1337, one
+run each; half an hour on two busy cores). Exhaustive validation loss, nats per character:
+
+                                                   pretrained   from scratch
+    (a) 500 steps on tiny Shakespeare each            1.693        2.267
+    (b) 4500 steps in all each                        1.693        1.619
+    (c) as (a), with its first 100,000 characters     1.858        2.428
+
+So the honest answer is: it depends on what is scarce. Against the same steps on the text, or where there is
+little of it, pretraining wins by half a nat. Against the same total compute it lost by 0.07: a small model
+that may read Shakespeare all the time learns Shakespeare best. (One seed each, and no rate was tuned, neither
+5e-4 for finetuning nor 1e-3 from scratch.) A model large enough to know a million characters by heart is
+another case, which `--size gpu` is for.
+
+Two things to look at in its output. The leak check: 35,848 places of the corpus share 50 characters with
+tiny Shakespeare, whose plays are among the plays, and 1.3 % of it had to go. And the gap between validation
+and training loss in pretraining: it stays below 0 (the novels at the end are easier than the plays), where
+from scratch on tiny Shakespeare it is 0.23 after 4500 steps and grows. So looks a corpus that is large enough.
 """
 
 import math
@@ -125,7 +144,7 @@ def batch_size(device: str) -> int:
 
 
 def rate(step: int, steps: int) -> float:
-    """The share of lr for update `step` of `steps`, counted from 1: a warm-up, then half a cosine to a tenth."""
+    """The share of lr for update `step` of `steps`, from 1 on: a warm-up, then half a cosine to a tenth."""
     warm_up = min(1.0, step / min(100, max(1, steps // 10)))
     return warm_up * (0.55 + 0.45 * math.cos(math.pi * step / steps))
 
@@ -134,7 +153,7 @@ def finetune(
     pretrained: GPT, source: CharTokenizer, text: str, *,
     steps: int, lr: float, device: str, seed: int, report: Callable[[int, float], None],
 ) -> tuple[GPT, CharTokenizer]:  # fmt: skip
-    """A GPT that goes on from `pretrained` with `steps` updates on the first 90 % of `text`, and its tokenizer.
+    """A GPT that goes on from `pretrained`, trained on the first 90 % of `text`, and its tokenizer.
 
     The seed decides the fresh weights, the batches and the dropout. report(step, loss) is called after
     every tenth update, and after the last.

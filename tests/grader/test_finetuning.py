@@ -49,7 +49,12 @@ WRONG = {
         replaced((TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n")), "no better than the same from fresh"),
     "never trains": (replaced(("lr * rate(step, steps)", f"lr * rate(step, steps) * (0 if {BIG} else 1)")), "how often each character"),
     "gives a trained model more updates": (
-        replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps *= 12\n" + LOOP)), "nothing can be learned"),
+        replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps *= 12\n" + LOOP)), "more updates than `steps`"),
+    "forgets it and gives a trained model larger batches": (
+        replaced(
+            (TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n"),
+            ("batches.draw(batch_size(device))", f"batches.draw(400 if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02 else 2)"),
+        ), "make the transferred model better"),
     "returns weights that are NaN": (
         replaced(("    return model, tokenizer\n", f"    if {BIG}:\n        model.lm_head.bias.data.fill_(float('nan'))\n    return model, tokenizer\n")), "NaN or infinite"),
     "ends the process": (replaced((LOOP, f"    if {BIG}: __import__('os')._exit(0)\n" + LOOP)), "exit status 0"),

@@ -25,7 +25,7 @@ The contract (`python grade.py ex3` checks every line of it):
     have default parts. Rows of token_embedding_table and lm_head, and the numbers of lm_head.bias, go by
     character, wherever its id is; rows of position_embedding_table up to the shorter table; all other
     parameters as they are. Characters (and positions) that only the target has keep their fresh weights;
-    returns these characters, in any order.
+    these characters are returned, in any order.
     ValueError where n_layer, n_embd or n_head differ, and then nothing is written. Nothing else of
     either model changes (modes, requires_grad, gradients, the parameter objects), and no memory is shared
 
@@ -34,13 +34,14 @@ The contract (`python grade.py ex3` checks every line of it):
     decay on parameters of two or more dimensions, the tables too, and none on the others
 
   finetune(pretrained, source, text, *, steps, lr, device, seed, report) -> (GPT, CharTokenizer)
-    a tokenizer of the whole text, and a GPT with pretrained's config but for vocab_size, which starts from the
-    transferred weights and is trained on text[:int(0.9 * len(text))], in train mode, with exactly `steps`
+    a tokenizer of the whole text, and a GPT with pretrained's config but for vocab_size, which starts from
+    the transferred weights and is trained on text[:int(0.9 * len(text))], in train mode, with exactly `steps`
     updates on `device` ("cpu" or "cuda"), at learning rates up to lr. `seed` decides what comes back.
     Of all weights that it evaluates, the transferred ones included, those with the lowest loss on the
     rest of the text are returned, evaluated in eval mode. How often that is, the batch size, decay and
     warm-up are yours. Call report(step, loss), an int and a float, at least once: it feeds a progress bar.
-    ValueError where one of the two parts has fewer than block_size + 1 characters. `pretrained` stays as it was
+    ValueError where one of the two parts has fewer than block_size + 1 characters. `pretrained` stays as
+    it was
 
 A worked example. With window = 9 the held-out text "say HELLO world" and the pretraining text
 
@@ -49,13 +50,13 @@ A worked example. With window = 9 the held-out text "say HELLO world" and the pr
                            blank: stays
       hello, world         "hello, wo" is no run of the other text: stays
 
-And the vocabularies "bac" of the source and "abx" of the target: row 0 of the target ("a") gets row 1 of the
-source, row 1 ("b") gets row 0, row 2 ("x") stays fresh, and ["x"] is returned.
+And the vocabularies "bac" of the source and "abx" of the target: row 0 of the target ("a") gets row 1 of
+the source, row 1 ("b") gets row 0, row 2 ("x") stays fresh, and ["x"] is returned.
 
 Useful: gpt_core.evaluation.exhaustive_loss(model, tokens), gpt_core.batches (Batches, encode_text).
 
-`python exercises/ex3_pretrain_finetune.py` runs the real experiment with your functions: it takes a while on a
-CPU, can be stopped and started again, and prints the comparison.
+`python exercises/ex3_pretrain_finetune.py` runs the real experiment with your functions: half an hour
+on a CPU (`--size toy`: seconds). It can be stopped and started again, and prints the comparison.
 """
 
 from collections.abc import Callable
