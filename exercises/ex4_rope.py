@@ -15,7 +15,7 @@ The contract (`python grade.py ex4` checks every line of it). No function change
 
   rope_angles(positions, head_size, base=10000.0)     positions: (T,) long -> (T, D / 2) float32
     the angle of pair i at position m: m * base ** (-2i / D), in radians, i = 0 .. D / 2 - 1; on the
-    device of positions, which may be any, in any order; right for position 100,000 too
+    device of positions, which are 0 or more, in any order; right for position 100,000 too
     ValueError for an odd head size
 
   apply_rope(x, angles)                  x: (.., T, D), angles: (T, D / 2) -> (.., T, D), x's dtype

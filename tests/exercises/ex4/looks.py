@@ -165,14 +165,14 @@ def one_by_one(subject: Subject, x: np.ndarray, angles: np.ndarray) -> Reading:
     return {"whole": whole, "rows": np.concatenate(rows, axis=-2)}
 
 
-def arguments_kept(subject: Subject, x: np.ndarray, angles: np.ndarray) -> Reading:
+def arguments_kept(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32") -> Reading:
     """x and angles after apply_rope has seen them."""
     program = Program()
-    given, turns = program.tensor(x), program.tensor(angles)
+    given, turns = program.tensor(x, dtype), program.tensor(angles)
     program.call(name("apply_rope"), given, turns)
     answer = subject.run(program.give(x=given, angles=turns))
     return {
-        "x": answer.tensor("x", x.shape, "x", device=subject.device),
+        "x": answer.tensor("x", x.shape, "x", dtype, subject.device),
         "angles": answer.tensor("angles", angles.shape, "angles", device=subject.device),
     }
 
@@ -215,15 +215,19 @@ def same_content(size: Rotary, q: np.ndarray, k: np.ndarray) -> tuple[Weights, n
 
 
 def at_offsets(subject: Subject, size: Rotary, offsets: tuple) -> Reading:
-    """{offset: the output (B, T, C) with the first token there}; "none" where no offset is given."""
+    """{offset: the output (B, T, C) with the first token there}; "none" where no offset is given, "train .."
+    in train mode, without dropout."""
     program = Program()
     attention = looks.build(program, subject, size, looks.random_weights(size))
     x = program.tensor(looks.random_input(size))
-    program.give(none=program.call(attention, x))
-    program.give(**{str(offset): program.call(attention, x, kwargs={"offset": offset}) for offset in offsets})
+    program.give(none=program.call(attention, x), **{str(offsets[1]): program.call(attention, x, offsets[1])})
+    for offset in (offsets[0], *offsets[2:]):
+        program.give(**{str(offset): program.call(attention, x, kwargs={"offset": offset})})
+    program.train(attention, True)
+    program.give(**{f"train {offsets[-1]}": program.call(attention, x, kwargs={"offset": offsets[-1]})})
     answer = subject.run(program)
     shape = (size.B, size.T, size.n_embd)
-    keys = ("none", *map(str, offsets))
+    keys = ("none", *map(str, offsets), f"train {offsets[-1]}")
     return {key: answer.tensor(key, shape, "the output", device=subject.device) for key in keys}
 
 

@@ -3,6 +3,7 @@ an attention without positions stands in exercise 1's catalogue, and is looked f
 """
 
 from tests.exercises import Mistake
+from tests.exercises.ex1.mistakes import _SCALE
 from tests.exercises.ex1.mistakes import MISTAKES as OF_ATTENTION
 
 # Lines of the solution that several mistakes change.
@@ -466,6 +467,82 @@ _OWN = (
         "assert disappears under python -O, and says nothing of what to change. A config that does not fit "
         "is a ValueError.",
         ((_REFUSED_BY_CLASS, "        if config.head_size % 2:\n            raise AssertionError("),),
+    ),
+    Mistake(
+        "frequencies_in_a_buffer", "theta is kept in a buffer, which bfloat16 rounds",
+        "model.to(torch.bfloat16) casts every floating buffer: theta_1 of 28 channels, 0.51795, becomes 0.51953, "
+        "and 256 tokens on that is 0.4 radians. .float() does not bring back what is lost. Compute theta in "
+        "forward, or keep it out of the module's buffers.",
+        ((_BUFFER, f"{_BUFFER}\n        one = torch.ones(1, dtype=torch.long)\n"
+          '        self.register_buffer("theta", rope_angles(one, config.head_size), persistent=False)'),
+         (f"angles = {_MADE}", "angles = positions.float()[:, None] * self.theta.float()")),
+    ),
+    Mistake(
+        "cosines_in_the_dtype_of_x", "queries and keys are multiplied by cos and sin in x's dtype",
+        "cos and sin that are cast to bfloat16, by hand or as buffers of the model, have 8 significant bits: their "
+        "squares no longer add up to 1, so that turning makes vectors shorter or longer, depending on the position. "
+        "Multiply in float32, and round the result once.",
+        ((_BOTH, "cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)\n"
+          "        q, k = (\n"
+          "            torch.stack(\n"
+          "                [m[..., 0::2] * cos - m[..., 1::2] * sin, m[..., 0::2] * sin + m[..., 1::2] * cos], -1\n"
+          "            ).flatten(-2)\n"
+          "            for m in (q, k)\n"
+          "        )"),),
+    ),
+    Mistake(
+        "complex_buffer", "exp(i angle) is a complex buffer, which model.to(dtype) makes real",
+        "A cast of the model to bfloat16, float64 or any real dtype drops the imaginary part of a complex buffer, "
+        "with a warning: what is left only multiplies by cos. Make the complex numbers in forward, from float32 "
+        "angles.",
+        ((_BUFFER, f"{_BUFFER}\n        angles = rope_angles(torch.arange(config.block_size), config.head_size)\n"
+          '        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), persistent=False)'),
+         (_BOTH, "turns = self.turns[:T]\n"
+          "        q, k = (\n"
+          "            torch.view_as_real(torch.complex(m[..., 0::2].float(), m[..., 1::2].float()) * turns)\n"
+          "            .flatten(-2).to(x.dtype)\n"
+          "            for m in (q, k)\n"
+          "        )")),
+    ),
+    Mistake(
+        "table_of_4096", "the angles come from a table of fixed length",
+        "You cut offset to offset + T out of a table of 4096 rows. It is long, and it ends; the offset is any "
+        "number. Compute the angles of the positions asked for.",
+        ((_POSITIONS, "torch.arange(4096, device=x.device)[offset : offset + T]"),),
+    ),
+    Mistake(
+        "positions_wrapped", "positions start again at 0 after some length",
+        "You take the positions modulo a length. Two neighbours on both sides of it are then far apart. Positions "
+        "have no end, and need none.",
+        ((_POSITIONS, "torch.arange(offset, offset + T, device=x.device) % 1024"),),
+    ),
+    Mistake(
+        "offset_by_name_only", "offset can be given by its name only",
+        "The contract is forward(x, offset=0), so that attention(x, 5) works too. Take the * out of the arguments.",
+        (("def forward(self, x: torch.Tensor, offset: int = 0)", "def forward(self, x: torch.Tensor, *, offset: int = 0)"),),
+    ),
+    Mistake(
+        "odd_width_refused", "an odd n_embd is refused instead of an odd head size",
+        "n_embd = 6 with 2 heads is even and has 3 channels per head, one of them without a partner. It is "
+        "n_embd // n_head that must be even.",
+        ((_REFUSED_BY_CLASS, "        if config.n_embd % 2:\n            raise ValueError("),
+         (_MADE, "rope_angles(positions, C // self.n_head // 2 * 2)"),
+         (_BOTH, "even = angles.shape[-1] * 2\n"
+          "        q, k = (torch.cat([apply_rope(m[..., :even], angles), m[..., even:]], -1) for m in (q, k))")),
+    ),
+    Mistake(
+        "scale_by_pairs", "the scores are scaled by 1 / sqrt(D / 2)",
+        "You divide by the square root of the number of pairs. Turning mixes channels and leaves none out: q . k still "
+        "sums over D of them.",
+        ((_SCALE, "(q.shape[-1] // 2) ** -0.5"),),
+    ),
+    Mistake(
+        "wide_x_written", "a float64 x is overwritten",
+        "x.double() of a float64 x, or x.float() of a float32 one, is x itself and no copy: what you write into it "
+        "changes the caller's tensor. Build the result as a new tensor.",
+        ((f"turned = {_TURNED}", f"turned = {_TURNED}\n"
+          "    if x.dtype == torch.float64:\n"
+          "        x.detach().copy_(torch.view_as_real(turned).flatten(-2))"),),
     ),
 )  # fmt: skip
 
