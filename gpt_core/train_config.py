@@ -87,7 +87,7 @@ class TrainConfig:
             self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         self._check("lr", self.lr > 0, "above 0")
         self._check("min_lr", self.min_lr <= self.lr, f"at most lr, which is {self.lr}")
-        self._check("warmup", self.warmup < self.steps, f"below steps, which is {self.steps}")
+        self._check("warmup", self.warmup < self.steps, f"below steps, which is {self.steps} (--warmup {self.steps // 10})")
         self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
         self._check("corpus", self.corpus != "", "the name of a corpus or the path of a file")
         self._check("model", self.model in RUNGS, "one of " + ", ".join(RUNGS))

@@ -3,7 +3,8 @@
 The mistakes are variants of the solution, so they run in the reference's worker. A check's evidence says
 how the attempt was looked at and what was seen; a mistake is named where, looked at in the same way,
 it and no other does the same. Where several do, those that also do what the attempt did in the other
-checks are left.
+checks are left. And where none does all of it, since the attempt has another mistake beside: the one that does
+the same here, and is right wherever the attempt does exactly what the solution does.
 """
 
 import builtins
@@ -12,11 +13,12 @@ import itertools
 from grader.hosts import reference_subject
 from grader.processes import REPOSITORY, InstallationError
 from grader.results import CheckResult
-from tests.exercises import Exercise
+from tests.exercises import Exercise, Mistake
 from tests.exercises.exam import CheckFailed, Evidence, Subject
 
 
 COSTLY = 0.02  # seconds of one look
+SOLUTION = Mistake("solution", "no mistake", "", ())
 _numbers = itertools.count()
 
 
@@ -50,6 +52,10 @@ def name_mistakes(
             # Several would have failed here in the same way: which of them fails the rest in the same way too? The
             # same question where there are no numbers: quite different code can raise the same exception.
             found = [id for id in found if all(suspects.explains(id, other) for other in evidence.values())]
+        if not found and not isinstance(seen[-1].reading, CheckFailed):
+            right = [p for p in passed if suspects.explains(SOLUTION.id, p)]
+            tests = [lambda id: suspects.explains(id, seen), lambda id: all(suspects.explains(id, p) for p in right)]
+            found = [id for id in suspects.of(check.id) if all(test(id) for test in tests)]
         if len(found) == 1:
             check.mistake = found[0]
             named.append(found[0])
@@ -61,13 +67,15 @@ class _Suspects:
     def __init__(self, exercise: Exercise, reference):
         self.reference = reference
         self.solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
-        self.mistakes = {mistake.id: mistake for mistake in exercise.mistakes()}
+        self.mistakes = {mistake.id: mistake for mistake in (*exercise.mistakes(), SOLUTION)}
         self.subjects: dict[str, Subject] = {}
         self.seen: dict[tuple[str, int], bool] = {}
 
     def of(self, check: str) -> list[str]:
         """The ids of those that are looked for where this check fails."""
-        return [id for id, mistake in self.mistakes.items() if check.startswith(mistake.area)]
+        return [
+            id for id, mistake in self.mistakes.items() if check.startswith(mistake.area) and mistake is not SOLUTION
+        ]
 
     def subject(self, id: str) -> Subject:
         """The mistake as a subject."""

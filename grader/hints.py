@@ -66,7 +66,8 @@ def all_of(exercise: Exercise, done: Progress) -> tuple[str, list[tuple[str, tup
     named = next((known[id] for id in done.mistakes if id in known), None)
     if named is None:
         return area, hints
-    return f"{named.id}, {area}", of_mistake(exercise, named) + hints
+    what, where, line = of_mistake(exercise, named)
+    return f"{named.id}, {area}", [what, where, *hints, line]  # the solution's own line comes last
 
 
 def of_check(exercise: Exercise, check: str) -> tuple[str, tuple[str, ...]]:
@@ -93,7 +94,7 @@ def of_mistake(exercise: Exercise, mistake: Mistake) -> list[tuple[str, tuple[st
     return [
         (f"{mistake.name}. {mistake.why}", ()),
         (
-            f"Look at {where}: there, and nowhere else, does your code do something else than the solution.",
+            f"This mistake sits in what the solution calls {where}. Find the place in yours.",
             (),
         ),
         ("In the solution this place reads:", tuple(textwrap.dedent("\n".join(lines[:8])).splitlines())),

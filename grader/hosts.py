@@ -132,7 +132,11 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
         doing = "Loading your file" if load else "Your code"
         advice = ""
-        if "SystemExit" in description["kinds"]:
+        if "TypeError" in description["kinds"] and "__init__() takes 1 positional argument but" in message:
+            advice = " Python's own __init__ was called: does your class have one, spelt __init__, and inside the class?"
+        elif "BdbQuit" in type_:
+            advice = " A breakpoint() is left in; nobody can answer it here. For a debugger write a script: --replay TOKEN."
+        elif "SystemExit" in description["kinds"]:
             advice = " A module that is imported must not end the program; remove the call to exit."
         elif "MemoryError" in description["kinds"] or "can't allocate memory" in message:
             advice = " It asked for more memory than the grader gives; which tensor is so large?"

@@ -5,6 +5,7 @@ computes are two workers (`processes.py`). pytest runs the checks and hypothesis
 """
 
 import hashlib
+import re
 import stat
 import time
 from collections.abc import Callable
@@ -228,7 +229,9 @@ class _Sitting:
             result.on = self.device if subject.on_device else "cpu"
             if result.status == "failed" and not self.printed and attempt.worker is not None:
                 time.sleep(0.02)  # what was printed last may still be in the pipe
-                self.printed = clean(attempt.worker.output_tail(), 4000)
+                # Below what it printed may stand where it was stuck, which the message says already.
+                printed = re.split(r"Timeout \(|Fatal Python error", attempt.worker.output_tail())[0]
+                self.printed = clean(printed, 4000)
             if report is not None:
                 report(result)
 

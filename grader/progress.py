@@ -84,7 +84,9 @@ def update(progress: Progress, verdict) -> None:
     progress.attempts += 1
     progress.checks = len(verdict.checks)
     progress.passed = sum(check.status == "passed" for check in verdict.checks)
-    progress.failed = [check.id for check in verdict.checks if check.status == "failed"]
+    first = verdict.first_to_mend
+    failed = [check for check in verdict.checks if check.status == "failed" and check is not first]
+    progress.failed = [check.id for check in ([first] if first else []) + failed]
     progress.mistakes = verdict.mistakes
     if verdict.passed and verdict.complete and not progress.solved:
         progress.solved = time.strftime("%Y-%m-%d %H:%M")

@@ -4,6 +4,9 @@ Fits 100 columns and says everything without colour. Whatever comes from a learn
 `clean` and into a rich Text, never into markup.
 """
 
+import itertools
+import os
+
 from rich.console import Console
 from rich.text import Text
 
@@ -13,13 +16,15 @@ from tests.exercises import EXERCISES, Exercise
 
 WIDTH = 100
 SHOWN_FAILURES = 3  # with all their details; further ones by their line only
+FOLDED = 5  # checks in a row that were not reached; more of them share a line
 MARKS = {"passed": ("ok  ", "green"), "failed": ("FAIL", "bold red"), "not_reached": ("  ..", "dim"), "not_run": ("  --", "dim"), "unfinished": ("todo", "yellow")}
 
 
 def console(**options) -> Console:
-    """A console of at most 100 columns; in a file or a pipe exactly 100."""
+    """A console of at most 100 columns; in a file or a pipe exactly 100, where COLUMNS does not say less."""
     made = Console(highlight=False, markup=False, emoji=False, **options)
-    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    # A pipe has no width of its own; who wants another one says so in COLUMNS.
+    made.width = min(made.width, WIDTH) if made.is_terminal or os.environ.get("COLUMNS") else WIDTH
     return made
 
 
@@ -35,10 +40,8 @@ def show(out: Console, verdict: Verdict, *, command: str, watched: bool = False)
     if verdict.not_started:
         _not_started(out, exercise, verdict, command, watched)
         return
-    for check in verdict.checks:
-        mark, style = MARKS["unfinished" if check.unfinished else check.status]
-        suffix = {"not_reached": "  (not reached)", "not_run": "  (left out: --quick)"}.get(check.status, "")
-        hanging(out, Text(f"  {mark}  ", style=style), Text(check.title + suffix, style="dim" if suffix else ""))
+    for status, checks in itertools.groupby(verdict.checks, key=lambda check: check.status):
+        _lines(out, status, list(checks))
     out.print()
     failed = [check for check in verdict.checks if check.status == "failed"]
     mistakes = {mistake.id: mistake for mistake in exercise.mistakes()}
@@ -63,10 +66,23 @@ def show(out: Console, verdict: Verdict, *, command: str, watched: bool = False)
         for line in lines[-8:]:
             block(out, one_line(line, 200), 4)
         out.print()
-    if len(failed) > SHOWN_FAILURES:
-        block(out, f"{len(failed) - SHOWN_FAILURES} more failed: mend the first, they often go together.", 2)
+    unwritten = sum(check.unfinished for check in failed)
+    hidden = len(failed) - unwritten - SHOWN_FAILURES
+    if hidden > 0:
+        block(out, f"{hidden} more failed: mend the first, they often go together.", 2)
         out.print()
     _summary(out, exercise, verdict, failed, command, watched)
+
+
+def _lines(out: Console, status: str, checks: list[CheckResult]) -> None:
+    """A line for each check; many in a row that were not reached say nothing one by one."""
+    if status == "not_reached" and len(checks) > FOLDED:
+        hanging(out, Text("    ..  ", style="dim"), Text(f"{len(checks)} checks that build on these (not reached)", style="dim"))
+        return
+    suffix = {"not_reached": "  (not reached)", "not_run": "  (left out: --quick)"}.get(status, "")
+    for check in checks:
+        mark, style = MARKS["unfinished" if check.unfinished else status]
+        hanging(out, Text(f"  {mark}  ", style=style), Text(check.title + suffix, style="dim" if suffix else ""))
 
 
 def _devices(verdict: Verdict) -> str:
@@ -109,7 +125,7 @@ def _summary(
         out.print(Text.assemble(("To do: ", "bold yellow"), f"{count}. {one_line(failed[0].message)}"))
         next_step(out, f"write it in {one_line(verdict.path)}{again[0]}", again[1])
     else:
-        first = next((check for check in failed if check.mistake), failed[0] if failed else verdict.checks[0])
+        first = verdict.first_to_mend or verdict.checks[0]
         out.print(Text.assemble(("Not yet: ", "bold red"), f"{count} in {verdict.seconds:.1f} s."))
         names = {mistake.id: mistake.name for mistake in exercise.mistakes()}
         for id in verdict.mistakes:
@@ -126,9 +142,9 @@ def _ways(out: Console, verdict: Verdict, check: CheckResult, command: str, watc
         ways = f"(python grade.py {verdict.exercise} --hint gives a hint, --watch checks on every save)"
         hanging(out, Text("      "), Text(ways))
     if check.replay:
-        file = "" if own else ", and --attempt FILE"
-        way = f"(a debugger shows it: python grade.py --replay with the token below the case{file})"
-        hanging(out, Text("      "), Text(way))
+        hanging(out, Text("      "), Text("(for a debugger, write the failing case as a script:"))
+        file = "" if own else " " + one_line(command[command.index("--attempt") :], 400)
+        out.print(Text(f"       python grade.py --replay {check.replay}{file})"), soft_wrap=True)
 
 
 def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str, watched: bool) -> None:

@@ -50,6 +50,12 @@ class Verdict:
         """The ids of the mistakes that were named, once each, in the order of the checks."""
         return list(dict.fromkeys(check.mistake for check in self.checks if check.mistake))
 
+    @property
+    def first_to_mend(self) -> CheckResult | None:
+        """The failed check to begin with: one whose mistake is named, else the first, what is unwritten last."""
+        failed = [check for check in self.checks if check.status == "failed"]
+        return min(failed, key=lambda check: (check.mistake is None, check.unfinished), default=None)
+
     def as_json(self) -> dict:
         """The object that --json writes."""
         checks = [
