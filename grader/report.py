@@ -5,7 +5,6 @@ Fits 100 columns and says everything without colour. Whatever comes from a learn
 """
 
 import itertools
-import os
 
 from rich.console import Console
 from rich.text import Text
@@ -21,10 +20,9 @@ MARKS = {"passed": ("ok  ", "green"), "failed": ("FAIL", "bold red"), "not_reach
 
 
 def console(**options) -> Console:
-    """A console of at most 100 columns; in a file or a pipe exactly 100, where COLUMNS does not say less."""
+    """A console of at most 100 columns; in a file or a pipe exactly 100."""
     made = Console(highlight=False, markup=False, emoji=False, **options)
-    # A pipe has no width of its own; who wants another one says so in COLUMNS.
-    made.width = min(made.width, WIDTH) if made.is_terminal or os.environ.get("COLUMNS") else WIDTH
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
     return made
 
 
@@ -144,7 +142,7 @@ def _ways(out: Console, verdict: Verdict, check: CheckResult, command: str, watc
     if check.replay:
         hanging(out, Text("      "), Text("(for a debugger, write the failing case as a script:"))
         file = "" if own else " " + one_line(command[command.index("--attempt") :], 400)
-        out.print(Text(f"       python grade.py --replay {check.replay}{file})"), soft_wrap=True)
+        hanging(out, Text("       "), Text(f"python grade.py --replay {check.replay}{file})"))
 
 
 def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str, watched: bool) -> None:
