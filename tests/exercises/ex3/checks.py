@@ -83,7 +83,7 @@ def test_overlap_window(exam):
     for n in (49, 50):
         # Not the beginning of the run, nor its end, but its middle is what the other text has.
         cases.append(Texts(f"<1>\n<2> as {RUN} it\n<3>\n", f"[say {RUN[:n]}]"))
-    cases += [Texts("<>\n<abcdefg>\n<>\n", f"[{'abcdefg'[:n]}]", 5) for n in (4, 5, 6)]
+    cases += [Texts("<>\n<abcdefg>\n<>\n", f"[{'abcdefg'[:n]}]", 5, keyword=n == 6) for n in (4, 5, 6)]
     texts_agree(exam, tuple(cases), "A run has exactly `window` characters, 50 where nothing else is said. Is one counted too few or too many?")
 
 
@@ -104,8 +104,16 @@ def test_overlap_case(exam):
         Texts(f"<1>\n<2> {RUN.upper()}\n<3>\n", f"[{RUN}]"),
         Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{RUN.upper()}]"),
         Texts("<1>\n<2> ÀÉÎ ÕÜ ŻÓŁW\n<3>\n", "[àéî õü żółw]", 10),
+        # Case and nothing else: no two letters for one, no accents taken away, no quotes made straight.
+        Texts("<1>\n‹straße weg>\n<3>\n", "[strasse weg]", 7),
+        Texts("<1>\n‹don’t go>\n<3>\n", "[don't go]", 7),
+        Texts("<1>\n‹été à la>\n<3>\n", "[ete a la]", 7),
     )
-    texts_agree(exam, cases, "An edition may set a speech in capitals, and it is the same speech: both texts must be compared without case. Is it both?")
+    texts_agree(
+        exam, cases,
+        "An edition may set a speech in capitals, and it is the same speech: both texts must be compared without case, by "
+        "str.lower. Is it both, and is anything folded that is not case?",
+    )  # fmt: skip
 
 
 @check("overlap_whitespace", "any run of whitespace counts as one space", ("runs",))
@@ -116,11 +124,13 @@ def test_overlap_whitespace(exam):
         Texts(f"<1>\n<2> {RUN.replace(' ', chr(9))}\n<3>\n", f"[{RUN.replace(' ', chr(10))}]"),
         # Without any whitespace these two would be the same.
         Texts("<1>\n<2> to get her\n<3>\n", "[together]", 8),
+        # Whitespace is what str.isspace says: more than a space, a tab and a newline, and more than ASCII's.
+        *(Texts(f"<1>\n<bcd{space}efg>\n", "[bcd efg]", 7) for space in ("\r", "\xa0", "\u2003")),
     )
     texts_agree(
         exam, cases,
         "Two editions differ in indentation and in where a line breaks. Spaces, tabs and newlines in a row count as one space, in both "
-        "texts; and whitespace still counts, as that one.",
+        "texts; and whitespace still counts, as that one. Which characters are whitespace? str.isspace knows.",
     )  # fmt: skip
 
 
@@ -133,11 +143,15 @@ def test_overlap_lines(exam):
         Texts(f"<1>\n<2> {RUN}\n<3>\n", f"[{cut[0]}\n{cut[1]}\n\n{cut[2]}]"),
         # One character of a line is enough, its first or its last.
         Texts("<1>\n<x\nbcdef\ng>\n<3>\n", "[x bcdef g]", 9),
+        # Its last characters are in the run that begins one place after another, and so on.
+        Texts("<1>\n<2 abcdefgh\nijk>\n<3>\n", "[abcdefgh ijk]", 8),
+        # A comma is a character that is not whitespace.
+        Texts("<1>\n<2 abcd\n,\nefgh>\n<3>\n", "[abcd , efgh]", 9),
     )
     texts_agree(
         exam, cases,
         "Another edition breaks the lines elsewhere, so a run may begin in one line and end in another. Is the whole text compared, "
-        "or each line by itself?",
+        "or each line by itself? And does every window count, also one that begins inside of another?",
     )  # fmt: skip
 
 
@@ -163,8 +177,14 @@ def test_overlap_ends(exam):
         Texts(f"<1>\n<2> {RUN}\n<3>\n", f"{RUN}]"),
         Texts(f"{RUN}>\n<2>\n", f"[{RUN}]"),
         Texts(f"<1>\n<2> {RUN}\n", f"[{RUN}]"),
+        # Both end with "hello": slices beyond the end are shorter than a window, and no runs.
+        Texts("<1>\nhello", "[say hello", 50),
     )
-    texts_agree(exam, cases, "A text of n characters has n - window + 1 windows, the first and the last included. Which one does your range leave out?")
+    texts_agree(
+        exam, cases,
+        "A text of n characters has n - window + 1 windows, the first and the last included, and no shorter ones behind. Which one does "
+        "your range leave out, or add?",
+    )  # fmt: skip
 
 
 @check("overlap_kept", "lines that stay are unchanged, in their order, as often as they were there", ("runs",))
@@ -176,10 +196,13 @@ def test_overlap_kept(exam):
         Texts(f"<1> {RUN}\n<2> without a newline at its end", f"[{RUN}]"),
         Texts("", f"[{RUN}]"),
         Texts("<1>\n<2> A short one\n", "[short]"),
+        # The first "bc" lies in the run, the second is another line with the same text.
+        Texts("<1>\nbc\ndefgh\n<2>\nbc\n<3>\n", "[bc defgh]", 8),
     )
     texts_agree(
         exam, cases,
-        "What stays is text to learn from: not folded, stripped, sorted or made unique. Which of its lines changed?",
+        "What stays is text to learn from: not folded, stripped, sorted or made unique, and a line is dropped for its place, not for its "
+        "words. Which of its lines changed?",
     )  # fmt: skip
 
 

@@ -50,11 +50,12 @@ def without_overlap(pretrain: str, heldout: str, window: int) -> str:
 
 @dataclass(frozen=True)
 class Texts:
-    """One call of remove_overlap; window None leaves the argument out."""
+    """One call of remove_overlap; window None leaves the argument out, keyword passes it by its name."""
 
     pretrain: str
     heldout: str
     window: int | None = None
+    keyword: bool = False
 
     def expected(self) -> str:
         return without_overlap(self.pretrain, self.heldout, 50 if self.window is None else self.window)
@@ -75,8 +76,11 @@ def removed(subject: Subject, texts: tuple[Texts, ...]) -> Reading:
     """What remove_overlap makes of each."""
     program = Program()
     for i, case in enumerate(texts):
-        window = [] if case.window is None else [case.window]
-        program.give(**{str(i): program.call(name("remove_overlap"), case.pretrain, case.heldout, *window)})
+        window = {} if case.window is None else {"window": case.window}
+        args, kwargs = ((), window) if case.keyword else (window.values(), {})
+        program.give(**{
+            str(i): program.call(name("remove_overlap"), case.pretrain, case.heldout, *args, kwargs=kwargs)
+        })  # fmt: skip
     answer = subject.run(program)
     came = []
     for i in range(len(texts)):

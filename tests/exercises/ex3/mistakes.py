@@ -67,6 +67,11 @@ _OVERLAP = (
         ((_HELDOUT, 'heldout = " ".join(heldout_text.split())'),),
     ),
     Mistake(
+        "overlap_casefold", "str.casefold is used instead of str.lower",
+        "str.casefold also spells ß as ss, so that other words become the same, and a text longer than it was. Case is ignored by str.lower.",
+        ((_FOLD, 'return " ".join(text.split()).casefold()'),),
+    ),
+    Mistake(
         "overlap_whitespace_exact", "whitespace is compared as it is",
         "You compare spaces, tabs and newlines as they are, so that another indentation or line break hides a copy. Any run of whitespace "
         "counts as one space.",
@@ -84,6 +89,12 @@ _OVERLAP = (
         "found. A newline is whitespace too, and counts as a space.",
         ((_TEXT, 'text = "\\n".join(line for line in folded if line)'),
          (_HELDOUT, 'heldout = "\\n".join(line for line in map(fold, heldout_text.split("\\n")) if line)')),
+    ),
+    Mistake(
+        "overlap_whitespace_few", "only spaces, tabs and newlines are whitespace",
+        "You fold spaces, tabs and newlines, and a carriage return or a no-break space stays as it is: a file with other line ends shares no "
+        "run with its copy. str.isspace says what whitespace is, and str.split() uses it.",
+        ((_FOLD, 'return " ".join(part for part in text.replace("\\t", " ").replace("\\n", " ").split(" ") if part).replace("Σ", "σ").lower()'),),
     ),
     Mistake(
         "overlap_within_lines", "each line is compared by itself",
@@ -134,6 +145,13 @@ _OVERLAP = (
         ((_STARTS, "for i in range(len(text) - window):"),),
     ),
     Mistake(
+        "overlap_short_tails", "slices shorter than a window count as runs",
+        "Your ranges go to the ends of the texts, and the last slices there are shorter than `window`: two texts that both end in a full stop "
+        "share one. There are len - window + 1 windows in a text.",
+        ((_WINDOWS, "windows = {heldout[i : i + window] for i in range(len(heldout))}"), (_STARTS, "for i in range(len(text)):"),
+         (_MARK, 'shared[i : i + window] = b"\\1" * len(text[i : i + window])')),
+    ),
+    Mistake(
         "overlap_strides_heldout", "only every window-th run of the held-out text is looked for",
         "You cut the held-out text into pieces of `window` characters. A copy rarely begins where a piece does: take the windows at every "
         "position.",
@@ -143,6 +161,12 @@ _OVERLAP = (
         "overlap_strides_pretrain", "only every window-th position of the pretraining text is looked at",
         "You step through the pretraining text by whole windows. A copy begins anywhere: look at every position.",
         ((_STARTS, "for i in range(0, len(text) - window + 1, window):"),),
+    ),
+    Mistake(
+        "overlap_skips_after_hit", "the windows that begin inside of a run are skipped",
+        "After a hit you go on behind it. A copy that is longer than `window` by a few characters then keeps its end: the windows that begin "
+        "inside of a run are runs too.",
+        ((_STARTS, "i = -1\n    while (i := i + 1) <= len(text) - window:"), (_MARK, _MARK + "\n            i += window - 1")),
     ),
     Mistake(
         "overlap_start_only", "only the line in which a run begins is dropped",
@@ -163,6 +187,13 @@ _OVERLAP = (
         "overlap_first_only", "only the first run of each kind is dropped",
         "You forget a run once it has been found, so that the second copy of it stays. A corpus may hold a play twice.",
         ((_MARK, _MARK + "\n            windows.discard(text[i : i + window])"),),
+    ),
+    Mistake(
+        "overlap_dropped_by_text", "a line is dropped wherever its text stands",
+        "You collect the texts of the lines to drop, and drop every line that reads so, also where it lies in no run. A line goes for its place: "
+        "keep indices.",
+        ((_KEEP, _KEEP + "        else:\n            gone.add(line)\n"), ("kept, start = [], 0", "kept, start, gone = [], 0, set()"),
+         (_KEPT, 'return "\\n".join(line for line in kept if line not in gone)')),
     ),
     Mistake(
         "overlap_newline_counts", "the line before a run is dropped for its newline",
