@@ -402,6 +402,11 @@ _TRANSFERS = (
         ((_NEW, ""),),
     ),
     Mistake(
+        "returns_without_whitespace", "new whitespace characters are not returned",
+        "Your list leaves out a new newline or space, perhaps by strip or split. They are characters with rows like all others.",
+        ((_NEW, "    return [char for char in target_tokenizer.chars if char not in row_of and char.strip()]\n"),),
+    ),
+    Mistake(
         "returns_set", "a set is returned",
         "The contract says a list, in any order. sorted(..) makes one.",
         ((_NEW, "    return {char for char in target_tokenizer.chars if char not in row_of}\n"),),
@@ -636,8 +641,17 @@ _FINETUNE = (
     ),
     Mistake(
         "steps_one_more", "one update too many is made",
-        "range(steps + 1) has steps + 1 numbers. Budgets that differ by one make no honest comparison.",
+        "range(steps + 1) has steps + 1 numbers, and a second optimizer.step() after the loop is an update too. Budgets that differ by one make "
+        "no honest comparison.",
         ((_STEPS, "for step in range(1, steps + 2):"),),
+    ),
+    Mistake(
+        "stops_early", "it stops when the rest gets no better",
+        "After a few evaluations without progress you leave the loop. Early stopping saves time, and makes budgets unequal: here exactly `steps` "
+        "updates are made, and the best weights come back anyway.",
+        ((_BETTER, "late = 0 if rest_loss < best_loss else late + 1\n            " + _BETTER), (_FIRST, _FIRST + "\n    late = 0"),
+         ("        if step % REPORT_EVERY == 0 or step == steps:\n", "        if late >= 3:\n            break\n        if step % REPORT_EVERY == 0 or step == steps:\n"),
+         (_LOAD_BEST, _LOAD_BEST + "    report(step, loss.item())\n")),
     ),
     Mistake(
         "steps_ignored", "the number of steps is your own",
@@ -667,6 +681,18 @@ _FINETUNE = (
         ((_PARTS, "batches, rest = Batches(tokens[border:], T, seed), tokens[border:]"),),
     ),
     Mistake(
+        "trains_on_less", "only the first 80 % are trained on",
+        "Your border is int(0.8 * len(text)), or you keep a second part aside: a tenth of the text is read by nobody. Train on "
+        "text[:int(0.9 * len(text))].",
+        ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: int(0.8 * len(text))]")),),
+    ),
+    Mistake(
+        "first_of_rest_is_target", "the first character of the rest is a target of the training",
+        "Your training part is one token too long: inputs end at the border, and the last target lies behind it. Inputs and targets both come "
+        "from tokens[:border].",
+        ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: border + 1]")),),
+    ),
+    Mistake(
         "evaluates_in_train_mode", "the rest is evaluated in train mode",
         "Dropout is on when the loss on the rest is taken: it is too large, and noisy, so the best weights are the luckiest ones. "
         "model.eval() before, model.train() afterwards.",
@@ -681,6 +707,23 @@ _FINETUNE = (
         "trains_in_eval_mode", "it trains in eval mode",
         "You put the model into eval mode before the training, so its dropout never works.",
         (("    model.to(device)\n", "    model.to(device).eval()\n"),),
+    ),
+    Mistake(
+        "mode_of_pretrained", "the new model has the mode of the pretrained one",
+        "You train in the mode in which the pretrained model came, as a copy of it would: where that was last evaluated, there is no dropout. "
+        "Call model.train() before the training.",
+        (("    model.to(device)\n", "    model.to(device).train(pretrained.training)\n"),),
+    ),
+    Mistake(
+        "blocks_in_eval_mode", "the blocks stay in eval mode",
+        "You put the blocks into eval mode, and model.training says True all the same: the dropout is in them. model.train() puts every part "
+        "back.",
+        (("        _, loss = model(x, y)\n", "        model.blocks.eval()\n        _, loss = model(x, y)\n"),),
+    ),
+    Mistake(
+        "dropout_set_to_zero", "dropout is switched off",
+        "You set p of every nn.Dropout to 0, and the config still says otherwise. The model has pretrained's config, dropout included.",
+        (("    model.to(device)\n", "    model.to(device)\n    for module in model.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n"),),
     ),
     Mistake(
         "trains_the_pretrained", "the pretrained model is trained",
