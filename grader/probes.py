@@ -202,7 +202,7 @@ class Observer:
         return [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
 
     def _drops(self, model) -> int:
-        """Whether all dropout works as the config says, an index of DROPOUT: a part may be in another mode than the whole."""
+        """An index of DROPOUT: a part may be in another mode than the whole, or have a p of its own."""
         if not model.training:
             return 0
         parts = self._dropouts(model)
@@ -213,7 +213,7 @@ class Observer:
     def _taught(self, gradient) -> torch.Tensor:
         """The targets that a gradient of logits (n, T, V) shows, (n, width) uint8.
 
-        Cross entropy raises one logit alone at each place: its gradient is softmax - 1, all others are softmax.
+        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax.
         """
         least, token = gradient.min(dim=-1)
         found = torch.where(least < 0, token, NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
