@@ -55,6 +55,8 @@ the source, row 1 ("b") gets row 0, row 2 ("x") stays fresh, and ["x"] is return
 
 Useful: gpt_core.evaluation.exhaustive_loss(model, tokens), gpt_core.batches (Batches, encode_text).
 
+A file that is graded may start no processes of its own: a DataLoader takes num_workers=0.
+
 `python exercises/ex3_pretrain_finetune.py` runs the real experiment with your functions: half an hour
 on a CPU (`--size toy`: seconds). It can be stopped and started again, and prints the comparison.
 """

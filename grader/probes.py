@@ -18,6 +18,7 @@ ROWS_PER_CALL = 1024
 MAX_LOOKED = 1 << 13  # rows of input, trained on or not, that are kept
 NO_TOKEN = 255  # stands behind the last token of a row that is shorter than the others
 PROGRESS_SECONDS = 0.25
+DROPOUT = ("the model is in eval mode", "a part is in eval mode", "some p is not the config's", "on")
 SLACK = 6  # updates beyond what was asked for, after which a run is ended
 
 
@@ -79,8 +80,10 @@ class Training:
     ended:      whether it was stopped for going on too long.
     rates:      the highest learning rate of each step of a torch optimizer.
     rows:       (N, width) uint8, the beginnings of training input whose loss reached the model; a shorter
-                row is filled up with NO_TOKEN. rows_mode: (N,) bool, whether the model was in train mode then.
-    looked, looked_mode: the same of all input, whether it was trained on or not; the first of it.
+                row is filled up with NO_TOKEN. rows_mode: (N,) uint8, what of DROPOUT held then.
+    targets:    (N, width) uint8, what each token of `rows` was taught to be followed by; NO_TOKEN for nothing.
+    looked, looked_mode: the input of all forward passes, trained on or not, the first of it; and 1 where the
+                model or any dropout in it was in train mode.
     reports:    how often `report` was called; report_kinds: the first call that gave other things than
                 a whole number and a number, as two type names.
     """
@@ -92,6 +95,7 @@ class Training:
     rates: list[float] = field(default_factory=list)
     rows: torch.Tensor | None = None
     rows_mode: torch.Tensor | None = None
+    targets: torch.Tensor | None = None
     looked: torch.Tensor | None = None
     looked_mode: torch.Tensor | None = None
     reports: int = 0
@@ -108,8 +112,9 @@ class Observer:
         self._counts: dict[int, int] = {}
         self._optimizers: list = []  # kept alive, so that an id stands for one of them
         self._prints: dict[int, list] = {}  # model's id to [model, last fingerprint, changes]
-        self._rows: list[tuple[torch.Tensor, bool]] = []  # and whether in train mode
-        self._looked: list[tuple[torch.Tensor, bool]] = []
+        self._rows: list[tuple[torch.Tensor, int]] = []  # and in which mode
+        self._looked: list[tuple[torch.Tensor, int]] = []
+        self._targets: list[tuple[torch.Tensor, int]] = []
         self._kept, self._kept_looked, self._loss, self._sent = 0, 0, None, 0.0
 
     def __enter__(self):
@@ -136,6 +141,7 @@ class Observer:
         self.seen.changes = max((entry[2] for entry in entries), default=0)
         self.seen.optimizers = list(self._counts.values())[:20]
         self.seen.rows, self.seen.rows_mode = self._joined(self._rows)
+        self.seen.targets, _ = self._joined(self._targets)
         self.seen.looked, self.seen.looked_mode = self._joined(self._looked)
         if entries:
             self.seen.parameter_device = next(entries[0][0].parameters()).device.type
@@ -180,10 +186,10 @@ class Observer:
         entry[2] += entry[1] is not None and now != entry[1]
         entry[1] = now
 
-    def _joined(self, parts: list[tuple[torch.Tensor, bool]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """All rows, and for each whether the model was in train mode."""
+    def _joined(self, parts: list[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """All rows, and for each the mode of its batch."""
         rows = torch.cat([rows for rows, _ in parts] or [torch.zeros(0, self.width, dtype=torch.uint8)])
-        return rows, torch.tensor([mode for rows, mode in parts for _ in range(len(rows))], dtype=torch.bool)
+        return rows, torch.tensor([mode for rows, mode in parts for _ in range(len(rows))], dtype=torch.uint8)
 
     def _beginnings(self, idx) -> torch.Tensor:
         """The first tokens of the first rows, (n, width) uint8 on the CPU."""
@@ -191,10 +197,35 @@ class Observer:
         rows[:, : idx.shape[1]] = idx.detach()[: self.sampled, : self.width].to("cpu", torch.uint8)
         return rows
 
+    @staticmethod
+    def _dropouts(model) -> list[torch.nn.Dropout]:
+        return [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+
+    def _drops(self, model) -> int:
+        """An index of DROPOUT: a part may be in another mode than the whole, or have a p of its own."""
+        if not model.training:
+            return 0
+        parts = self._dropouts(model)
+        if not all(part.training for part in parts):
+            return 1
+        return 3 if all(part.p == model.config.dropout for part in parts) else 2
+
+    def _taught(self, gradient) -> torch.Tensor:
+        """The targets that a gradient of logits (n, T, V) shows, (n, width) uint8.
+
+        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax.
+        """
+        least, token = gradient.min(dim=-1)
+        found = torch.where(least < 0, token, NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
+        targets = torch.full((len(found), self.width), NO_TOKEN, dtype=torch.uint8)
+        targets[:, : found.shape[1]] = found
+        return targets
+
     def _looks(self, model, idx) -> None:
         """A forward pass, of whatever kind."""
         if self._kept_looked < MAX_LOOKED:
-            self._looked.append((self._beginnings(idx), model.training))
+            drops = any(module.training for module in self._dropouts(model))
+            self._looked.append((self._beginnings(idx), model.training or drops))
             self._kept_looked += len(self._looked[-1][0])
 
     def _saw(self, model, idx, logits) -> None:
@@ -204,12 +235,14 @@ class Observer:
         self._end_if_over(entry[2])
         if not logits.requires_grad or self._kept >= MAX_ROWS:
             return
-        rows, mode = self._beginnings(idx), model.training
+        rows, mode = self._beginnings(idx), self._drops(model)
 
         def trained(gradient):
             # Only what a loss comes from is trained on: evaluating needs no gradients off.
-            used = (gradient[: len(rows)] != 0).flatten(1).any(dim=1).cpu()
+            gradient = gradient[: len(rows)]
+            used = (gradient != 0).flatten(1).any(dim=1).cpu()
             self._rows.append((rows[used], mode))
+            self._targets.append((self._taught(gradient)[used], mode))
             self._kept += len(rows)
 
         logits.register_hook(trained)

@@ -349,8 +349,10 @@ class Context:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise StepError("not an optimizer", type=type(optimizer).__name__)
         groups = self._guarded(probes.groups, optimizer, self.value(model))
-        adamw = isinstance(optimizer, torch.optim.AdamW)
-        return {"type": "AdamW" if adamw else type(optimizer).__name__, "groups": groups, "state": len(optimizer.state)}
+        kind = "AdamW" if isinstance(optimizer, torch.optim.AdamW) else type(optimizer).__name__
+        if any(group.get("maximize") for group in optimizer.param_groups):
+            kind += " with maximize=True"
+        return {"type": kind, "groups": groups, "state": len(optimizer.state)}
 
     def do_update(self, optimizer, model):
         """One update of a model, with a gradient of 1 for every parameter."""

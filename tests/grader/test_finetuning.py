@@ -20,7 +20,7 @@ GUESS = 2.5
     [
         ({"scratch": 2.6}, "how often each character comes"),
         ({"finetuned": 2.0}, "no better than the same from fresh weights"),
-        ({"transferred": 0.5}, "make the transferred model better"),
+        ({"transferred": 0.3}, "worse on the rest than the transferred weights"),
         ({"decoy": 1.2}, "from noise nothing can be learned"),
         ({"finetuned": float("nan")}, "no better than the same from fresh weights"),
         ({"scratch": float("nan")}, "how often each character comes"),
@@ -28,6 +28,7 @@ GUESS = 2.5
 )
 def test_one_bad_seed_of_four_fails_the_experiment_and_is_told_why(changes, words):
     assert diagnosis([GOOD] * 4, GUESS) is None
+    assert diagnosis([Outcome(**(vars(GOOD) | {"transferred": GOOD.finetuned}))] * 4, GUESS) is None  # no better, and no worse
     message, lines = diagnosis([GOOD, GOOD, Outcome(**(vars(GOOD) | changes)), GOOD], GUESS)
     assert words in message and len(lines) == 5
 
@@ -54,7 +55,7 @@ WRONG = {
         replaced(
             (TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n"),
             ("batches.draw(batch_size(device))", f"batches.draw(400 if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02 else 2)"),
-        ), "make the transferred model better"),
+        ), "worse on the rest than the transferred weights"),
     "returns weights that are NaN": (
         replaced(("    return model, tokenizer\n", f"    if {BIG}:\n        model.lm_head.bias.data.fill_(float('nan'))\n    return model, tokenizer\n")), "NaN or infinite"),
     "ends the process": (replaced((LOOP, f"    if {BIG}: __import__('os')._exit(0)\n" + LOOP)), "exit status 0"),

@@ -13,6 +13,8 @@ from tests.exercises.program import Program, Ref, gpt_core, name, probe
 
 FEW_STEPS_SECONDS = 60.0
 MOST_PARAMETERS = 1_000_000
+ROWS_THAT_TELL = 150
+DROPOUT_ON = 3  # of probes.DROPOUT
 LR_SLACK = 1 + 1e-6  # a rate computed in another order
 
 # Texts. What is right, by its definition: every pair of windows is looked at, so for short texts only.
@@ -50,11 +52,12 @@ def without_overlap(pretrain: str, heldout: str, window: int) -> str:
 
 @dataclass(frozen=True)
 class Texts:
-    """One call of remove_overlap; window None leaves the argument out."""
+    """One call of remove_overlap; window None leaves the argument out, keyword passes it by its name."""
 
     pretrain: str
     heldout: str
     window: int | None = None
+    keyword: bool = False
 
     def expected(self) -> str:
         return without_overlap(self.pretrain, self.heldout, 50 if self.window is None else self.window)
@@ -75,8 +78,11 @@ def removed(subject: Subject, texts: tuple[Texts, ...]) -> Reading:
     """What remove_overlap makes of each."""
     program = Program()
     for i, case in enumerate(texts):
-        window = [] if case.window is None else [case.window]
-        program.give(**{str(i): program.call(name("remove_overlap"), case.pretrain, case.heldout, *window)})
+        window = {} if case.window is None else {"window": case.window}
+        args, kwargs = ((), window) if case.keyword else (window.values(), {})
+        program.give(**{
+            str(i): program.call(name("remove_overlap"), case.pretrain, case.heldout, *args, kwargs=kwargs)
+        })  # fmt: skip
     answer = subject.run(program)
     came = []
     for i in range(len(texts)):
@@ -108,6 +114,7 @@ class Models:
     n_head: int = 2
     n_embd: int = 8
     seed: int = 0
+    target_dropout: float = 0.1  # the source has 0.1
 
     def config(self, of: str) -> dict:
         chars, block = (self.source, self.source_block) if of == "source" else (self.target, self.target_block)
@@ -169,8 +176,10 @@ def _models(program: Program, case: Models, refused: dict | None = None) -> tupl
     config = case.config("target") | (refused or {})
     target_weights = models.drawn(config, 2 * case.seed + 1)
     source, target = (
-        program.build(gpt_core("GPT"), program.config(**sizes, dropout=0.1), parameters=weights)
-        for sizes, weights in ((case.config("source"), case.weights("source")), (config, target_weights))
+        program.build(gpt_core("GPT"), program.config(**sizes, dropout=dropout), parameters=weights)
+        for sizes, weights, dropout in (
+            (case.config("source"), case.weights("source"), 0.1), (config, target_weights, case.target_dropout)
+        )  # fmt: skip
     )
     tokenizers = [program.call(gpt_core("CharTokenizer"), chars) for chars in (case.source, case.target)]
     return [source, tokenizers[0], target, tokenizers[1]], target_weights
@@ -290,15 +299,17 @@ SIZES = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 
 
 
 def optimizer_groups(
-    subject: Subject, lr: float, weight_decay: float, frozen: tuple[bool, ...] = (False,), tied: bool = False
-) -> Reading:
+    subject: Subject, lr: float, weight_decay: float, frozen: tuple[bool, ...] = (False,), tied: bool = False,
+    keyword: bool = False,
+) -> Reading:  # fmt: skip
     """{"type", "names": how often each parameter is in it, "decay": of each, "lr": the rates}."""
     program = Program()
     model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
     if tied:
         program.tie(model)
     program.condition(model, train=(True,), frozen=frozen)
-    optimizer = program.call(name("finetune_optimizer"), model, lr, weight_decay)
+    args, kwargs = ((), {"lr": lr, "weight_decay": weight_decay}) if keyword else ((lr, weight_decay), {})
+    optimizer = program.call(name("finetune_optimizer"), model, *args, kwargs=kwargs)
     answer = subject.run(program.give(found=program.groups(optimizer, model)))
     found = answer.plain("found")
     count: dict[str, int] = {}
@@ -316,8 +327,8 @@ def optimizer_groups(
 
 
 def optimizer_part(subject: Subject, part: str, *arguments) -> Reading:
-    """One entry of `optimizer_groups`."""
-    return {part: optimizer_groups(subject, *arguments)[part]}
+    """One entry of `optimizer_groups`; where lr is looked at, it is passed by its name."""
+    return {part: optimizer_groups(subject, *arguments, keyword=part == "lr")[part]}
 
 
 def optimizer_decay(subject: Subject, matrices: bool, lr: float, weight_decay: float) -> Reading:
@@ -360,8 +371,10 @@ class Tuning:
     bias_of_rest: float = 0.0  # in the pretrained model, for the characters of the rest
     trained: str = TRAINED  # what the first 90 % are drawn from
     rest: str = REST  # what the last tenth is drawn from
+    late: str = ""  # what the tenth before that is drawn from, where it is not from `trained`
     round: bool = False  # the rest is its characters in some order, over and over, instead of drawn one by one
     n_embd: int = 16
+    pretrained_train: bool = True  # the mode of the pretrained model
 
     def config(self) -> dict:
         return {
@@ -380,6 +393,9 @@ class Tuning:
         border = int(0.9 * self.length)
         length = self.length - border
         first = "".join(rng.choice(list(self.trained), border))
+        if self.late:
+            begin = int(0.8 * self.length)
+            first = first[:begin] + "".join(rng.choice(list(self.late), border - begin))
         if self.round:
             return first + ("".join(rng.permutation(list(self.rest))) * length)[:length]
         return first + "".join(rng.choice(list(self.rest), length))
@@ -389,11 +405,11 @@ class Tuning:
 
 
 def pretrained_in(
-    program: Program, config: dict, weights: dict, chars: str, dropout: float = 0.0
+    program: Program, config: dict, weights: dict, chars: str, dropout: float = 0.0, train: bool = True
 ) -> tuple[Ref, Ref]:
     """A pretrained model and its tokenizer, as finetune gets them."""
     model = program.build(
-        gpt_core("GPT"), program.config(**config, dropout=dropout), parameters=weights, train=True
+        gpt_core("GPT"), program.config(**config, dropout=dropout), parameters=weights, train=train
     )
     return model, program.call(gpt_core("CharTokenizer"), chars)
 
@@ -402,7 +418,9 @@ def tuning(case: Tuning, width: int | None = None, shake: int = 0) -> tuple[Prog
     """A program that calls finetune: itself, the observed run, and the pretrained model."""
     program = Program()
     program.seconds = FEW_STEPS_SECONDS
-    model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
+    model, tokenizer = pretrained_in(
+        program, case.config(), case.weights(), case.chars, case.dropout, case.pretrained_train
+    )
     return program, tune(program, model, tokenizer, case, width, shake), model
 
 
@@ -511,31 +529,49 @@ def updates(subject: Subject, case: Tuning) -> Reading:
     }
 
 
-def _rows(subject: Subject, case: Tuning, which: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each row of input: whether it holds a character of the rest; and whether the model was in train mode."""
+def _recorded(subject: Subject, case: Tuning) -> tuple[dict[str, np.ndarray], str]:
+    """What the observer kept of one run, by the names of probes.Training; and the characters of the ids."""
     program, run, _ = tuning(case)
     _, tokenizer = came_back(program, run)
-    program.give(rows=run.attr(which), modes=run.attr(f"{which}_mode"), chars=program.chars(tokenizer))
+    kept = ("rows", "rows_mode", "targets", "looked", "looked_mode")
+    program.give(**{key: run.attr(key) for key in kept}, chars=program.chars(tokenizer))
     answer = subject.run(program)
-    rows, modes = answer.arrays.get("rows"), answer.arrays.get("modes")
-    if rows is None or modes is None or rows.ndim != 2 or modes.shape != rows.shape[:1]:
+    found = {key: answer.arrays.get(key) for key in kept}
+    if any(array is None or array.ndim != (1 if key.endswith("mode") else 2) for key, array in found.items()):
         raise CheckFailed("What finetune reads could not be recorded.", same=("rows",))
-    of_rest = [token for token, char in enumerate(answer.plain("chars")) if char in REST]
-    return np.isin(rows, of_rest).any(axis=1), modes.astype(bool)
+    for one, other in (("rows", "rows_mode"), ("rows", "targets"), ("looked", "looked_mode")):
+        if len(found[one]) != len(found[other]):
+            raise CheckFailed("What finetune reads could not be recorded.", same=("rows",))
+    return found, "".join(answer.plain("chars"))
+
+
+def _hold(rows: np.ndarray, chars: str, some: str) -> np.ndarray:
+    """For each row of tokens whether it holds any of some characters."""
+    return np.isin(rows, [token for token, char in enumerate(chars) if char in some]).any(axis=1)
 
 
 def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
-    """Whether any row whose loss trained the model holds a character of the rest; and how many rows there were."""
-    rest, _ = _rows(subject, case, "rows")
-    return {"rest": bool(rest.any()), "train": bool((~rest).any())}
+    """Of the rows whose loss trained the model: whether any has a character of the rest, or is taught one, any has
+    none, and any has one of those just before the rest, of which None says that there were too few rows to tell."""
+    found, chars = _recorded(subject, case)
+    rest, taught = (_hold(found[key], chars, REST) for key in ("rows", "targets"))
+    late = bool(_hold(found["rows"], chars, case.late).any())
+    return {
+        "rest": bool(rest.any()),
+        "taught": bool(taught.any()),
+        "train": bool((~rest).any()),
+        "late": late if late or len(rest) >= ROWS_THAT_TELL else None,
+    }
 
 
-def modes(subject: Subject, case: Tuning) -> Reading:
-    """Whether the rest was read in train mode, and how often something was trained on in eval mode."""
-    rest, mode = _rows(subject, case, "looked")
-    _, training = _rows(subject, case, "rows")
-    in_eval = "never" if training.all() else "sometimes" if training.any() else "always"
-    return {"rest_in_train": bool(mode[rest].any()), "training_in_eval": in_eval}
+def modes(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
+    """For each case whether the rest was read in train mode, and in which states of DROPOUT the model was trained."""
+    read, trained = [], []
+    for case in cases:
+        found, chars = _recorded(subject, case)
+        read.append(bool(found["looked_mode"][_hold(found["looked"], chars, REST)].any()))
+        trained.append(sorted({int(mode) for mode in found["rows_mode"]}))
+    return {"rest_in_train": read, "trained": trained}
 
 
 def tuning_keeps(subject: Subject, case: Tuning) -> Reading:

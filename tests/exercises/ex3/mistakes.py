@@ -67,6 +67,11 @@ _OVERLAP = (
         ((_HELDOUT, 'heldout = " ".join(heldout_text.split())'),),
     ),
     Mistake(
+        "overlap_casefold", "str.casefold is used instead of str.lower",
+        "str.casefold also spells ß as ss, so that other words become the same, and a text longer than it was. Case is ignored by str.lower.",
+        ((_FOLD, 'return " ".join(text.split()).casefold()'),),
+    ),
+    Mistake(
         "overlap_whitespace_exact", "whitespace is compared as it is",
         "You compare spaces, tabs and newlines as they are, so that another indentation or line break hides a copy. Any run of whitespace "
         "counts as one space.",
@@ -84,6 +89,12 @@ _OVERLAP = (
         "found. A newline is whitespace too, and counts as a space.",
         ((_TEXT, 'text = "\\n".join(line for line in folded if line)'),
          (_HELDOUT, 'heldout = "\\n".join(line for line in map(fold, heldout_text.split("\\n")) if line)')),
+    ),
+    Mistake(
+        "overlap_whitespace_few", "only spaces, tabs and newlines are whitespace",
+        "You fold spaces, tabs and newlines, and a carriage return or a no-break space stays as it is: a file with other line ends shares no "
+        "run with its copy. str.isspace says what whitespace is, and str.split() uses it.",
+        ((_FOLD, 'return " ".join(part for part in text.replace("\\t", " ").replace("\\n", " ").split(" ") if part).replace("Σ", "σ").lower()'),),
     ),
     Mistake(
         "overlap_within_lines", "each line is compared by itself",
@@ -134,6 +145,13 @@ _OVERLAP = (
         ((_STARTS, "for i in range(len(text) - window):"),),
     ),
     Mistake(
+        "overlap_short_tails", "slices shorter than a window count as runs",
+        "Your ranges go to the ends of the texts, and the last slices there are shorter than `window`: two texts that both end in a full stop "
+        "share one. There are len - window + 1 windows in a text.",
+        ((_WINDOWS, "windows = {heldout[i : i + window] for i in range(len(heldout))}"), (_STARTS, "for i in range(len(text)):"),
+         (_MARK, 'shared[i : i + window] = b"\\1" * len(text[i : i + window])')),
+    ),
+    Mistake(
         "overlap_strides_heldout", "only every window-th run of the held-out text is looked for",
         "You cut the held-out text into pieces of `window` characters. A copy rarely begins where a piece does: take the windows at every "
         "position.",
@@ -143,6 +161,12 @@ _OVERLAP = (
         "overlap_strides_pretrain", "only every window-th position of the pretraining text is looked at",
         "You step through the pretraining text by whole windows. A copy begins anywhere: look at every position.",
         ((_STARTS, "for i in range(0, len(text) - window + 1, window):"),),
+    ),
+    Mistake(
+        "overlap_skips_after_hit", "the windows that begin inside of a run are skipped",
+        "After a hit you go on behind it. A copy that is longer than `window` by a few characters then keeps its end: the windows that begin "
+        "inside of a run are runs too.",
+        ((_STARTS, "i = -1\n    while (i := i + 1) <= len(text) - window:"), (_MARK, _MARK + "\n            i += window - 1")),
     ),
     Mistake(
         "overlap_start_only", "only the line in which a run begins is dropped",
@@ -163,6 +187,13 @@ _OVERLAP = (
         "overlap_first_only", "only the first run of each kind is dropped",
         "You forget a run once it has been found, so that the second copy of it stays. A corpus may hold a play twice.",
         ((_MARK, _MARK + "\n            windows.discard(text[i : i + window])"),),
+    ),
+    Mistake(
+        "overlap_dropped_by_text", "a line is dropped wherever its text stands",
+        "You collect the texts of the lines to drop, and drop every line that reads so, also where it lies in no run. A line goes for its place: "
+        "keep indices.",
+        ((_KEEP, _KEEP + "        else:\n            gone.add(line)\n"), ("kept, start = [], 0", "kept, start, gone = [], 0, set()"),
+         (_KEPT, 'return "\\n".join(line for line in kept if line not in gone)')),
     ),
     Mistake(
         "overlap_newline_counts", "the line before a run is dropped for its newline",
@@ -369,6 +400,11 @@ _TRANSFERS = (
         "returns_nothing", "no list is returned",
         "transfer_weights returns the characters that only the target knows; yours returns None.",
         ((_NEW, ""),),
+    ),
+    Mistake(
+        "returns_without_whitespace", "new whitespace characters are not returned",
+        "Your list leaves out a new newline or space, perhaps by strip or split. They are characters with rows like all others.",
+        ((_NEW, "    return [char for char in target_tokenizer.chars if char not in row_of and char.strip()]\n"),),
     ),
     Mistake(
         "returns_set", "a set is returned",
@@ -605,8 +641,17 @@ _FINETUNE = (
     ),
     Mistake(
         "steps_one_more", "one update too many is made",
-        "range(steps + 1) has steps + 1 numbers. Budgets that differ by one make no honest comparison.",
+        "range(steps + 1) has steps + 1 numbers, and a second optimizer.step() after the loop is an update too. Budgets that differ by one make "
+        "no honest comparison.",
         ((_STEPS, "for step in range(1, steps + 2):"),),
+    ),
+    Mistake(
+        "stops_early", "it stops when the rest gets no better",
+        "After a few evaluations without progress you leave the loop. Early stopping saves time, and makes budgets unequal: here exactly `steps` "
+        "updates are made, and the best weights come back anyway.",
+        ((_BETTER, "late = 0 if rest_loss < best_loss else late + 1\n            " + _BETTER), (_FIRST, _FIRST + "\n    late = 0"),
+         ("        if step % REPORT_EVERY == 0 or step == steps:\n", "        if late >= 3:\n            break\n        if step % REPORT_EVERY == 0 or step == steps:\n"),
+         (_LOAD_BEST, _LOAD_BEST + "    report(step, loss.item())\n")),
     ),
     Mistake(
         "steps_ignored", "the number of steps is your own",
@@ -636,6 +681,18 @@ _FINETUNE = (
         ((_PARTS, "batches, rest = Batches(tokens[border:], T, seed), tokens[border:]"),),
     ),
     Mistake(
+        "trains_on_less", "only the first 80 % are trained on",
+        "Your border is int(0.8 * len(text)), or you keep a second part aside: a tenth of the text is read by nobody. Train on "
+        "text[:int(0.9 * len(text))].",
+        ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: int(0.8 * len(text))]")),),
+    ),
+    Mistake(
+        "first_of_rest_is_target", "the first character of the rest is a target of the training",
+        "Your training part is one token too long: inputs end at the border, and the last target lies behind it. Inputs and targets both come "
+        "from tokens[:border].",
+        ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: border + 1]")),),
+    ),
+    Mistake(
         "evaluates_in_train_mode", "the rest is evaluated in train mode",
         "Dropout is on when the loss on the rest is taken: it is too large, and noisy, so the best weights are the luckiest ones. "
         "model.eval() before, model.train() afterwards.",
@@ -650,6 +707,23 @@ _FINETUNE = (
         "trains_in_eval_mode", "it trains in eval mode",
         "You put the model into eval mode before the training, so its dropout never works.",
         (("    model.to(device)\n", "    model.to(device).eval()\n"),),
+    ),
+    Mistake(
+        "mode_of_pretrained", "the new model has the mode of the pretrained one",
+        "You train in the mode in which the pretrained model came, as a copy of it would: where that was last evaluated, there is no dropout. "
+        "Call model.train() before the training.",
+        (("    model.to(device)\n", "    model.to(device).train(pretrained.training)\n"),),
+    ),
+    Mistake(
+        "blocks_in_eval_mode", "the blocks stay in eval mode",
+        "You put the blocks into eval mode, and model.training says True all the same: the dropout is in them. model.train() puts every part "
+        "back.",
+        (("        _, loss = model(x, y)\n", "        model.blocks.eval()\n        _, loss = model(x, y)\n"),),
+    ),
+    Mistake(
+        "dropout_set_to_zero", "dropout is switched off",
+        "You set p of every nn.Dropout to 0, and the config still says otherwise. The model has pretrained's config, dropout included.",
+        (("    model.to(device)\n", "    model.to(device)\n    for module in model.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n"),),
     ),
     Mistake(
         "trains_the_pretrained", "the pretrained model is trained",

@@ -5,7 +5,7 @@ loss of a GPT with default parts in the reference's worker.
 
 Pairs: for each seed the same call three times, with a model that the reference pretrained on a long text in
 the same invented language, with a fresh one, and with one that was pretrained on noise, from which nothing
-can be learned. The text has 3000 characters: too few to learn its 40 words from.
+can be learned; and the first once more with lr = 0, which returns what the training began with. The text has 3000 characters: too few to learn its 40 words from.
 
 False-fail rate: over 30 seeds, each with a language and texts of its own, the finetuned model of the solution came out
 1.34 nats per character lower (standard deviation 0.096, least 1.13). So a seed on which it is not lower lies 14 standard
@@ -20,7 +20,6 @@ from collections import Counter
 from dataclasses import dataclass
 
 from data import toy
-from tests.exercises import models
 from tests.exercises.ex3 import looks
 from tests.exercises.exam import Subject
 from tests.exercises.program import Program, gpt_core, name
@@ -32,6 +31,7 @@ LONG, SHORT = 40_000, 3_000  # characters
 SECONDS = 60.0  # per run of an attempt; the solution needs half of one
 REFERENCE_SECONDS = 300.0  # to pretrain, on a machine that has much else to do
 SIZES = {"block_size": 24, "n_layer": 2, "n_head": 2, "n_embd": 32}
+WORSE = 0.1  # nats: weights chosen by a sampled estimate may be a little worse than the best
 STOP, NEW_STOP = ".", "!"  # how lines end in the pretraining text, and in the text
 
 
@@ -40,7 +40,7 @@ class Outcome:
     """The losses of one seed on the rest of the text, in nats per character.
 
     finetuned, scratch, decoy: after finetune from a pretrained model, a fresh one, one pretrained on noise;
-    transferred: of the pretrained one with a new vocabulary, before any update.
+    transferred: of what the same attempt returns from the pretrained model with lr = 0, so with its own fresh rows.
     """
 
     finetuned: float
@@ -89,7 +89,10 @@ class Experiment:
         start = self.fresh(0), self.chars
         return self._run(self.reference, start, text, steps, PRETRAIN_LR, 0, REFERENCE_SECONDS)
 
-    def _run(self, subject: Subject, start: tuple[dict, str], text: str, steps: int, lr: float, seed: int, seconds: float):
+    def _run(
+        self, subject: Subject, start: tuple[dict, str], text: str, steps: int, lr: float, seed: int, seconds: float
+    ) -> tuple[dict, str]:
+        """One call of finetune: the weights and the characters that it returns."""
         program = Program()
         program.seconds = seconds
         weights, chars = start
@@ -103,15 +106,16 @@ class Experiment:
         return looks.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
 
     def outcome(self, attempt: Subject, seed: int) -> Outcome:
-        """One seed: three runs of the attempt, measured."""
-        starts = {"finetuned": self.pretrained, "scratch": (self.fresh(seed + 1), self.chars), "decoy": self.decoy}
-        found = {
-            key: self._loss(*self._run(attempt, start, self.text, STEPS, LR, seed, SECONDS)) for key, start in starts.items()
-        }
-        chars = "".join(sorted(set(self.text)))
-        target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
-        first = looks.transferred(*self.pretrained, target, chars)
-        return Outcome(**found, transferred=self._loss(first, chars))
+        """One seed: four runs of the attempt, measured."""
+        fresh = self.fresh(seed + 1), self.chars
+        runs = {
+            "finetuned": (self.pretrained, LR), "scratch": (fresh, LR), "decoy": (self.decoy, LR),
+            # Rows of new characters are drawn as the attempt draws them, so only it can say what it started from.
+            "transferred": (self.pretrained, 0.0),
+        }  # fmt: skip
+        return Outcome(**{
+            key: self._loss(*self._run(attempt, start, self.text, STEPS, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
+        })  # fmt: skip
 
 
 def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | None:
@@ -138,9 +142,9 @@ def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | 
             "A model pretrained on noise gains as well, and from noise nothing can be learned: so the gain comes from somewhere "
             "else. Do runs that begin with a trained model get more updates, a higher rate, or text that others do not see?"
         ), lines
-    if any(not o.finetuned < o.transferred for o in outcomes):
+    if any(not o.finetuned <= o.transferred + WORSE for o in outcomes):
         return (
-            "Finetuning must make the transferred model better on this text, and does not. Is it trained at all, or the learning "
-            "rate far below lr?"
+            "What comes back is worse on the rest than the transferred weights, which are the first ones that are met. Is it they that "
+            "are trained, and is their loss compared with the others?"
         ), lines
     return None
