@@ -18,6 +18,7 @@ from tests.exercises.exam import CheckFailed, Evidence, Subject
 
 
 COSTLY = 0.02  # seconds of one look
+COSTLY_IN_AREA = 0.5  # the same where only the mistakes of one area are suspects, which agree on most other looks
 SOLUTION = Mistake("solution", "no mistake", "", ())
 _numbers = itertools.count()
 
@@ -34,18 +35,19 @@ def name_mistakes(
     if not unnamed:
         return
     suspects = _Suspects(exercise, reference)
-    passed = [evidence[check.id] for check in results if check.status == "passed" and check.id in evidence]
-    passed.sort(key=lambda seen: -len(seen))  # drawn cases first: they rule out most
+    passed_ids = [check.id for check in results if check.status == "passed" and check.id in evidence]
+    passed_ids.sort(key=lambda id: -len(evidence[id]))  # drawn cases first: they rule out most
     named: list[str] = []
     for check in unnamed:
-        seen = evidence[check.id]
+        seen, area = evidence[check.id], suspects.area(check.id)
+        passed = [evidence[id] for id in sorted(passed_ids, key=lambda id: not id.startswith(area))]
         # One mistake shows in many checks: where one that is known already explains this too, look no further.
         check.mistake = next((id for id in named if suspects.explains(id, seen)), None)
         if check.mistake is not None:
             continue
         # It does what the attempt did here, and fails no check that the attempt passes. Costly looks last.
         tests = [lambda id: suspects.explains(id, seen), lambda id: all(suspects.explains(id, p) for p in passed)]
-        if seen[-1].seconds > COSTLY:
+        if seen[-1].seconds > (COSTLY_IN_AREA if area else COSTLY):
             tests.reverse()
         found = [id for id in suspects.of(check.id) if all(test(id) for test in tests)]
         if len(found) > 1 or isinstance(seen[-1].reading, CheckFailed):
@@ -77,6 +79,11 @@ class _Suspects:
             id for id, mistake in self.mistakes.items() if check.startswith(mistake.area) and mistake is not SOLUTION
         ]
 
+    def area(self, check: str) -> str:
+        """The area of mistakes that the check belongs to, "" for none."""
+        areas = {mistake.area for mistake in self.mistakes.values() if check.startswith(mistake.area)}
+        return max(areas, key=len)
+
     def subject(self, id: str) -> Subject:
         """The mistake as a subject."""
         if id not in self.subjects:
@@ -91,7 +98,8 @@ class _Suspects:
 
     def explains(self, id: str, evidence: list[Evidence]) -> bool:
         """Whether this mistake, looked at in the same way each time, does what the attempt did."""
-        return all(self._explains(id, piece) for piece in evidence)
+        # The last look first: where a check failed, it is the one that shows it.
+        return all(self._explains(id, piece) for piece in reversed(evidence))
 
     def _explains(self, id: str, piece: Evidence) -> bool:
         key = (id, builtins.id(piece))
