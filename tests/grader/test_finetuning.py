@@ -66,6 +66,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_a_run_that_is_wrong_in_the_experiment_alone_fails_with_the_reason(patient_session, monkeypatch, name):
     source, words = WRONG[name]
+    monkeypatch.setattr(training, "SEEDS", 1)  # all four pairs show the same mistake
     if name == "hangs":
         monkeypatch.setattr(training, "SECONDS", 6.0)
     verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), source.encode()), device="cpu")

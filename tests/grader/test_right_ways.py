@@ -59,7 +59,10 @@ def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(sessi
 
 
 @pytest.mark.parametrize("path", WAYS_TO_FINETUNE, ids=lambda path: path.stem)
-def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_and_gains(patient_session, path):
+def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_and_gains(patient_session, path, monkeypatch):
+    from tests.exercises.ex3 import training
+
+    monkeypatch.setattr(training, "SEEDS", 1)  # of four pairs one: that it trains and gains shows in each
     verdict = grade(patient_session, "ex3", read_source(path), device="cpu", seed=2)
     assert verdict.passed and verdict.complete, not_passed(verdict)
 
