@@ -59,10 +59,16 @@ def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(sessi
 
 
 @pytest.mark.parametrize("path", WAYS_TO_FINETUNE, ids=lambda path: path.stem)
-def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_and_gains(patient_session, path, monkeypatch):
+def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_but_the_training_runs(session, path):
+    verdict = grade(session, "ex3", read_source(path), device="cpu", seed=2, quick=True)
+    assert verdict.passed, not_passed(verdict)
+
+
+def test_a_right_way_to_finetune_in_an_unusual_style_gains(patient_session, monkeypatch):
     from tests.exercises.ex3 import training
 
     monkeypatch.setattr(training, "SEEDS", 1)  # of four pairs one: that it trains and gains shows in each
+    [path] = [path for path in WAYS_TO_FINETUNE if path.stem == "functional"]
     verdict = grade(patient_session, "ex3", read_source(path), device="cpu", seed=2)
     assert verdict.passed and verdict.complete, not_passed(verdict)
 
