@@ -26,6 +26,7 @@ from gpt_core.batches import Batches, encode_text
 from gpt_core.device import choose_device, choose_precision, choose_threads
 from gpt_core.distributed import World
 from gpt_core.evaluation import exhaustive_loss, sampled_loss
+from gpt_core.memory import keep_freed_memory
 from gpt_core.optimizer import learning_rate, make_optimizer
 from gpt_core.plugins import build_model
 from gpt_core.run_log import RunLog
@@ -185,6 +186,8 @@ class Trainer:
         config = self.config
         threads_before = torch.get_num_threads()
         torch.set_num_threads(self.threads)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         try:
             self.forward_model = self._prepare_forward()
             self._report_start()

@@ -10,12 +10,14 @@ the same here, and is right wherever the attempt does exactly what the solution 
 import builtins
 import itertools
 
+import numpy as np
+
+from grader.changes import changed_names
 from grader.hosts import reference_subject
 from grader.processes import REPOSITORY, InstallationError
 from grader.results import CheckResult
 from tests.exercises import Exercise, Mistake
 from tests.exercises.exam import CheckFailed, Evidence, Subject
-
 
 COSTLY = 0.02  # seconds of one look
 COSTLY_IN_AREA = 0.5  # the same where only the mistakes of one area are suspects, which agree on most other looks
@@ -36,31 +38,50 @@ def name_mistakes(
         return
     suspects = _Suspects(exercise, reference)
     passed_ids = [check.id for check in results if check.status == "passed" and check.id in evidence]
-    passed_ids.sort(key=lambda id: -len(evidence[id]))  # drawn cases first: they rule out most
+    passed_ids.sort(key=lambda id: sum(piece.seconds for piece in evidence[id]))
     named: list[str] = []
     for check in unnamed:
         seen, area = evidence[check.id], suspects.area(check.id)
         passed = [evidence[id] for id in sorted(passed_ids, key=lambda id: not id.startswith(area))]
         # One mistake shows in many checks: where one that is known already explains this too, look no further.
         check.mistake = next((id for id in named if suspects.explains(id, seen)), None)
-        if check.mistake is not None:
-            continue
-        # It does what the attempt did here, and fails no check that the attempt passes. Costly looks last.
-        tests = [lambda id: suspects.explains(id, seen), lambda id: all(suspects.explains(id, p) for p in passed)]
-        if seen[-1].seconds > (COSTLY_IN_AREA if area else COSTLY):
-            tests.reverse()
-        found = [id for id in suspects.of(check.id) if all(test(id) for test in tests)]
+        if check.mistake is not None or suspects.explains(SOLUTION.id, seen):
+            continue  # the second: what was seen tells no mistake from what is right
+        costly = seen[-1].seconds > (COSTLY_IN_AREA if area else COSTLY) and not hasattr(seen[-1].look, "parts")
+        # It does what the attempt did here, and fails no check that the attempt passes.
+        found = suspects.that_explain(check.id, seen, passed, costly)
         if len(found) > 1 or isinstance(seen[-1].reading, CheckFailed):
             # Several would have failed here in the same way: which of them fails the rest in the same way too? The
             # same question where there are no numbers: quite different code can raise the same exception.
             found = [id for id in found if all(suspects.explains(id, other) for other in evidence.values())]
         if not found and not isinstance(seen[-1].reading, CheckFailed):
             right = [p for p in passed if suspects.explains(SOLUTION.id, p)]
-            tests = [lambda id: suspects.explains(id, seen), lambda id: all(suspects.explains(id, p) for p in right)]
-            found = [id for id in suspects.of(check.id) if all(test(id) for test in tests)]
+            found = suspects.that_explain(check.id, seen, right, costly)
         if len(found) == 1:
             check.mistake = found[0]
             named.append(found[0])
+    _take_back(unnamed, evidence, suspects)
+
+
+def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], suspects: "_Suspects") -> None:
+    """Take back the names that may have been found by chance.
+
+    Where there is more to explain than the known mistakes explain, an unknown one is at work. What it does in its
+    own area, and in later ones that build on it, a known one can do as well if a short answer is all there is to
+    compare, such as yes or no.
+    """
+    areas = [suspects.area(check.id) for check in failed]
+    unexplained = [index for index, check in enumerate(failed) if check.mistake is None]
+    for index, check in enumerate(failed):
+        of_unknown = any(other < index or areas[other] == areas[index] for other in unexplained)
+        if of_unknown and not any(_is_telling(piece) for piece in evidence[check.id]):
+            check.mistake = None
+
+
+def _is_telling(piece: Evidence) -> bool:
+    """Whether a reading holds so many numbers that no other mistake gives them by chance."""
+    values = piece.reading.values() if isinstance(piece.reading, dict) else ()
+    return any(isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size >= 8 for value in values)
 
 
 class _Suspects:
@@ -70,7 +91,9 @@ class _Suspects:
         self.reference = reference
         self.solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
         self.mistakes = {mistake.id: mistake for mistake in (*exercise.mistakes(), SOLUTION)}
+        self.same_as_solution = reference_subject(reference, "solution", "mistake")
         self.subjects: dict[str, Subject] = {}
+        self.loaded: dict[str, Subject] = {}
         self.seen: dict[tuple[str, int], bool] = {}
 
     def of(self, check: str) -> list[str]:
@@ -85,16 +108,36 @@ class _Suspects:
         return max(areas, key=len)
 
     def subject(self, id: str) -> Subject:
-        """The mistake as a subject."""
+        """The mistake as a subject; what it has in common with the solution is asked of that, once for all."""
         if id not in self.subjects:
+            source = self.mistakes[id].apply(self.solution)
+            changed = changed_names(self.solution, self.mistakes[id].patches)
+
+            def ask(program, seed):
+                if changed is None or program.names() & changed:
+                    return self._loaded(id, source).run(program, seed)
+                return self.same_as_solution.run(program, seed)
+
+            self.subjects[id] = Subject("mistake", ask)
+        return self.subjects[id]
+
+    def _loaded(self, id: str, source: str) -> Subject:
+        if id not in self.loaded:
             name = f"mistake_{id}" + (f"_{next(_numbers)}" if self.mistakes[id].keeps else "")
             if name not in self.reference.sources:
-                source = self.mistakes[id].apply(self.solution).encode()
-                answer = self.reference.load(name, name, f"<{id}>", source)
+                answer = self.reference.load(name, name, f"<{id}>", source.encode())
                 if "error" in answer:
                     raise InstallationError(f"the mistake {id} does not load: {answer['error']}.")
-            self.subjects[id] = reference_subject(self.reference, name, "mistake")
-        return self.subjects[id]
+            self.loaded[id] = reference_subject(self.reference, name, "mistake")
+        return self.loaded[id]
+
+    def that_explain(self, check: str, seen: list[Evidence], others: list[list[Evidence]], costly: bool) -> list[str]:
+        """The ids of those that do what the attempt did where this check failed, and in `others`.
+
+        costly: that one look takes longer than the others together, so it is left for last.
+        """
+        order = [*others, seen] if costly else [seen, *others]
+        return [id for id in self.of(check) if all(self.explains(id, evidence) for evidence in order)]
 
     def explains(self, id: str, evidence: list[Evidence]) -> bool:
         """Whether this mistake, looked at in the same way each time, does what the attempt did."""
@@ -104,9 +147,5 @@ class _Suspects:
     def _explains(self, id: str, piece: Evidence) -> bool:
         key = (id, builtins.id(piece))
         if key not in self.seen:
-            try:
-                reading = piece.look(self.subject(id), *piece.case)
-            except CheckFailed as failure:
-                reading = failure
-            self.seen[key] = piece.same(reading, piece.reading)
+            self.seen[key] = piece.shown_by(self.subject(id))
         return self.seen[key]

@@ -6,13 +6,15 @@ The model, the batch and the AdamW settings are those of the preset `cpu`. The b
 way of training them, written from its published settings: windows read from a memory-mapped file of
 uint16 for every batch, clipping to 1, foreach AdamW, the loss read every ten steps; it trains the
 same model with the fused attention of the first exercise. The trainer is timed in its own loop, its
-log, checks and callbacks included, evaluation left out. The three alternate in rounds, and the
-medians of the rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
+log, checks and callbacks included, evaluation left out. Each loop has a process of its own, since
+the trainer also settles how its process keeps memory; the three take turns, and the medians of the
+rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
 """
 
 import argparse
 import dataclasses
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -27,9 +29,11 @@ from data import corpora  # noqa: E402
 from gpt_core.optimizer import learning_rate  # noqa: E402
 from gpt_core.plugins import build_model  # noqa: E402
 from gpt_core.presets import preset  # noqa: E402
-from gpt_core.trainer import Trainer  # noqa: E402
+from gpt_core.trainer import Evaluated, Progress, Trainer  # noqa: E402
 
 FUSED = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
+BARE = "bare loop, fused attention"
+LOOPS = {BARE: FUSED, "trainer, fused attention": FUSED, "trainer, attention per head": ""}
 CONFIG = dataclasses.replace(
     preset("cpu"), steps=1_000_000, eval_interval=1_000_000, attention=FUSED, threads=1, device="cpu"
 )
@@ -76,17 +80,41 @@ class BareLoop:
 
 
 class OurLoop:
-    """The trainer's own loop, stopped after some steps and continued."""
+    """A run of the trainer, held at the end of each line of its log until it is asked for the next."""
 
-    def __init__(self, folder: Path, text: str, attention: str):
-        config = dataclasses.replace(CONFIG, attention=attention)
-        self.trainer = Trainer.start(config, text, folder)
-        self.trainer.forward_model = self.trainer._prepare_forward()
+    def __init__(self, folder: Path, text: str, attention: str, steps: int):
+        config = dataclasses.replace(CONFIG, attention=attention, log_interval=steps)
+        self.trainer = Trainer.start(config, text, folder / "run", report=self._hold)
 
-    def run(self, steps: int) -> float:
-        start, end = time.perf_counter(), self.trainer.step + steps
-        self.trainer._train_until_next_eval(lambda: self.trainer.step == end)
-        return time.perf_counter() - start
+    def serve(self, answer) -> None:
+        self.answer, self.began = answer, None
+        self.trainer.run()
+
+    def _hold(self, event) -> None:
+        if isinstance(event, Progress):
+            self.answer(time.perf_counter() - self.began)
+        if isinstance(event, (Evaluated, Progress)):  # the first evaluation comes before the first update
+            wait_for_go()
+            self.began = time.perf_counter()
+
+
+def wait_for_go() -> None:
+    """Until the other end asks for the next round; the end of this process where it asks for no more."""
+    if not sys.stdin.readline():
+        sys.exit()
+
+
+def serve(name: str, steps: int, corpus: str) -> None:
+    """In a process of its own: the seconds of each round, one line each."""
+    torch.set_num_threads(1)
+    text = corpora.load(corpus)
+    with tempfile.TemporaryDirectory() as folder:
+        if name == BARE:
+            loop = BareLoop(Path(folder), text)
+            while True:
+                wait_for_go()
+                print(loop.run(steps), flush=True)
+        OurLoop(Path(folder), text, LOOPS[name], steps).serve(lambda seconds: print(seconds, flush=True))
 
 
 def main() -> None:
@@ -94,29 +122,36 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20, help="steps of each loop in a round")
     parser.add_argument("--corpus", default="tinyshakespeare")
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(1)
-    text = corpora.load(options.corpus)
-    with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        loops = {
-            "bare loop, fused attention": BareLoop(folder, text),
-            "trainer, fused attention": OurLoop(folder / "fused", text, FUSED),
-            "trainer, attention per head": OurLoop(folder / "heads", text, ""),
-        }
-        names = list(loops)
-        times = {name: [] for name in names}
-        for name in names:
-            loops[name].run(5)  # warm
-        for round_ in range(options.rounds):
-            # Each round begins with another loop, so that none always follows the same one.
-            for name in names[round_ % 3 :] + names[: round_ % 3]:
-                times[name].append(loops[name].run(options.steps))
-        tokens = options.steps * CONFIG.batch_size * CONFIG.block_size
-        for name in names:
-            ratio = statistics.median(b / t for b, t in zip(times[names[0]], times[name]))
-            rate = tokens / statistics.median(times[name])
-            print(f"{name:<30}{rate:>10,.0f} tokens/s{ratio:>8.3f} x the bare loop")
+    if options.serve:
+        return serve(options.serve, options.steps, options.corpus)
+    command = [sys.executable, __file__, *sys.argv[1:], "--serve"]
+    processes = {
+        name: subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in LOOPS
+    }
+
+    def run(name: str) -> float:
+        process = processes[name]
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    names, times = list(LOOPS), {name: [] for name in LOOPS}
+    for name in names:
+        run(name)  # warm
+    for round_ in range(options.rounds):
+        # Each round begins with another loop, so that none always follows the same one.
+        for name in names[round_ % 3 :] + names[: round_ % 3]:
+            times[name].append(run(name))
+    for process in processes.values():
+        process.stdin.close()
+        process.wait()
+    tokens = options.steps * CONFIG.batch_size * CONFIG.block_size
+    for name in names:
+        ratio = statistics.median(b / t for b, t in zip(times[BARE], times[name]))
+        rate = tokens / statistics.median(times[name])
+        print(f"{name:<30}{rate:>10,.0f} tokens/s{ratio:>8.3f} x the bare loop")
 
 
 if __name__ == "__main__":

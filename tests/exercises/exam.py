@@ -51,6 +51,23 @@ class CheckFailed(Exception):
         self.position: Position | None = None
 
 
+def fail(case: dict, message: str, *details: str | list[str], **more):
+    """A failed check with its case and the lines that show where it is wrong."""
+    lines = [line for item in details for line in (item if isinstance(item, list) else [item])]
+    failure = CheckFailed(message, lines, **more)
+    failure.case = case
+    raise failure
+
+
+def look(exam: "Exam", case: dict, function, *arguments, **options):
+    """Look at the attempt; a failure on the way carries the case."""
+    try:
+        return exam.observe(function, *arguments, **options)
+    except CheckFailed as failure:
+        failure.case = failure.case or case
+        raise
+
+
 def check(id: str, title: str, after: tuple[str, ...] = ()):
     """Mark a test function as the check `id`, shown as `title`, run only where all of `after` passed."""
 
@@ -162,6 +179,37 @@ class Evidence:
     reading: Reading | CheckFailed
     same: Callable
     seconds: float = 0.0
+
+    def shown_by(self, subject: Subject) -> bool:
+        """Whether that subject, looked at in the same way, does the same."""
+        parts = getattr(self.look, "parts", None)
+        if parts is None or isinstance(self.reading, CheckFailed):
+            return self.same(self._reading(self.look, subject), self.reading)
+        seen = {}
+        for name, part in parts.items():  # as far as the first that differs
+            seen[name] = self._reading(part, subject)
+            if isinstance(seen[name], CheckFailed) or not self.same(seen, {key: self.reading[key] for key in seen}):
+                return False
+        return True
+
+    def _reading(self, look, subject) -> Reading | CheckFailed:
+        try:
+            return look(subject, *self.case)
+        except CheckFailed as failure:
+            return failure
+
+
+def in_parts(**looks: Callable) -> Callable:
+    """A look that is several, whose reading is {name: the reading of that one}.
+
+    The quick ones come first: most mistakes are ruled out by them. Its `same` is asked of some names too.
+    """
+
+    def look_at(subject, *case):
+        return {name: part(subject, *case) for name, part in looks.items()}
+
+    look_at.parts = looks
+    return look_at
 
 
 @dataclass

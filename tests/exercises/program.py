@@ -222,6 +222,18 @@ class Program:
             digest.update(array.tobytes())
         return digest.hexdigest()
 
+    def names(self) -> frozenset[str]:
+        """What the program takes of the graded module."""
+        found, left = set(), [self.steps]
+        while left:
+            value = left.pop()
+            if isinstance(value, dict):
+                found |= {value["name"]} if isinstance(value.get("name"), str) else set()
+                left += value.values()
+            elif isinstance(value, list):
+                left += value
+        return frozenset(found)
+
     def give(self, **values) -> "Program":
         """Name the values that the worker sends back."""
         self.gives |= {key: _plain(value) for key, value in values.items()}

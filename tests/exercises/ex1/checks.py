@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.exercises.ex1 import looks
 from tests.exercises.ex1.looks import CLASS, PLAIN, Size, build, forward, random_input, random_weights
-from tests.exercises.exam import CheckFailed, Exam, check, for_all, same_reading
+from tests.exercises.exam import CheckFailed, check, fail, for_all, in_parts, look, same_reading
 from tests.exercises.numbers import EPSILON, bfloat16, pattern, picture, tolerance, worst, wrong
 from tests.exercises.program import Program, gpt_core, name
 
@@ -32,23 +32,6 @@ def sizes(draw, largest_T=12, Size=Size):
         n_head=n_head,
         block_size=T + draw(st.integers(0, 4)),
     )
-
-
-def fail(case: dict, message: str, *details: str | list[str], **more):
-    """A failed check with its case and the lines that show where it is wrong."""
-    lines = [line for item in details for line in (item if isinstance(item, list) else [item])]
-    failure = CheckFailed(message, lines, **more)
-    failure.case = case
-    raise failure
-
-
-def look(exam: Exam, case: dict, function, *arguments, **options):
-    """Look at the attempt; a failure on the way carries the case."""
-    try:
-        return exam.observe(function, *arguments, **options)
-    except CheckFailed as failure:
-        failure.case = failure.case or case
-        raise
 
 
 def expect(expected, got, allowed, case, message, axes=OUTPUT_AXES, **more):
@@ -636,20 +619,17 @@ SHARE = 0.065
 def dropout_in_training(Size):
     """The look at dropout that two checks share: without a case, so that it is taken once."""
 
-    def look_at(subject):
-        return {
-            "one": looks.dropout(subject, True, 1, Size=Size),
-            "two": looks.dropout(subject, True, 2, Size=Size),
-            "together": looks.dropped_together(subject, looks.right_attention(6, 14), Size),
-        }
-
-    return look_at
+    return in_parts(
+        one=lambda subject: looks.dropout(subject, True, 1, Size=Size),
+        two=lambda subject: looks.dropout(subject, True, 2, Size=Size),
+        together=lambda subject: looks.dropped_together(subject, looks.right_attention(6, 14), Size),
+    )
 
 
 def same_in_training(one, other):
     if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
         return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
-    same_levels = all(looks.same_dropout(one[key], other[key]) for key in ("one", "two"))
+    same_levels = all(looks.same_dropout(one[key], other[key]) for key in one if key != "together")
     return same_levels and one.get("together") == other.get("together")
 
 

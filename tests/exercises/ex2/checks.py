@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.exercises import EXERCISES
 from tests.exercises.ex2 import looks, training
 from tests.exercises.ex2.looks import Case, Tables
-from tests.exercises.exam import CheckFailed, check, for_all
+from tests.exercises.exam import CheckFailed, check, fail, for_all, look
 from tests.exercises.numbers import tolerance, worst, wrong
 
 FUNCTIONS = (
@@ -35,22 +35,6 @@ def problems(draw):
     n = draw(st.integers(1, 9))
     a, b = (draw(st.integers(0, 10 ** draw(st.integers(1, n)) - 1)) for _ in range(2))
     return a, b, n
-
-
-def fail(case: dict, message: str, *details: str):
-    """A failed check with its case and further lines."""
-    failure = CheckFailed(message, list(details))
-    failure.case = case
-    raise failure
-
-
-def look(exam, case: dict, function, *arguments, **options):
-    """Look at the attempt; a failure on the way carries the case."""
-    try:
-        return exam.observe(function, *arguments, **options)
-    except CheckFailed as failure:
-        failure.case = failure.case or case
-        raise
 
 
 def shown(tokens) -> str:

@@ -12,27 +12,11 @@ from hypothesis import strategies as st
 from tests.exercises import EXERCISES, models
 from tests.exercises.ex3 import looks, training
 from tests.exercises.ex3.looks import ALL_KNOWN, BY_CHARACTER, POSITIONS, TRAINED, Models, Texts, Tuning, shown
-from tests.exercises.exam import CheckFailed, check, for_all
+from tests.exercises.exam import CheckFailed, check, fail, for_all, look
 
 FUNCTIONS = ("remove_overlap", "transfer_weights", "finetune_optimizer", "finetune")
 # Every check that needs no training run.
 CHEAP = tuple(id for id in EXERCISES["ex3"].checks if id not in EXERCISES["ex3"].training)
-
-
-def fail(case: dict, message: str, *details: str):
-    """A failed check with its case and further lines."""
-    failure = CheckFailed(message, list(details))
-    failure.case = case
-    raise failure
-
-
-def look(exam, case: dict, function, *arguments, **options):
-    """Look at the attempt; a failure on the way carries the case."""
-    try:
-        return exam.observe(function, *arguments, **options)
-    except CheckFailed as failure:
-        failure.case = failure.case or case
-        raise
 
 
 @check("runs", "the file runs, and defines the four functions of the contract")

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises.ex1 import checks as ex1
-from tests.exercises.ex1.checks import OUTPUT_AXES, allowance, expect, fail, look, matrix_fails
+from tests.exercises.ex1.checks import OUTPUT_AXES, allowance, expect, matrix_fails
 from tests.exercises.ex1.looks import attention_matrix, build, forward, random_input, random_weights
 from tests.exercises.ex4 import looks
 from tests.exercises.ex4.looks import (
@@ -19,7 +19,7 @@ from tests.exercises.ex4.looks import (
     random_angles,
     random_x,
 )
-from tests.exercises.exam import CheckFailed, check, for_all, same_reading
+from tests.exercises.exam import CheckFailed, check, fail, for_all, look, same_reading
 from tests.exercises.program import Program
 from tests.exercises.numbers import EPSILON, bfloat16, pattern, tolerance, worst, wrong
 
