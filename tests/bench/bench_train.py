@@ -3,10 +3,8 @@
     OMP_NUM_THREADS=1 GPT_DATA_DIR=... python tests/bench/bench_train.py
 
 The model, the batch and the AdamW settings are those of the preset `cpu`. The bare loop is nanoGPT's
-way of training them, written from its published settings: windows read from a memory-mapped file of
-uint16 for every batch, clipping to 1, foreach AdamW, the loss read every ten steps; it trains the
-same model with the fused attention of the first exercise. The trainer is timed in its own loop, its
-log, checks and callbacks included, evaluation left out. Each loop has a process of its own, since
+way of training them (bare_loop.py), with the fused attention of the first exercise. The trainer is timed in
+its own loop, its log, checks and callbacks included, evaluation left out. Each loop has a process of its own, since
 the trainer also settles how its process keeps memory; the three take turns, and the medians of the
 rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
 """
@@ -20,16 +18,14 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from data import corpora  # noqa: E402
-from gpt_core.optimizer import learning_rate  # noqa: E402
-from gpt_core.plugins import build_model  # noqa: E402
 from gpt_core.presets import preset  # noqa: E402
 from gpt_core.trainer import Evaluated, Progress, Trainer  # noqa: E402
+from tests.bench.bare_loop import BareLoop  # noqa: E402
 
 FUSED = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
 BARE = "bare loop, fused attention"
@@ -37,46 +33,6 @@ LOOPS = {BARE: FUSED, "trainer, fused attention": FUSED, "trainer, attention per
 CONFIG = dataclasses.replace(
     preset("cpu"), steps=1_000_000, eval_interval=1_000_000, attention=FUSED, threads=1, device="cpu"
 )
-
-
-class BareLoop:
-    """get_batch, forward, backward, clip, step: nothing else."""
-
-    def __init__(self, folder: Path, text: str):
-        codes = {char: i for i, char in enumerate(sorted(set(text)))}
-        self.file = folder / "train.bin"
-        np.array([codes[c] for c in corpora.split(text)[0]], dtype=np.uint16).tofile(self.file)
-        torch.manual_seed(1337)
-        self.model = build_model(CONFIG, len(codes))
-        groups = [
-            {"params": [p for p in self.model.parameters() if p.ndim >= 2], "weight_decay": 0.1},
-            {"params": [p for p in self.model.parameters() if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self.optimizer = torch.optim.AdamW(groups, lr=CONFIG.lr, betas=(0.9, 0.99), foreach=True)
-        self.step = 0
-
-    def get_batch(self):
-        data = np.memmap(self.file, dtype=np.uint16, mode="r")  # opened anew, against a leak, as there
-        T = CONFIG.block_size
-        starts = torch.randint(len(data) - T, (CONFIG.batch_size,))
-        x = torch.stack([torch.from_numpy(data[i : i + T].astype(np.int64)) for i in starts])
-        y = torch.stack([torch.from_numpy(data[i + 1 : i + 1 + T].astype(np.int64)) for i in starts])
-        return x, y
-
-    def run(self, steps: int) -> float:
-        start = time.perf_counter()
-        for _ in range(steps):
-            self.step += 1
-            for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.step, CONFIG)
-            _, loss = self.model(*self.get_batch())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            if self.step % 10 == 0:
-                loss.item()
-        return time.perf_counter() - start
 
 
 class OurLoop:
@@ -110,7 +66,7 @@ def serve(name: str, steps: int, corpus: str) -> None:
     text = corpora.load(corpus)
     with tempfile.TemporaryDirectory() as folder:
         if name == BARE:
-            loop = BareLoop(Path(folder), text)
+            loop = BareLoop(CONFIG, text, Path(folder) / "train.bin")
             while True:
                 wait_for_go()
                 print(loop.run(steps), flush=True)
