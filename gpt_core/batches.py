@@ -28,12 +28,13 @@ class Batches:
                 indexing operation and no copy from the host.
     block_size: T; N must be at least T + 1, else ValueError.
     seed:       decides all batches. The generator lives on the CPU, so that every device draws the same.
+    part:       what the tokens are, for the message.
     """
 
-    def __init__(self, tokens: torch.Tensor, block_size: int, seed: int):
+    def __init__(self, tokens: torch.Tensor, block_size: int, seed: int, part: str = "this part of the text"):
         if len(tokens) < block_size + 1:
             raise ValueError(
-                f"this part of the text has {len(tokens)} characters, and a window with its targets takes "
+                f"{part} has {len(tokens)} characters, and a window with its targets takes "
                 f"block_size + 1 = {block_size + 1}: use a longer text or a smaller block_size."
             )
         # A view (N - T, T + 1) of all windows: row i starts at token i, and no token is copied.

@@ -137,7 +137,7 @@ def _read_info(path, metadata) -> dict:
 
 def _way_out(path: Path) -> str:
     previous = path.with_name(PREVIOUS)
-    return f" {previous} is the one before it." if path.name == LAST and previous.exists() else ""
+    return f" Go on from the one before it: python -m gpt_core.train --resume {previous}" if path.name == LAST and previous.exists() else ""
 
 
 def _flush_folder(folder: Path) -> None:

@@ -31,7 +31,9 @@ def load_part(spec: str) -> Factory:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # a learner's module can fail to import in any way there is
-        raise ValueError(f"{module_name} cannot be imported: {_first_line(error)}") from error
+        missing = isinstance(error, ModuleNotFoundError) and error.name == module_name.split(".")[0]
+        way = "; yours of exercise 1 is exercises.ex1_fused_attention:FusedMultiHeadAttention" if missing else ""
+        raise ValueError(f"{module_name} cannot be imported: {_first_line(error)}{way}") from error
     part = getattr(module, class_name, None)
     if not (isinstance(part, type) and issubclass(part, nn.Module)):
         found = "nothing of that name" if part is None else "something that is no torch.nn.Module class"

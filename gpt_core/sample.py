@@ -72,7 +72,8 @@ def _sample(options) -> int:
     try:
         prompt = tokenizer.encode(options.prompt)
     except ValueError as error:
-        raise ValueError(f"the prompt cannot be written in the model's characters: {error}") from None
+        what = str(error).split(";")[0]
+        raise ValueError(f"the prompt cannot be written in the model's characters: {what}; take it out of the prompt.") from None
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character, a line end for example.")
     idx = torch.tensor([prompt] * options.samples, device=device)

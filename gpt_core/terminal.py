@@ -11,6 +11,7 @@ from gpt_core.run_log import read
 
 WIDTH = 100
 BARS = "▁▂▃▄▅▆▇█"
+PROMPTS = {"tinyshakespeare": "ROMEO:", "plays": "ROMEO:", "toy": "ANNE:"}  # of whom the corpus has heard
 
 
 def sentence(text: str) -> str:
@@ -121,7 +122,7 @@ class TrainingDisplay(_Display):
         self.say(f"{'step':>7}{'val loss':>12}{'val sampled':>14}{'train sampled':>16}{'time':>10}")
         self.task = self.bar.add_task("", total=event.steps, completed=event.step, loss="-", rate="-")
 
-    def ended(self, result: trainer.Result, folder) -> None:
+    def ended(self, result: trainer.Result, folder, corpus: str) -> None:
         """The last lines: the curve, the best loss, what to do next."""
         losses = [row["loss"] for row in read(folder) if row["kind"] == "train"]
         if len(losses) > 1:
@@ -137,7 +138,8 @@ class TrainingDisplay(_Display):
             f"best validation loss {result.best_val_loss:.4f} at step {result.best_step}, "
             f"in {folder}/best.safetensors"
         )
-        self.say(f'next: python -m gpt_core.sample {folder} --prompt "ROMEO:"')
+        prompt = PROMPTS.get(corpus)
+        self.say(f"next: python -m gpt_core.sample {folder}" + (f' --prompt "{prompt}"' if prompt else ""))
 
 
 class StepsDisplay:

@@ -23,9 +23,10 @@ from gpt_core.distributed import World
 from gpt_core.presets import PRESETS, preset
 from gpt_core.terminal import DownloadDisplay, TrainingDisplay, fail
 from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Trainer, TrainingFailed, ignore
+from gpt_core.trainer import Notice, Trainer, TrainingFailed, ignore
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DEFAULT = "cpu"  # the preset
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m gpt_core.train", description="Train a model of the ladder.",
         epilog="The presets: " + ", ".join(PRESETS) + ". gpt_core/train_config.py says what each value is.",
     )
-    p.add_argument("preset", nargs="?", help="where the values come from (default: cpu)")
+    p.add_argument("preset", nargs="?", help=f"where the values come from (default: {DEFAULT})")
     p.add_argument("--out", type=Path, help="the folder of the run (default: runs/PRESET)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run, or from a checkpoint of one")
     group = p.add_argument_group("values of the run, each in place of the preset's")
@@ -60,7 +61,15 @@ def main(arguments: list[str] | None = None) -> int:
     report = display.report if display else ignore
     trainer = None
     try:
+        if not (name or resume):
+            report(Notice(f"No preset was named, so this is {DEFAULT}; there are {', '.join(PRESETS)}."))
         trainer = _set_up(name, out, resume, options, world, report)
+        if trainer.step >= trainer.config.steps:
+            report(Notice(
+                f"{trainer.folder} is finished: it has made its {trainer.step} steps. For a longer run, begin a new one "
+                f"with more --steps and another --out."
+            ))
+            return OK
         with stop_requested(world) as should_stop, display or contextlib.nullcontext():
             result = trainer.run(should_stop=should_stop)
     except (ValueError, corpora.CorpusUnavailable) as error:
@@ -72,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
         return fail(f"Stopped {how if trainer else 'before the training began'}.", INTERRUPTED)
     world.leave()
     if display:
-        display.ended(result, trainer.folder)
+        display.ended(result, trainer.folder, trainer.config.corpus)
     return OK if result.finished else INTERRUPTED
 
 
@@ -86,8 +95,8 @@ def _set_up(name, out, resume, options, world, report) -> Trainer:
         corpus = checkpoint.load(path).info["train_config"]["corpus"]
         device = allowed["device"]
     else:
-        config = dataclasses.replace(preset(name or "cpu"), **options)
-        out = out or Path("runs") / (name or "cpu")
+        config = dataclasses.replace(preset(name or DEFAULT), **options)
+        out = out or Path("runs") / (name or DEFAULT)
         corpus, device = config.corpus, config.device
     world.connect(choose_device(device or "auto", world.local_rank))
     text = _load_text(corpus, world)

@@ -129,8 +129,10 @@ class Trainer:
         self.train_tokens = encode_text(self.tokenizer, train_text).to(self.device)
         self.val_tokens = encode_text(self.tokenizer, val_text).to(self.device)
         # The batches have a generator of their own: dropout must not move the position in the data.
-        self.batches = Batches(self.train_tokens, config.block_size, config.seed)
-        Batches(self.val_tokens, config.block_size, config.seed)  # raises where it is too short
+        windows = {"block_size": config.block_size, "seed": config.seed}
+        self.batches = Batches(self.train_tokens, **windows, part=f"the first 90 % of {config.corpus}, to train on,")
+        # Raises where it is too short to sample from.
+        Batches(self.val_tokens, **windows, part=f"the last 10 % of {config.corpus}, to validate on,")
         torch.manual_seed(config.seed)
         self.model = build_model(config, self.tokenizer.vocab_size)
         self.model.to(self.device)

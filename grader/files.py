@@ -78,12 +78,13 @@ def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *,
         out.print(Text(f"  {line}".rstrip()), soft_wrap=True)
     out.print()
     own = read_text(attempt)
-    if own is None or is_stub(exercise) and attempt == REPOSITORY / exercise.attempt_path:
+    is_own = attempt == REPOSITORY / exercise.attempt_path
+    if own is None or is_own and is_stub(exercise):
         out.print(f"There is nothing of yours in {shown(attempt)} to compare with.", soft_wrap=True)
     else:
         _show_difference(out, own, right, attempt, exercise)
-    if done.solved:
-        out.print(Text("Yours passes too. What to compare:", style="bold"))
+    if is_own and done.passes and not is_stub(exercise):
+        out.print(Text("Yours passed when it was last graded. What to compare:", style="bold"))
         for line in hints.compare(exercise):
             report.hanging(out, Text("  - "), Text(line))
     else:

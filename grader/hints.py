@@ -48,7 +48,7 @@ def give(exercise: Exercise, note) -> Hint:
 
 def advance(exercise: Exercise, done: Progress) -> Hint:
     """The next hint; they are counted anew when the last grade came to something else."""
-    if done.attempts and not done.failed:
+    if done.checks and not done.failed:
         return Hint(0, 0, "")
     about, hints = all_of(exercise, done)
     if done.hint_of != about:
@@ -82,7 +82,7 @@ def of_mistake(exercise: Exercise, mistake: Mistake) -> list[tuple[str, tuple[st
     """What the mistake is, where it sits, and what the solution has there."""
     solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
     places, lines = [], []
-    for find, _ in mistake.patches:
+    for find in sorted((find for find, _ in mistake.patches), key=solution.index):
         first = solution[: solution.index(find)].count("\n")
         covered = solution.splitlines()[first : first + find.rstrip("\n").count("\n") + 1]
         places.append(_where(solution, first + 1))

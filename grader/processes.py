@@ -36,9 +36,14 @@ def start_method() -> str:
 
 
 def worker_environment() -> dict[str, str]:
-    """One thread each: the tensors are small, and idle OpenMP threads that spin steal the other's core."""
+    """One thread each: the tensors are small, and idle OpenMP threads that spin steal the other's core.
+
+    And torch.compile gives back what it is given: the checks call with hundreds of shapes, and compiling for each
+    would take minutes.
+    """
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
+    names += ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")  # the newer and the older name
     return os.environ | dict.fromkeys(names, "1") | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 

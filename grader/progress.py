@@ -40,6 +40,11 @@ class Progress:
     hint_of: str = ""
     hints: int = 0
 
+    @property
+    def passes(self) -> bool:
+        """Whether the last grade found nothing wrong, and left nothing out."""
+        return 0 < self.checks == self.passed
+
 
 Note = Callable[[str], None]  # takes one sentence for the learner
 

@@ -60,7 +60,8 @@ def show(out: Console, verdict: Verdict, *, command: str, watched: bool = False)
         out.print()
     if verdict.printed.strip():
         lines = verdict.printed.strip().splitlines()
-        out.print(Text(f"  Your file had printed (the last of {len(lines)} lines):", style="bold"))
+        of = f", the last 8 of {len(lines)} lines" if len(lines) > 8 else ""
+        out.print(Text(f"  Your file printed{of}:", style="bold"))
         for line in lines[-8:]:
             block(out, one_line(line, 200), 4)
         out.print()
@@ -140,9 +141,8 @@ def _ways(out: Console, verdict: Verdict, check: CheckResult, command: str, watc
         ways = f"(python grade.py {verdict.exercise} --hint gives a hint, --watch checks on every save)"
         hanging(out, Text("      "), Text(ways))
     if check.replay:
-        hanging(out, Text("      "), Text("(for a debugger, write the failing case as a script:"))
-        file = "" if own else " " + one_line(command[command.index("--attempt") :], 400)
-        hanging(out, Text("       "), Text(f"python grade.py --replay {check.replay}{file})"))
+        file = "" if own else " " + command[command.index("--attempt") :]
+        next_step(out, "write the failing case as a script, for a debugger:", f"python grade.py --replay {check.replay}{file}", head="or: ")
 
 
 def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: str, watched: bool) -> None:

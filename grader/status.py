@@ -28,12 +28,18 @@ def show(note) -> None:
         report.next_step(out, "all are solved; compare with the solutions:", "python grade.py ex1 --solution")
     else:
         _next(out, exercise, everything[exercise])
+    for exercise, done in everything.items():
+        if done.solved and done.failed:
+            text = f"{exercise.name} passed on {done.solved.split()[0]} and fails now; check it again:"
+            report.next_step(out, text, f"python grade.py {exercise.name}", head="or: ")
 
 
 def _state(exercise: Exercise, done: Progress) -> tuple[str, str]:
     """One exercise in a few words, and their style."""
     if done.attempts:
         times = f"{done.attempts} {'attempt' if done.attempts == 1 else 'attempts'}"
+        if done.solved and done.failed:
+            return f"solved once, fails now, {times}", "yellow"
         return (f"solved, {times}", "green") if done.solved else (f"not yet, {times}", "yellow")
     return ("not started" if is_stub(exercise) else "begun, not graded yet"), "dim"
 

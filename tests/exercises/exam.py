@@ -102,7 +102,8 @@ class Answer:
         wanted = f"{what} must be a tensor of shape {tuple(shape)} and dtype {dtype}"
         came = describe(value)
         if value["kind"] != "tensor" or value.get("layout") != "strided" or value["device"] == "meta":
-            raise CheckFailed(f"{wanted}; it is {came}.", same=("kind", value["kind"], value.get("layout")))
+            forgotten = " Does your function end in a return?" if value["kind"] == "plain" and value["value"] is None else ""
+            raise CheckFailed(f"{wanted}; it is {came}.{forgotten}", same=("kind", value["kind"], value.get("layout")))
         if tuple(value["shape"]) != tuple(shape):
             raise CheckFailed(
                 f"{wanted}; its shape is {tuple(value['shape'])}. Which dimension got lost or swapped?",

@@ -185,7 +185,7 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path, leftovers
 def test_what_the_file_prints_is_shown_where_it_fails(tmp_path):
     (tmp_path / "mine.py").write_text(in_forward("print('the shape is', tuple(x.shape))\nreturn None"))
     done = grade_py("ex1", "--attempt", "mine.py", cwd=tmp_path)
-    assert "Your file had printed" in done.stdout
+    assert "Your file printed" in done.stdout
     assert "the shape is (2, 6, 32)" in done.stdout
     assert "\x1b" not in done.stdout
 

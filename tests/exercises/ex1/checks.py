@@ -244,12 +244,26 @@ def test_scale(exam, Size=Size):
             "1": 1.0, "1 / sqrt(C)": C**-0.5, "1 / C": 1 / C, "1 / D": 1 / D, "sqrt(D)": D**0.5,
             "1 / sqrt(H)": H**-0.5, "1 / sqrt(T)": size.T**-0.5, "1 / D**0.25": D**-0.25,
         }  # fmt: skip
-        is_ = [words for words, value in known.items() if abs(got - value) <= 1e-4]
-        fail(
-            case,
-            f"The scores q . k must be multiplied by 1 / sqrt(D) = {expected:.4f} (D = {D}, C = {C}); yours are "
-            f"multiplied by {got:.4f}" + (f", which is {is_[0]}" if is_ else "") + ". What is the size that you divide by?",
-        )
+        is_ = [f"which is {words}" for words, value in known.items() if abs(got - value) <= 1e-4]
+        wanted = f"The scores q . k must be multiplied by 1 / sqrt(D) = {expected:.4f} (D = {D}, C = {C}); yours "
+        again = scale_when(exam.attempt, size, 2 * difference)
+        if not abs(got) > 1e-3:
+            fail(case, wanted + "do not follow it. Do q and k come from the rows that they should, and does q . k reach the softmax?")
+        if not abs(again - got) <= 1e-3 * abs(got):
+            fail(
+                case,
+                wanted + f"are no multiple of it: {got:.4f} times where q . k differs by {difference}, and {again:.4f} times where it "
+                "differs by twice as much. Is something normalised, clipped or rounded on the way to the softmax?",
+            )
+        is_ = is_ or [f"{got / expected:.3g} times as much as it should be"]
+        fail(case, wanted + f"are multiplied by {got:.4f}, {is_[0]}. What is the size that you divide by?")
+
+
+def scale_when(subject, size, difference) -> float:
+    try:
+        return scale_of(subject, size, difference)["scale"]
+    except CheckFailed:
+        return math.nan
 
 
 def same_scale(one, other):
@@ -318,6 +332,8 @@ CORNERS = (
     Size(B=2, T=5, n_embd=3, n_head=3, block_size=6),  # head size 1
     Size(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
 )
+LONG = Size(B=1, T=300, n_embd=6, n_head=2, block_size=300, seed=11)  # bfloat16 cannot count beyond 256
+LONGEST = Size(B=1, T=520, n_embd=2, n_head=1, block_size=520)  # no mask of 256 or 512 tokens is enough
 
 MANY_HEADS = Size(B=4, T=9, n_embd=24, n_head=12, block_size=10)
 
@@ -328,18 +344,24 @@ def is_many_heads(size):
 
 
 @check("values", "the same output as the lecture's attention, for any B, T, C and H, in both modes", ("output",))
-def test_values(exam, Size=Size, corners=CORNERS):
+def test_values(exam, Size=Size, corners=(*CORNERS, LONGEST)):
     try:
         for_all(exam, sizes(Size=Size), same_values, max_examples=10, always=corners)
     except CheckFailed as failure:
         kept = exam.evidence[-1]
-        failure.details += where_it_is_right(exam, Size)
+        if failure.case and failure.case.get("mode") == "train":  # eval comes first, so it is right
+            failure.details.append("right in eval mode, wrong in train mode, and dropout is 0: is a probability written as a number?")
+        else:
+            failure.details += where_it_is_right(exam, Size, failure.case or {})
         exam.evidence.append(kept)  # the last look is the failing case's
         raise
 
 
-def where_it_is_right(exam, Size) -> list[str]:
-    """What a wrong attempt's shapes have in common: one plain size, and the same with one thing special."""
+def where_it_is_right(exam, Size, failing: dict) -> list[str]:
+    """What a wrong attempt's shapes have in common: one plain size, and the same with one thing special.
+
+    failing: the case that failed, which nothing that is said may contradict.
+    """
     plain = Size(B=2, T=5, n_embd=12, n_head=3, block_size=8)
     special = {
         "T = block_size": replace(plain, block_size=5),
@@ -358,7 +380,14 @@ def where_it_is_right(exam, Size) -> list[str]:
 
     usually = is_right(plain)
     odd = [words for words, size in special.items() if is_right(size) != usually]
-    if len(odd) == len(special):
+    among = {
+        "T = block_size": failing.get("T") == failing.get("block_size"),
+        "one token (T = 1)": failing.get("T") == 1,
+        "one head (H = 1)": failing.get("n_head") == 1,
+        f"head size {Size.head_step} (D = {Size.head_step})": failing.get("n_embd") == Size.head_step * failing.get("n_head", 0),
+        "one sequence (B = 1)": failing.get("B") == 1,
+    }
+    if len(odd) == len(special) or usually != any(among[words] for words in odd):
         return []
     if usually:
         return [f"wrong only with {' or '.join(odd)}, of the shapes tried"] if odd else []
@@ -371,7 +400,7 @@ def same_values(exam, size):
     got = look(exam, size.as_case(), looks.both_modes, size, weights, x)
     for mode, y in got.items():
         expect(
-            expected, y, allowance(size, weights, x, expected), size.as_case(mode=mode),
+            expected, y, allowance(size, weights, x, expected), size.as_case(mode=mode, dropout=0),
             f"The output must equal {size.same_as} with the same weights; this is the smallest shape found where it "
             f"does not. What is special about it: T below block_size, one head, head size {size.head_step}, train mode?",
         )  # fmt: skip
@@ -380,12 +409,12 @@ def same_values(exam, size):
 @check("large_logits", "large scores stay exact: a masked key weighs exactly 0", ("first_token", "values"))
 def test_large_logits(exam, Size=Size):
     # The seen scores are around -30000 and the masked ones +30000, so a mask of -1e4 is no mask at all; then
-    # the seen ones around +30000, where exp overflows without the maximum taken off first. Neighbouring
-    # scores differ by 200, so the right weights are exactly 0 and 1.
+    # the seen ones around +30000, where exp overflows without the maximum taken off first; then so far out that
+    # float16's -65504 is no mask either. Neighbouring scores differ by 200, so the right weights are exactly 0 and 1.
     size = Size(B=1, T=5, seed=5)
     steps = np.array([[200.0 * ((3 * s + t) % size.T) for s in range(size.T)] for t in range(size.T)], dtype=np.float32)
     seen = np.tril(np.ones((size.T, size.T), dtype=bool))
-    for low, high in ((-30000.0, 30000.0), (30000.0, 60000.0)):
+    for low, high in ((-30000.0, 30000.0), (30000.0, 60000.0), (-200000.0, 200000.0)):
         scores = np.where(seen, low + steps, high).astype(np.float32)
         weights = looks.with_scores(size, scores)
         x = looks.positions(size)
@@ -470,7 +499,8 @@ def life(subject, size, other, inputs, other_input):
     outputs = {}
     for i, x in enumerate(inputs):
         program.train(first, i == 1)
-        outputs[f"y{i}"] = program.call(first, program.tensor(x, dtype=dtype))
+        # Under no_grad some take another path, or write into what they have.
+        outputs[f"y{i}"] = program.call(first, program.tensor(x, dtype=dtype), no_grad=i in (0, 1, 4))
         outputs[f"z{i}"] = program.call(second, program.tensor(other_input, dtype=dtype))
     program.to(first, "float64")
     outputs["moved"] = program.call(first, program.tensor(inputs[0], dtype="float64"))
@@ -482,8 +512,8 @@ def life(subject, size, other, inputs, other_input):
 
 @check("calls", "a call leaves nothing behind for the next one", ("values",))
 def test_calls(exam, Size=Size):
-    # Another input in train mode, another T, another B, the first input again, and again; a second module of another
-    # size in between; at the end the same module in float64.
+    # Another input in train mode, another T, another B, the first input again, and again, some of them under no_grad; a
+    # second module of another size in between; at the end the same module in float64.
     size, other = Size(B=2, T=7, seed=7), Size(B=1, T=5, n_embd=18, n_head=3, block_size=6, seed=8)
     first = random_input(size)
     inputs = (first, random_input(size, 2), random_input(size, 3)[:, :4], random_input(size, 4)[:1], first, first)
@@ -526,6 +556,7 @@ def input_after(subject, size, weights, x):
     attention = build(program, subject, size, weights)
     tensor = program.tensor(x)
     program.call(attention, tensor)
+    program.call(attention, tensor, no_grad=True)
     program.train(attention, True)
     program.call(attention, tensor)
     answer = subject.run(program.give(x=tensor, parameters=program.values(attention)))
@@ -568,9 +599,6 @@ def test_dtypes(exam, Size=Size):
                 expected, got, allowance(size, weights, x, expected), size.as_case(dtype=dtype),
                 "In float64 the output must be at least as exact as in float32. Is there a .half() or .bfloat16() inside?",
             )  # fmt: skip
-
-
-LONG = Size(B=1, T=300, n_embd=6, n_head=2, block_size=300, seed=11)  # bfloat16 cannot count beyond 256
 
 
 @check("bfloat16", "the same output and gradients in bfloat16, within its rounding", ("dtypes",))
@@ -641,16 +669,15 @@ def test_dropout_weights(exam, Size=Size):
     p = looks.P
     got = look(exam, DROPOUT_CASE, dropout_in_training(Size), same=same_in_training)
     one, two = got["one"], got["two"]
-    lines = [
-        f"one token: {one['low']:.0%} of what is not 0 shows a dropped weight (expected {p:.0%})",
-        f"different values of the output: {_numbers(one['levels'])}; with two tokens: {_numbers(two['levels'])}",
-    ]
+    lines = [f"different values of the output: {_numbers(one['levels'])}; with two tokens: {_numbers(two['levels'])}"]
+    if len(one["levels"]) > 1:  # one value alone shows nothing dropped
+        lines.insert(0, f"one token: {one['low']:.0%} of what is not 0 shows a dropped weight (expected {p:.0%})")
     question = (
         f"In train mode each attention weight must be dropped with probability config.dropout = {p}, after the "
         f"softmax, and the others divided by 1 - {p}. "
     )
     if len(one["levels"]) == 1 and len(two["levels"]) == 1:
-        fail(DROPOUT_CASE, question + "Nothing is dropped there. Is dropout applied between the softmax and v?", lines)
+        fail(DROPOUT_CASE, question + "Nothing is dropped there. Is dropout applied between the softmax and v?")
     if abs(one["low"] - p) > SHARE or len(one["levels"]) != 2:
         fail(DROPOUT_CASE, question + "Another share is dropped. Before or after the softmax, and with which p?", lines)
     if one["coherent"] < 1 - 1e-9:
@@ -677,7 +704,7 @@ def test_dropout_weights(exam, Size=Size):
             f"weights dropped and the others divided by 1 - p. Does anything else depend on the mode, or on T?",
             f"it differs {where}",
         )
-    if together["weights"]:
+    if together["weights"] and not together["output"]:  # the weights are seen through the output's mask
         axes = " and ".join(together["weights"])
         fail(DROPOUT_CASE, question + f"Yours drops the same weights in all {axes}: in which shape is the mask drawn?", lines)
 
@@ -700,6 +727,11 @@ def test_dropout_output(exam, Size=Size):
     # proj adds a bias of 1, so a head whose weight is dropped shows the output's factor alone.
     if len(got["levels"]) and abs(got["levels"][0] * (1 - p) - 1) > 0.01 and abs(got["levels"][0] * (1 - p) - 2) > 0.01:
         fail(DROPOUT_CASE, question + "What is kept has another size.", lines)
+    if not reading["together"]["last"]:
+        fail(
+            DROPOUT_CASE | {"T": 6, "dropout": looks.Q},
+            question + "With a proj that mixes all channels and a bias yours does not: what comes after your dropout?",
+        )
     if reading["together"]["output"]:
         axes = " and ".join(reading["together"]["output"])
         fail(DROPOUT_CASE, question + f"Yours drops the same places in all {axes}: in which shape is the mask drawn?", lines)
@@ -736,6 +768,20 @@ def test_dropout_eval(exam, Size=Size):
         )
 
 
+@check("dropout_modes", "dropout follows the mode whenever it is switched, under no_grad and in bfloat16 too", ("dropout_weights", "dropout_output", "dropout_eval"))
+def test_dropout_modes(exam, Size=Size):
+    case = {"dropout": looks.P, "B": 120, "T": 3, "n_embd": 32, "n_head": 4}
+    got = look(exam, case, looks.switched, Size)
+    bad = [what for what, right in got.items() if not right]
+    if bad:
+        fail(
+            case,
+            "One module is called in eval mode, in train mode, in eval and in train mode again, another one with dropout 0 is "
+            f"built beside it, and a third is in bfloat16. Wrong: {'; '.join(bad)}. Each call must look at the mode that the "
+            "module is in then, and at its own config: what do you remember, or look at instead?",
+        )
+
+
 def _numbers(levels):
     return ", ".join(f"{level:.3g}" for level in levels[:8]) + (", .." if len(levels) > 8 else "") or "none"
 
@@ -752,9 +798,10 @@ def operations(subject, Size, counts):
     for n_head in counts:
         # As few sequences and tokens as show a mask: a loop over those is slow, but it is not the question. And a
         # few more, in eval mode, for whoever has another way for short inputs.
-        for mode, T in (("eval", 2), ("train", 2), ("longer", 5)):
-            size = Size(B=1, T=T, n_embd=2 * n_head, n_head=n_head, block_size=8)
-            attention = build(program, subject, size, random_weights(size), train=mode == "train")
+        for mode, B, T in (("eval", 1, 2), ("train", 1, 2), ("longer", 2, 9)):
+            size = Size(B=B, T=T, n_embd=2 * n_head, n_head=n_head, block_size=9)
+            train = mode == "train"
+            attention = build(program, subject, size, random_weights(size), train=train, dropout=looks.P if train else 0.0)
             count = program.count_operations(attention, program.tensor(random_input(size)))
             given_back[f"{mode} H{n_head}"] = count
     answer = subject.run(program.give(**given_back))
@@ -785,7 +832,7 @@ def same_loop(one, other):
 @check("operations", "no loop over the heads: the number of operations does not grow with H", ("output",))
 def test_operations(exam, Size=Size):
     # The head size stays 2. A loop padded to a fixed number of heads does not grow, but it is as long.
-    case = {"B": 1, "T": [2, 5], "head_size": 2, "n_head": list(HEADS)}
+    case = {"B": [1, 2], "T": [2, 9], "head_size": 2, "n_head": list(HEADS)}
     got = look(exam, case, operations, Size, HEADS, same=same_loop)
     if any(loop(got)):
         counts = ", ".join(f"H = {h}: {got[f'longer H{h}']}" for h in HEADS)
@@ -960,10 +1007,12 @@ def fused_then_changed(subject, size, weights):
     changed = program.values(baseline)
     program.add_to_parameters(fused, 1.0)
     last = program.values(baseline)
+    modes, listed = program.modes(baseline), program.parameters(baseline)
+    program.train(baseline, False)
     answer = subject.run(
         program.give(
-            kept=kept, before=before, after=after, changed=changed, last=last,
-            modes=program.modes(baseline), parameters=program.parameters(baseline),
+            kept=kept, before=before, after=after, changed=changed, last=last, modes=modes, parameters=listed,
+            fused_modes=program.modes(fused),
         )
     )  # fmt: skip
     tables = {key: answer.tensors(key) for key in ("kept", "before", "after", "changed", "last")}
@@ -981,6 +1030,7 @@ def fused_then_changed(subject, size, weights):
         "baseline_kept": all(np.array_equal(tables["kept"].get(key), value) for key, value in split.items()),
         "baseline_mode": sorted(set(map(bool, answer.plain("modes").values()))),
         "baseline_trainable": all(p["requires_grad"] for p in answer.plain("parameters").values()),
+        "fused_mode": sorted(set(map(bool, answer.plain("fused_modes").values()))),
     }
 
 
@@ -992,6 +1042,8 @@ def test_fuse_copies(exam):
         fail(size.as_case(), "fuse_heads changed the weights of the baseline that it was given.")
     if got["baseline_mode"] != [True] or not got["baseline_trainable"]:
         fail(size.as_case(), "fuse_heads changed the mode of the baseline that it was given, or froze it. Change the new module only.")
+    if got["baseline_mode"] == [True] != got["fused_mode"]:
+        fail(size.as_case(), "Putting the baseline into eval mode put a part of the fused module there too. Which module do they share?")
     shared = got["moved_by_baseline"] or got["moved_by_fused"]
     if shared:
         fail(
@@ -1003,10 +1055,12 @@ def test_fuse_copies(exam):
 
 def fused_dtypes(subject, dtype):
     program = Program()
-    _, fused = fuse(program, subject, PLAIN, random_weights(PLAIN), dtype=dtype)
+    baseline, fused = fuse(program, subject, PLAIN, random_weights(PLAIN), dtype=dtype)
     y = program.call(fused, program.tensor(random_input(PLAIN), dtype=dtype))
-    answer = subject.run(program.give(p=program.parameters(fused), y=y))
+    answer = subject.run(program.give(p=program.parameters(fused), of_baseline=program.parameters(baseline), y=y))
     found = {key: [p["dtype"], p["device"]] for key, p in answer.plain("p").items()}
+    for key, p in answer.plain("of_baseline").items():
+        found[f"the baseline's {key}"] = [p["dtype"], p["device"]]
     y = answer.values["y"]
     return found | {"its output": [y.get("dtype"), y.get("device")]}
 
@@ -1020,8 +1074,8 @@ def test_fuse_dtype(exam):
             if came != [dtype, exam.device]:
                 fail(
                     case,
-                    f"The baseline is in {dtype} on {exam.device}, so the fused module must be too; {key} is {came[0]} on "
-                    f"{came[1]}. A new module starts in float32 on the CPU: what moves it?",
+                    f"The baseline was in {dtype} on {exam.device}, so it must stay there and the fused module must be there too; "
+                    f"{key} is {came[0]} on {came[1]}. A new module starts in float32 on the CPU: what moves it?",
                 )
 
 

@@ -289,6 +289,7 @@ def dropout(subject: Subject, train: bool, tokens: int, make=None, Size=Size) ->
 
 
 Q = 0.4  # another probability than P, in case one of them is written down somewhere
+BIAS = 9.0
 
 
 def dropped_together(subject: Subject, shown: np.ndarray, Size=Size) -> Reading:
@@ -297,22 +298,25 @@ def dropped_together(subject: Subject, shown: np.ndarray, Size=Size) -> Reading:
     shown: the right attention matrix (T, T), the same for all heads and sequences.
     kept:    whether every weight that is not dropped is the right one divided by (1 - Q) ** 2
     cells:   the (query, key) pairs that are dropped in another share than 1 - (1 - Q) ** 2
+    last:    whether the share Q of the output is 0, of which no element is 0 before the last dropout
+    bias:    whether that share is nothing but proj's bias
     weights: over which of queries, keys, heads, sequences and calls the attention weights share a mask
-    output:  over which of tokens, channels, sequences and calls the output does
+    output:  over which of tokens, channels, heads, sequences and calls the output does
 
     Two independent zeros meet with the product of their shares. A shown weight is 0 with 0.64, since its
-    output may be dropped too: together 0.41, and 0.50 where the weight's mask is shared. An output (proj
-    0, bias 1) is 0 with 0.4: together 0.16, or 0.4. With 9600 pairs and more these shares have standard
+    output may be dropped too: together 0.41, and 0.50 where the weight's mask is shared. An output (any
+    proj, a bias far from 0) is 0 with 0.4: together 0.16, or 0.4. With 9600 pairs and more these shares have standard
     deviations below 0.006, and a cell's, of 2400, 0.010.
     """
-    size = Size(B=600, T=6, seed=1)
+    size = Size(B=600, T=6, block_size=6, seed=1)  # T = block_size, as in training
     weights = with_scores(size, scores_of(shown))
     program = Program()
     attention = build(program, subject, size, weights, dropout=Q, train=True)
     x = program.tensor(positions(size))
     program.give(w0=program.call(attention, x), w1=program.call(attention, x))
-    constant = {"proj.weight": np.zeros_like(weights["proj.weight"]), "proj.bias": np.ones_like(weights["proj.bias"])}
-    program.set_parameters(attention, constant)
+    # A proj that mixes all channels: whoever drops before it, or before its bias, has no zero in the output.
+    mixing = {"proj.weight": random_weights(size)["proj.weight"], "proj.bias": np.full_like(weights["proj.bias"], BIAS)}
+    program.set_parameters(attention, mixing)
     program.give(y0=program.call(attention, x), y1=program.call(attention, x))
     answer = subject.run(program, seed=2)
     shape = (size.B, size.T, size.n_embd)
@@ -333,9 +337,11 @@ def dropped_together(subject: Subject, shown: np.ndarray, Size=Size) -> Reading:
     }  # fmt: skip
     output = {
         "tokens": y[:, 1:] & y[:, :-1], "channels": y[..., 1:] & y[..., :-1], "sequences": y[1:] & y[:-1],
-        "calls": y & zero["y1"],
+        "heads": y[..., size.D :] & y[..., : -size.D], "calls": y & zero["y1"],
     }  # fmt: skip
     return {
+        "last": bool(abs(y.mean() - Q) < 0.02),
+        "bias": bool(abs((given["y0"] == BIAS).mean() - Q) < 0.02),
         "kept": bool((kept | (shown_now == 0)).all()),
         "cells": [f"{t},{s}" for t, s in np.argwhere(seen & (np.abs(share - 1 + (1 - Q) ** 2) > 0.065))],
         "weights": [axis for axis, both in together.items() if both.mean() > 0.455],
@@ -352,6 +358,35 @@ def right_attention(T: int, seed: int) -> np.ndarray:
     """A causal attention matrix (T, T) with weights that are all different and none near 0."""
     weights = np.tril(np.random.default_rng(seed).uniform(1.0, 3.0, size=(T, T)))
     return weights / weights.sum(axis=1, keepdims=True)
+
+
+def switched(subject: Subject, Size=Size) -> Reading:
+    """Whether dropout follows the mode as it is switched: {what: whether it was so}.
+
+    proj is 0 and its bias 1, so the output is exactly 1 where nothing is dropped, and else 0 in the share P: of 11,520
+    elements, with a standard deviation of 0.0043.
+    """
+    size = Size(B=120, T=3, n_embd=32, n_head=4, seed=13)
+    weights = random_weights(size)
+    weights |= {"proj.weight": np.zeros_like(weights["proj.weight"]), "proj.bias": np.ones_like(weights["proj.bias"])}
+    program, x = Program(), random_input(size)
+    attention = build(program, subject, size, weights, dropout=P)
+    low = build(program, subject, size, weights, dropout=P, train=True, dtype="bfloat16")
+    build(program, subject, size, weights, dropout=0.0)  # another one, whose config says something else
+    outputs = {}
+    for what, train, no_grad in (
+        ("eval at first", False, False), ("then train", True, False), ("then eval", False, False),
+        ("then train, under no_grad", True, True),
+    ):  # fmt: skip
+        program.train(attention, train)
+        outputs[what] = program.call(attention, program.tensor(x), no_grad=no_grad)
+    outputs["train, in bfloat16"] = program.call(low, program.tensor(x, dtype="bfloat16"))
+    answer = subject.run(program.give(**outputs), seed=4)
+    reading = {}
+    for what in outputs:
+        y = answer.tensor(what, x.shape, "the output", "bfloat16" if "bfloat16" in what else "float32", subject.device)
+        reading[what] = bool(abs((y == 0).mean() - P) < 0.03) if "train" in what else bool((np.abs(y - 1) < 1e-6).all())
+    return reading
 
 
 STEP = 1e-2  # large enough for a softmax in float32, small enough for the curvature

@@ -24,6 +24,12 @@ _JOIN = "torch.cat(queries + keys + values)"
 MISTAKES = (
     # The softmax and the scale.
     Mistake(
+        "queries_normalised", "queries and keys are normalised",
+        "You give q and k length 1 before their product (QK-norm, which some later models have, with a scale that is learned). "
+        "The lecture's q . k grows with both lengths; take the normalisation out.",
+        ((_HEADS, f"{_HEADS}\n        q, k = F.normalize(q, dim=-1), F.normalize(k, dim=-1)"),),
+    ),
+    Mistake(
         "softmax_over_queries", "the softmax runs over the queries",
         "Your softmax normalises each column of the scores: all queries together share out 1 for each key, so the "
         "weights of one token do not sum to 1. A token shares its attention among the keys it sees, which is the "
@@ -122,6 +128,12 @@ MISTAKES = (
         ((_MASK, "scores.masked_fill(self.future[:T, :T], -1e4)"),),
     ),
     Mistake(
+        "mask_minus_65504", "masked scores are set to -65504",
+        "-65504 is the lowest number of float16, and not minus infinity: in float32 and bfloat16 scores can be lower, and then "
+        "the masked keys get all the weight. Use float('-inf'), or torch.finfo(scores.dtype).min.",
+        ((_MASK, "scores.masked_fill(self.future[:T, :T], -65504.0)"),),
+    ),
+    Mistake(
         "mask_added_10000", "-10000 is added to masked scores",
         "Adding -1e4 only lowers a masked score; one that was large to begin with still wins. Replace it by -inf "
         "(masked_fill), or add -inf.",
@@ -159,9 +171,9 @@ MISTAKES = (
           '        scores = scores.masked_fill(self.kept, float("-inf"))\n'),),
     ),
     Mistake(
-        "mask_in_float32", "a mask that is float32 whatever x is is added to the scores",
-        "Adding a float32 mask turns bfloat16 scores into float32 ones, and those do not fit v. Make the mask in the scores' "
-        "dtype, or keep a boolean one and use masked_fill.",
+        "mask_in_float32", "a tensor that is float32 whatever x is meets the scores: a mask, or a scale",
+        "Adding a float32 mask, or multiplying with a float32 tensor, turns bfloat16 scores into float32 ones, and those do not "
+        "fit v. Make it in the scores' dtype; a boolean mask with masked_fill and a scale that is a Python number have none.",
         ((_MASK, 'scores + torch.full((T, T), float("-inf"), dtype=torch.float32, device=x.device).triu(1)'),),
     ),
     Mistake(
@@ -420,6 +432,41 @@ MISTAKES = (
         "dropout_output_in_eval", "the output is dropped in eval mode too",
         "This dropout does not know the mode. nn.Dropout does; F.dropout needs training=self.training.",
         ((_RETURN, "F.dropout(self.proj(out), self.output_dropout.p)"),),
+    ),
+    Mistake(
+        "dropout_in_eval", "both dropouts drop in eval mode too",
+        "F.dropout(x, p) drops unless it is told not to: it does not know the module's mode. Pass training=self.training, or use "
+        "nn.Dropout, which knows.",
+        ((_DROP_WEIGHTS, "F.dropout(weights, self.weight_dropout.p)"), (_RETURN, "F.dropout(self.proj(out), self.output_dropout.p)")),
+    ),
+    Mistake(
+        "dropout_written_as_number", "the probability of dropout is written as a number, 0.2",
+        "The lecture's dropout is 0.2, and you wrote that number; here config.dropout says it. Where that is 0, yours drops all the same.",
+        ((_MODULE_WEIGHTS, "self.weight_dropout = nn.Dropout(0.2)"), (_MODULE_OUTPUT, "self.output_dropout = nn.Dropout(0.2)")),
+    ),
+    Mistake(
+        "dropout_before_bias", "the second dropout stands between proj's product and its bias",
+        "You drop out @ W and add the bias afterwards, so the bias is never dropped. The baseline drops the result of proj, bias "
+        "and all.",
+        ((_RETURN, "self.output_dropout(F.linear(out, self.proj.weight)) + self.proj.bias"),),
+    ),
+    Mistake(
+        "dropout_output_same_in_heads", "the output drops the same channels of every head",
+        "You draw one mask for the channels of a head and use it for all heads. Draw it in the shape of the output, (B, T, C).",
+        ((f"        return {_RETURN}", "        one = self.output_dropout(torch.ones_like(x[..., : C // self.n_head]))\n"
+          "        return self.proj(out) * one.repeat(1, 1, self.n_head)"),),
+    ),
+    Mistake(
+        "dropout_mode_remembered", "the mode of the first call decides about dropout for good",
+        "You look at self.training once and keep the answer. Whoever evaluates before training then trains without dropout, or "
+        "evaluates with it. Look at self.training in every call; nn.Dropout does.",
+        ((_RETURN, '(self.output_dropout if self.__dict__.setdefault("first", self.training) else nn.Identity())(self.proj(out))'),),
+    ),
+    Mistake(
+        "dropout_only_with_gradients", "dropout looks at whether gradients are recorded, not at the mode",
+        "You drop where torch.is_grad_enabled(). The mode decides, and nothing else: under torch.no_grad() a module in train mode "
+        "drops, and in eval mode it does not even when gradients are recorded.",
+        ((_RETURN, "(self.output_dropout(self.proj(out)) if torch.is_grad_enabled() else self.proj(out))"),),
     ),
     Mistake(
         "dropout_default_on_weights", "the attention weights are dropped with 0.5, whatever the config says",

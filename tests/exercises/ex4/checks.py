@@ -783,6 +783,7 @@ test_dropout_weights = as_in_exercise_1(ex1.test_dropout_weights, after=AFTER_TU
 test_dropout_output = as_in_exercise_1(ex1.test_dropout_output)
 test_dropout_gradients = as_in_exercise_1(ex1.test_dropout_gradients)
 test_dropout_eval = as_in_exercise_1(ex1.test_dropout_eval)
+test_dropout_modes = as_in_exercise_1(ex1.test_dropout_modes)
 test_operations = as_in_exercise_1(ex1.test_operations)
 
 
