@@ -5,6 +5,8 @@ Fits 100 columns and says everything without colour. Whatever comes from a learn
 """
 
 import itertools
+import os
+import shlex
 
 from rich.console import Console
 from rich.text import Text
@@ -159,8 +161,25 @@ def _not_started(out: Console, exercise: Exercise, verdict: Verdict, command: st
 def next_step(out: Console, text: str, command: str = "", head: str = "Next: ") -> None:
     """What to do next, and the command for it on a line of its own, so that it can be copied."""
     hanging(out, Text(head, style="bold"), Text(text))
-    if command:
-        out.print(Text("      " + one_line(command, 400)), soft_wrap=True)
+    for line in _as_typed(one_line(command, 400), out.width - 6):
+        out.print(Text("      " + line), soft_wrap=True)
+
+
+def _as_typed(command: str, width: int) -> list[str]:
+    """A command in lines that a shell takes together; Windows' has no such way that all its shells know."""
+    if len(command) <= width or os.name == "nt":
+        return [command] if command else []
+    try:
+        words = [shlex.quote(word) for word in shlex.split(command)]
+    except ValueError:  # cut off within quotes
+        return [command]
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += f" {word}" if lines[-1] else word
+    return lines
 
 
 def _fact(out: Console, name: str, text: str) -> None:

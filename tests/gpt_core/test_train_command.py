@@ -112,13 +112,15 @@ def test_the_output_fits_a_hundred_columns_and_ends_with_the_next_command(tmp_pa
     assert call(*VALUES) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[-1] == 'next: python -m gpt_core.sample runs/toy --prompt "ROMEO:"'
+    assert lines[-1] == 'next: python -m gpt_core.sample runs/toy --prompt "ANNE:"'
     assert "1 CPU thread, fused AdamW, 32 tokens per step" in lines[1]
     assert [line.split()[0] for line in lines[4:8]] == ["0", "5", "10", "12"]
 
 
-def test_a_finished_run_resumed_stays_as_it_is(tmp_path):
+def test_a_finished_run_resumed_stays_as_it_is_and_says_so(tmp_path, capsys):
     assert call(*VALUES, "--out", tmp_path / "run") == 0
     before = (tmp_path / "run" / checkpoint.LAST).read_bytes()
+    capsys.readouterr()
     assert call("--resume", tmp_path / "run") == 0
+    assert "is finished: it has made its 12 steps." in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "run" / checkpoint.LAST).read_bytes() == before

@@ -119,3 +119,47 @@ def test_any_attempt_can_stand_beside_the_solution(own, capsys, data):
         own.write_bytes(data)
     assert main(["ex1", "--solution", "--force"]) == 0
     assert "\x1b" not in capsys.readouterr().out
+
+
+def test_a_pass_that_was_broken_since_is_not_called_one(own, own_progress, capsys):
+    own.write_text("# mine\n" + SOLUTION)
+    progress.record(verdict_of(EX1), print)
+    progress.record(verdict_of(EX1, failed=["scale"]), print)
+    assert main(["ex1", "--solution"]) == 0
+    said = capsys.readouterr().out
+    assert "What to compare" not in said and "write it yourself" in said
+
+
+def test_after_a_reset_the_hints_begin_anew(own, own_progress, capsys):
+    own.write_text("# mine\n")
+    progress.record(verdict_of(EX1, failed=["scale"]), print)
+    assert main(["ex1", "--reset"]) == main(["ex1", "--hint"]) == 0
+    said = capsys.readouterr().out
+    assert "Hint 1 of" in said and "found nothing wrong" not in said
+
+
+def test_the_overview_says_that_what_was_solved_fails_now(own, own_progress, capsys):
+    for failed in ((), ("scale",)):
+        progress.record(verdict_of(EX1, failed=failed), print)
+    assert main([]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "solved once, fails now, 2 attempts" in said and "check it again: python grade.py ex1" in said
+
+
+def test_a_command_that_is_too_long_for_a_line_can_be_pasted_as_it_stands(tmp_path):
+    import io
+    import subprocess
+    import sys
+
+    from rich.console import Console
+
+    from grader import report
+
+    out = Console(file=io.StringIO(), width=60)
+    path = str(tmp_path / "a file of mine" / "with a name" / "attempt.py")
+    report.next_step(out, "then:", f"echo --attempt '{path}' --device cpu --seed 12 --quick")
+    lines = out.file.getvalue().splitlines()[1:]
+    assert len(lines) > 1
+    if sys.platform != "win32":
+        said = subprocess.run(["sh", "-c", "\n".join(lines)], capture_output=True, text=True).stdout
+        assert said.split() == f"--attempt {path} --device cpu --seed 12 --quick".split()
