@@ -183,6 +183,12 @@ MISTAKES = (
         (("self.future[:T, :T]", "~self.future[:T, :T]"),),
     ),
     Mistake(
+        "mask_upside_down_in_sdpa", "the mask takes away what it should keep, and a row of nothing gives 0",
+        "A token sees only what comes after it, and the last one sees nothing, which scaled_dot_product_attention turns into 0. In its "
+        "attn_mask True means that the key takes part; in masked_fill True is what goes.",
+        (("self.future[:T, :T]", "~self.future[:T, :T]"), (_SOFTMAX, "F.softmax(scores, dim=-1).nan_to_num(0.0)")),
+    ),
+    Mistake(
         "mask_is_parameter", "the mask is a Parameter",
         "A Parameter is saved, counted, and handed to the optimizer; a mask is a constant. Use "
         "register_buffer(name, tensor, persistent=False), which still moves it with the module.",
