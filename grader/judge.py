@@ -8,7 +8,7 @@ import hashlib
 import re
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,6 +150,7 @@ def grade(
     device: str = "auto",
     seed: int = 0,
     quick: bool = False,
+    only: Collection[str] | None = None,
     report: Callable[[CheckResult], None] | None = None,
     note: Callable[[str], None] | None = None,
     stop: Stop | None = None,
@@ -157,7 +158,7 @@ def grade(
     """Grade one file; always a verdict, whatever the file does.
 
     device: auto, cpu or cuda. seed: decides every drawn case.
-    quick: leave out the training runs.
+    quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name no mistake.
     report: called with each check's result as soon as it is known.
     note: called with a line of progress from a long check.
     InstallationError where the grader itself cannot work; Stopped where `stop` was called.
@@ -167,7 +168,7 @@ def grade(
     device = session.choose_device(device, exercise)
     stop = stop or Stop()
     sitting = _Sitting(session, exercise, source, device, seed, note or (lambda text: None), stop)
-    results = sitting.run(quick=quick, report=report)
+    results = sitting.run(quick=quick, only=only, report=report)
     failed = [check for check in results if check.status == "failed"]
     finished = [check for check in failed if not check.unfinished]
     repeated = [check for check in finished if check.id not in exercise.training]  # these take minutes

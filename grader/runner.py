@@ -6,7 +6,7 @@ A pass is positive evidence: a check passed if pytest called it and it returned,
 import contextlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pytest
 
@@ -32,7 +32,7 @@ def run_checks(
     renew: Callable[[], None],
     *,
     quick: bool = False,
-    only: list[str] | None = None,
+    only: Collection[str] | None = None,
     report: Callable[[CheckResult], None] | None = None,
 ) -> tuple[list[CheckResult], dict[str, list[Evidence]]]:
     """Every check of the exercise in order, and what each of them saw of the attempt.

@@ -39,7 +39,7 @@ def _state(exercise: Exercise, done: Progress) -> tuple[str, str]:
     if done.attempts:
         times = f"{done.attempts} {'attempt' if done.attempts == 1 else 'attempts'}"
         if done.solved and done.failed:
-            return f"solved once, fails now, {times}", "yellow"
+            return f"fails again, {times}", "yellow"
         return (f"solved, {times}", "green") if done.solved else (f"not yet, {times}", "yellow")
     return ("not started" if is_stub(exercise) else "begun, not graded yet"), "dim"
 

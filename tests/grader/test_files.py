@@ -143,7 +143,7 @@ def test_the_overview_says_that_what_was_solved_fails_now(own, own_progress, cap
         progress.record(verdict_of(EX1, failed=failed), print)
     assert main([]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "solved once, fails now, 2 attempts" in said and "check it again: python grade.py ex1" in said
+    assert "fails again, 2 attempts" in said and "check it again: python grade.py ex1" in said
 
 
 def test_a_command_that_is_too_long_for_a_line_can_be_pasted_as_it_stands(tmp_path):

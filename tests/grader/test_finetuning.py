@@ -6,6 +6,7 @@ import pytest
 
 from data import toy
 from grader.judge import Source, grade
+from tests.exercises import EXERCISES
 from tests.exercises.ex3 import looks, training
 from tests.exercises.ex3.training import Outcome, diagnosis
 from tests.grader.attempts import REPOSITORY
@@ -68,9 +69,10 @@ def test_a_run_that_is_wrong_in_the_experiment_alone_fails_with_the_reason(patie
     source, words = WRONG[name]
     monkeypatch.setattr(training, "SEEDS", 1)  # all four pairs show the same mistake
     if name == "hangs":
-        monkeypatch.setattr(training, "SECONDS", 6.0)
-    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), source.encode()), device="cpu")
-    failed = {check.id: check.message for check in verdict.checks if check.status != "passed"}
+        monkeypatch.setattr(training, "SECONDS", 4.0)
+    # The cheat looks for a long text, so the other checks see the solution.
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), source.encode()), device="cpu", only=EXERCISES["ex3"].training)
+    failed = {check.id: check.message for check in verdict.checks if check.status == "failed"}
     assert list(failed) == ["finetune_helps"], failed
     assert words in failed["finetune_helps"], failed
 
@@ -81,10 +83,10 @@ def test_a_leak_that_the_recorder_does_not_see_is_found_by_what_comes_back(patie
         (BATCHES, BATCHES.replace("tokens[:border]", "tokens")),
         ("_, loss = model(x, y)", "loss = torch.nn.functional.cross_entropy(model.lm_head(model.body(model.embed(x))).flatten(0, 1), y.flatten())"),
     )
-    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), hidden.encode()), device="cpu")
+    looked_at = ("finetune_part", "finetune_unseen")
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), hidden.encode()), device="cpu", only=looked_at)
     assert not verdict.passed
-    failed = {check.id for check in verdict.checks if check.status == "failed"}
-    assert failed & {"finetune_part", "finetune_unseen"}
+    assert any(check.status == "failed" for check in verdict.checks if check.id in looked_at)
 
 
 def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_texts():

@@ -233,6 +233,8 @@ def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_scri
         "-c",
         "p weights.shape",
         "-c",
+        "c",  # a second look: is it a factor?
+        "-c",
         "c",
         "-c",
         "p difference[:10]",
