@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import uuid
@@ -17,6 +18,10 @@ from tests.grader.attempts import REPOSITORY
 
 # Windows has no pseudo-terminals to test with.
 collect_ignore = ["test_watch.py"] if sys.platform == "win32" else []
+
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
