@@ -5,7 +5,7 @@ grows at its end: what a step without a cache computes anew for T tokens is look
 
 An attention supports the cache by two methods beside forward: `new_cache()` gives it an empty one, and
 `forward_cached(x, cache)` takes the new tokens alone. One that has only forward(x) works as before,
-without a cache.
+without a cache. One that can only sometimes says so by `can_cache()`.
 """
 
 import torch
@@ -13,9 +13,9 @@ import torch.nn as nn
 
 
 class KeysValues:
-    """The keys and values of one head: room for `capacity` tokens, taken when the first come.
+    """The keys and values of one attention: room for `capacity` tokens, taken when the first come.
 
-    weight: (3D, C), the head's query, key and value weights as they were when the cache was made.
+    weight: (3C, C), the query, key and value weights of its heads, as they were when the cache was made.
     """
 
     def __init__(self, capacity: int, weight: torch.Tensor):
@@ -24,17 +24,17 @@ class KeysValues:
         self.length = 0
 
     def append(self, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """k, v (B, T_new, D) of the new tokens -> those of all tokens so far, (B, T, D) each."""
+        """k, v (B, H, T_new, D) of the new tokens -> those of all tokens so far, (B, H, T, D) each."""
         if self.length == 0:
-            B, _, D = k.shape
+            B, H, _, D = k.shape
             # All room at once: growing by concatenation would copy the whole cache for every token.
-            self.keys = k.new_empty(B, self.capacity, D)
-            self.values = v.new_empty(B, self.capacity, D)
-        end = self.length + k.shape[1]
-        self.keys[:, self.length : end] = k
-        self.values[:, self.length : end] = v
+            self.keys = k.new_empty(B, H, self.capacity, D)
+            self.values = v.new_empty(B, H, self.capacity, D)
+        end = self.length + k.shape[2]
+        self.keys[:, :, self.length : end] = k
+        self.values[:, :, self.length : end] = v
         self.length = end
-        return self.keys[:, :end], self.values[:, :end]
+        return self.keys[:, :, :end], self.values[:, :, :end]
 
 
 class KVCache:
@@ -65,7 +65,7 @@ def supports_cache(model: nn.Module) -> bool:
     return all(
         _cached_is_current(block)
         and _cached_is_current(block.attention)
-        and all(_cached_is_current(head) for head in getattr(block.attention, "heads", []))
+        and getattr(block.attention, "can_cache", lambda: True)()
         for block in model.blocks
     )
 

@@ -36,27 +36,15 @@ class Head(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.attend(self.query(x), self.key(x), self.value(x))
 
-    def new_cache(self) -> KeysValues:
-        """An empty cache for `forward_cached`; it is good until the weights change."""
-        # One product for one token instead of three: at that size a call costs more than its numbers.
-        joined = torch.cat([self.query.weight, self.key.weight, self.value.weight])  # (3D, C)
-        return KeysValues(self.tril.shape[0], joined)
-
-    def forward_cached(self, x: torch.Tensor, cache: KeysValues) -> torch.Tensor:
-        """The outputs of new tokens alone, (B, T_new, D): the keys and values of earlier ones are in
-        `cache`, and those of x (B, T_new, C) are added to it."""
-        q, k, v = F.linear(x, cache.weight).chunk(3, dim=-1)  # (B, T_new, D) each
-        return self.attend(q, *cache.append(k, v))
-
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """q (B, T_q, D), the last T_q of the T tokens of k and v (B, T, D) -> (B, T_q, D)."""
+        """q (..., T_q, D), the last T_q of the T tokens of k and v (..., T, D) -> (..., T_q, D)."""
         T, T_q = k.shape[-2], q.shape[-2]
         # q . k grows with sqrt(D) for unit-variance inputs; undoing that keeps the softmax soft.
-        scores = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5  # (B, T_q, T)
+        scores = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5  # (..., T_q, T)
         if T_q > 1:  # the last token alone sees all of them
             scores = scores.masked_fill(~self.tril[T - T_q : T, :T], float("-inf"))
-        weights = self.dropout(F.softmax(scores, dim=-1))  # (B, T_q, T), rows sum to 1
-        return weights @ v  # (B, T_q, D)
+        weights = self.dropout(F.softmax(scores, dim=-1))  # (..., T_q, T), rows sum to 1
+        return weights @ v  # (..., T_q, D)
 
 
 class MultiHeadAttention(nn.Module):
@@ -76,14 +64,30 @@ class MultiHeadAttention(nn.Module):
         out = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, C), head after head
         return self.dropout(self.proj(out))
 
-    def new_cache(self) -> list[KeysValues]:
-        """An empty cache for `forward_cached`, one per head."""
-        return [head.new_cache() for head in self.heads]
+    def can_cache(self) -> bool:
+        """Whether `forward_cached` computes what forward does: it takes all heads at once, so they must
+        be heads as they come, of another class or with another projection they could be anything."""
+        return all(
+            type(head) is Head
+            and not {"forward", "attend"} & vars(head).keys()
+            and all(type(part) is nn.Linear and part.bias is None for part in (head.query, head.key, head.value))
+            for head in self.heads
+        )
 
-    def forward_cached(self, x: torch.Tensor, cache: list[KeysValues]) -> torch.Tensor:
-        """The outputs of new tokens alone: x (B, T_new, C) -> (B, T_new, C)."""
-        out = torch.cat([head.forward_cached(x, kv) for head, kv in zip(self.heads, cache)], dim=-1)
-        return self.dropout(self.proj(out))
+    def new_cache(self) -> KeysValues:
+        """An empty cache for `forward_cached`; it is good until the weights change."""
+        # One product for one token instead of 3H: at that size a call costs more than its numbers.
+        parts = [getattr(head, part).weight for part in ("query", "key", "value") for head in self.heads]
+        return KeysValues(self.config.block_size, torch.cat(parts))  # 3H of (D, C) -> (3C, C)
+
+    def forward_cached(self, x: torch.Tensor, cache: KeysValues) -> torch.Tensor:
+        """The outputs of new tokens alone, (B, T_new, C): the keys and values of earlier ones are in
+        `cache`, and those of x (B, T_new, C) are added to it."""
+        B, T, _ = x.shape
+        qkv = F.linear(x, cache.weight).view(B, T, 3, len(self.heads), -1).transpose(1, 3)
+        q, k, v = qkv.unbind(2)  # (B, H, T_new, D) each
+        out = self.heads[0].attend(q, *cache.append(k, v))
+        return self.dropout(self.proj(out.transpose(1, 2).reshape(B, T, -1)))
 
 
 class FeedForward(nn.Module):

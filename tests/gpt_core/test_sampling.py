@@ -100,7 +100,13 @@ class OneStrangeHead(MultiHeadAttention):
         self.heads[1] = Strange(config)
 
 
-@pytest.mark.parametrize("attention", [Reversed, OneStrangeHead])
+class OneBiasedHead(MultiHeadAttention):
+    def __init__(self, config):
+        super().__init__(config)
+        self.heads[2].value = nn.Linear(config.n_embd, config.head_size)
+
+
+@pytest.mark.parametrize("attention", [Reversed, OneStrangeHead, OneBiasedHead])
 def test_an_inherited_cache_is_never_used_for_a_forward_that_was_written_anew(attention):
     m = model(attention=attention)
     assert not supports_cache(m)
@@ -115,6 +121,10 @@ def test_an_inherited_cache_is_never_used_for_a_forward_that_was_written_anew(at
 def test_an_exchanged_method_or_a_changed_model_is_not_cached():
     m = model()
     assert supports_cache(m)
+    m.blocks[1].attention.heads[0].attend = lambda q, k, v: v
+    assert not supports_cache(m)
+
+    m = model()
     m.blocks[1].attention.forward = lambda x: x
     assert not supports_cache(m)
 
