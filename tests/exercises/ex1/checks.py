@@ -325,7 +325,8 @@ def test_causality(exam, Size=Size):
 
 CORNERS = (
     Size(B=9, T=21, n_embd=36, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
-    Size(B=1, T=3, n_embd=128, n_head=2, block_size=4),  # heads as wide as in a real model
+    Size(B=1, T=3, n_embd=256, n_head=2, block_size=4),  # heads as wide as in a real model, and wider
+    Size(B=1, T=150, n_embd=4, n_head=2, block_size=200),  # more tokens than a short window sees
     Size(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
     Size(B=1, T=3, n_embd=32, n_head=4, block_size=8),  # T below block_size
     Size(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
@@ -422,6 +423,23 @@ def test_large_logits(exam, Size=Size):
             f"weight must go to the largest that it may see. What does your mask put in the place of a masked "
             f"score, and can exp overflow?",
         )  # fmt: skip
+
+    # The same in bfloat16, for whoever masks it with another number. It rounds scores of 2 ** 18 to 2 ** 11, and the
+    # rotation of the fourth exercise adds some of that: neighbours differ by more.
+    reach = 2.0**18
+    scores = np.where(seen, steps * (reach / 3200) - reach, reach).astype(np.float32)
+    case = size.as_case(seen_scores=-reach, masked_scores=reach, dtype="bfloat16")
+    got = look(exam, case, attention_in_bfloat16, size, looks.with_scores(size, scores), looks.positions(size), same=same_bfloat16)
+    matrix_fails(
+        np.broadcast_to(np.eye(size.T)[np.where(seen, steps, -1).argmax(axis=1)], got["attention"].shape), got["attention"],
+        tolerance("bfloat16", size.T, 1.0), case,
+        "In float32 your mask holds, in bfloat16 masked keys get weight: all of it must go to the largest score that a query "
+        "may see. Do you mask half precision with another number? float('-inf') is one in every dtype.",
+    )  # fmt: skip
+
+
+def attention_in_bfloat16(subject, size, weights, x):
+    return looks.attention_matrix(subject, size, weights, x, dtype="bfloat16")
 
 
 @check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
@@ -548,13 +566,15 @@ def test_layouts(exam, Size=Size):
 def input_after(subject, size, weights, x):
     program = Program()
     attention = build(program, subject, size, weights)
-    tensor = program.tensor(x)
-    program.call(attention, tensor)
-    program.call(attention, tensor, no_grad=True)
-    program.train(attention, True)
-    program.call(attention, tensor)
-    answer = subject.run(program.give(x=tensor, parameters=program.values(attention)))
-    return {"x": answer.tensor("x", x.shape, "x", device=subject.device)} | answer.tensors("parameters")
+    inputs = {"x": program.tensor(x), "x, not contiguous,": program.tensor(x, layout="transposed")}
+    for tensor in inputs.values():
+        program.train(attention, False)
+        program.call(attention, tensor)
+        program.call(attention, tensor, no_grad=True)
+        program.train(attention, True)
+        program.call(attention, tensor)
+    answer = subject.run(program.give(**inputs, parameters=program.values(attention)))
+    return {key: answer.tensor(key, x.shape, "x", device=subject.device) for key in inputs} | answer.tensors("parameters")
 
 
 @check("input_kept", "forward changes neither its input nor the weights", ("output",))
@@ -562,7 +582,7 @@ def test_input_kept(exam, Size=Size):
     size = Size(B=2, T=5, seed=9)
     weights, x = random_weights(size), random_input(size)
     got = look(exam, size.as_case(), input_after, size, weights, x)
-    for key, before in ({"x": x} | weights).items():
+    for key, before in ({"x": x, "x, not contiguous,": x} | weights).items():
         if got.get(key) is None or not np.array_equal(got[key], before):
             fail(
                 size.as_case(),
@@ -771,7 +791,7 @@ def test_dropout_modes(exam, Size=Size):
         fail(
             case,
             "One module is called in eval mode, in train mode, in eval and in train mode again, another one with dropout 0 is "
-            f"built beside it, and a third is in bfloat16. Wrong: {'; '.join(bad)}. Each call must look at the mode that the "
+            f"built beside it, a third is in bfloat16, and a fourth has one head. Wrong: {'; '.join(bad)}. Each call must look at the mode that the "
             "module is in then, and at its own config: what do you remember, or look at instead?",
         )
 

@@ -128,6 +128,12 @@ MISTAKES = (
         ((_MASK, "scores.masked_fill(self.future[:T, :T], -1e4)"),),
     ),
     Mistake(
+        "mask_minus_10000_in_half", "masked scores are set to -10000 in half precision",
+        "float16 has no -1e9, so a mask of -1e4 is often chosen for it; but a score can be lower, and bfloat16 reaches as far "
+        "as float32. float('-inf') is a number of every dtype; so is torch.finfo(scores.dtype).min.",
+        ((_MASK, 'scores.masked_fill(self.future[:T, :T], float("-inf") if x.dtype.itemsize > 2 else -1e4)'),),
+    ),
+    Mistake(
         "mask_minus_65504", "masked scores are set to -65504",
         "-65504 is the lowest number of float16, and not minus infinity: in float32 and bfloat16 scores can be lower, and then "
         "the masked keys get all the weight. Use float('-inf'), or torch.finfo(scores.dtype).min.",
@@ -473,6 +479,12 @@ MISTAKES = (
         "You drop where torch.is_grad_enabled(). The mode decides, and nothing else: under torch.no_grad() a module in train mode "
         "drops, and in eval mode it does not even when gradients are recorded.",
         ((_RETURN, "(self.output_dropout(self.proj(out)) if torch.is_grad_enabled() else self.proj(out))"),),
+    ),
+    Mistake(
+        "dropout_weights_only_with_gradients", "dropout on the weights looks at whether gradients are recorded",
+        "You drop attention weights where torch.is_grad_enabled(). The mode decides, and nothing else: under torch.no_grad() a "
+        "module in train mode drops.",
+        ((f"weights = {_DROP_WEIGHTS}", f"weights = {_DROP_WEIGHTS} if torch.is_grad_enabled() else weights"),),
     ),
     Mistake(
         "dropout_default_on_weights", "the attention weights are dropped with 0.5, whatever the config says",

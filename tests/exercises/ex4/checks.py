@@ -593,7 +593,8 @@ test_causality = as_in_exercise_1(ex1.test_causality)
 
 CORNERS = (
     Rotary(B=9, T=21, n_embd=48, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
-    Rotary(B=1, T=3, n_embd=128, n_head=2, block_size=4),  # heads as wide as in a real model
+    Rotary(B=1, T=3, n_embd=256, n_head=2, block_size=4),  # heads as wide as in a real model, and wider
+    Rotary(B=1, T=150, n_embd=4, n_head=2, block_size=200),  # more tokens than a short window sees
     Rotary(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
     Rotary(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
     Rotary(B=2, T=5, n_embd=6, n_head=3, block_size=6),  # one pair
