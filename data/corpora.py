@@ -73,11 +73,13 @@ def load(
         return toy.generate()
     if name in NAMES:
         files = _fetch(name, cache or cache_folder(), registry, retries, report)
-    elif Path(name).is_file():
+    elif _is(Path.is_file, name):
         files = [Path(name)]
+    elif _is(Path.is_dir, name):
+        raise ValueError(f"{name} is a folder; name one UTF-8 text file, or a corpus: {', '.join(NAMES)}.")
     else:
         raise ValueError(
-            f"there is no corpus and no file named {name!r}; the corpora are {', '.join(NAMES)}, "
+            f"there is no corpus and no file named {name[:200]!r}; the corpora are {', '.join(NAMES)}, "
             f"and the path of a UTF-8 text file is the other choice."
         )
     text = "\n".join(_read(file) for file in files)
@@ -86,6 +88,13 @@ def load(
     if not text.strip():
         raise ValueError(f"{name} holds no text; choose a file with characters to learn from.")
     return text
+
+
+def _is(kind: Callable[[Path], bool], name: str) -> bool:
+    try:
+        return kind(Path(name))
+    except (OSError, ValueError):  # a name too long for a path, a folder that may not be looked into
+        return False
 
 
 def split(text: str) -> tuple[str, str]:
@@ -159,10 +168,19 @@ def _fetch_file(shelf, file, cache, report) -> Path:
         return Path(shelf.fetch(file, downloader=downloader))
     except (OSError, ValueError) as error:  # requests' errors are OSErrors; a wrong sha256 is a ValueError
         raise CorpusUnavailable(
-            f"{file} is not in {cache} and could not be downloaded ({_reason(error)}): download "
+            f"{_state(Path(cache) / file)} and could not be downloaded ({_reason(error)}): download "
             f"{shelf.get_url(file)} yourself and save it as {Path(cache) / file}, "
             f"or let {CACHE_VARIABLE} name a folder that has it."
         ) from error
+
+
+def _state(path: Path) -> str:
+    """What is wrong with the cache's own file."""
+    if path.is_dir():
+        return f"{path} is a folder"
+    if not path.exists():
+        return f"{path.name} is not in {path.parent}"
+    return f"{path} {'has another sha256 than the registry' if os.access(path, os.R_OK) else 'cannot be read'}"
 
 
 def _reason(error: Exception) -> str:

@@ -8,22 +8,27 @@ A checkpoint is a safetensors file. Its tensors are named by what they are:
     rng.batches                     the generator of the batches, uint8
     rng.cpu.<rank>, rng.cuda.<rank> torch's global generators (dropout) of each process, uint8
 
-and its metadata holds one JSON object: the configuration, the tokenizer, the step, the best loss so
-far. One file and not two, because two files cannot be replaced in one step.
+and its metadata holds one JSON object, the configuration, the tokenizer, the step, the best loss so far, and
+the sha256 of all of it: a flipped bit would train on without a word. One file and not two, because two files
+cannot be replaced in one step.
 """
 
 import contextlib
+import hashlib
 import json
 import os
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
+
+from gpt_core import run_log
 
 FORMAT = "gpt-workbook checkpoint"
-VERSION = 1
+VERSION = 2
 
 LAST, PREVIOUS, BEST = "last.safetensors", "previous.safetensors", "best.safetensors"
 
@@ -49,40 +54,58 @@ class Checkpoint:
         return {name[len(start):]: t for name, t in self.tensors.items() if name.startswith(start)}
 
 
-def save(path: Path, tensors: dict[str, torch.Tensor], info: dict) -> None:
+def save(path: Path, tensors: dict[str, torch.Tensor], info: dict, *, keep_old: Path | None = None) -> None:
     """Write a checkpoint to `path`; at every moment `path` is the old file or the complete new one.
 
     Written beside it, flushed to the disk, then renamed over it: a rename within a folder is atomic,
-    a write is not. Raises NoSpace, and leaves `path` alone, where the disk is full or not writable.
+    a write is not. keep_old: the name that the old file gets, once the new one is on the disk.
+
+    Raises NoSpace, and leaves `path` and `keep_old` alone, where the disk is full or not writable.
     """
     temporary = path.with_name(path.name + ".writing")
     # Copies on the CPU: safetensors refuses tensors that share memory, and a plugged-in part may.
     copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     document = json.dumps({"format": FORMAT, "version": VERSION, **info})
     try:
-        save_file(copies, temporary, metadata={"checkpoint": document})
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())  # else a power cut may leave the new name on an empty file
+        write_file(temporary, to_bytes(copies, metadata={"checkpoint": document, "sha256": _digest(copies, document)}))
+        if keep_old and path.exists():
+            _rename_keeping(path, keep_old)
         os.replace(temporary, path)
         _flush_folder(path.parent)
-    except (OSError, SafetensorError) as error:  # safetensors wraps the errors of writing in its own
+    except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise NoSpace(f"{path} could not be written ({error}); what was saved before is untouched.") from error
+        raise NoSpace(f"{path} could not be written ({error.strerror or error}); what was saved before is untouched.") from error
 
 
-def keep_previous(folder: Path) -> None:
-    """Give the last checkpoint of a run a second name, so that one bad file never ends a run."""
-    last, previous = folder / LAST, folder / PREVIOUS
-    if last.exists():
-        temporary = folder / (PREVIOUS + ".writing")
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(last, temporary)  # `last` is there at every moment, and no byte is copied
-        except OSError:  # a file system without hard links
-            os.replace(last, previous)
-        else:
-            os.replace(temporary, previous)
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file to the disk and not to a buffer: else a power cut may leave a name on an empty file."""
+    with open(path, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _rename_keeping(path: Path, name: Path) -> None:
+    """Give a file a second name, in place of the file that had it."""
+    temporary = name.with_name(name.name + ".writing")
+    temporary.unlink(missing_ok=True)
+    try:
+        os.link(path, temporary)  # `path` is there at every moment, and no byte is copied
+    except OSError:  # a file system without hard links
+        os.replace(path, name)
+    else:
+        os.replace(temporary, name)
+        temporary.unlink(missing_ok=True)  # it is still there where both were one file already
+
+
+def _digest(tensors: dict[str, torch.Tensor], document: str) -> str:
+    """The sha256 of a checkpoint's JSON and tensors (on the CPU, contiguous)."""
+    found = hashlib.sha256(document.encode())
+    for name, t in sorted(tensors.items()):
+        found.update(f"{name} {t.dtype} {tuple(t.shape)}".encode())
+        found.update(t.reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
 
 
 def load(path: Path) -> Checkpoint:
@@ -92,15 +115,19 @@ def load(path: Path) -> Checkpoint:
     """
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
-            info = _read_info(path, file.metadata())
+            metadata = file.metadata() or {}
+            info = _read_info(path, metadata)
             # Clones: a tensor may be a view of the mapped file, which the run will write again.
-            return Checkpoint({name: file.get_tensor(name).clone() for name in file.keys()}, info)
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}.") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is damaged or is no checkpoint ({error}).{_way_out(path)}"
         ) from None
+    if metadata.get("sha256") != _digest(tensors, metadata["checkpoint"]):
+        raise CheckpointError(f"{path} is damaged: it has another sha256 than when it was written.{_way_out(path)}")
+    return Checkpoint(tensors, info)
 
 
 def find(run: Path, name: str = LAST) -> Path:
@@ -114,15 +141,36 @@ def find(run: Path, name: str = LAST) -> Path:
         raise CheckpointError(f"there is no run {run}; give the folder of a run or one of its checkpoints.")
     if (run / name).is_file():
         return run / name
-    # A kill between two renames can leave only the previous name, on file systems without hard links.
-    if name == LAST and (run / PREVIOUS).is_file():
-        return run / PREVIOUS
-    raise CheckpointError(f"{run} has no {name}; the run stopped before its first checkpoint; remove the folder.")
+    # A kill can leave only the previous name, on file systems without hard links, or only the best one, at step 0.
+    for other in (PREVIOUS, BEST) if name == LAST else ():
+        if (run / other).is_file():
+            return run / other
+    files = {path.name for path in run.iterdir()}
+    if others := files & {LAST, PREVIOUS, BEST}:
+        raise CheckpointError(f"{run} has no {name}, but {', '.join(sorted(others))}; name that file.")
+    if files <= {run_log.NAME} | {f"{of}.writing" for of in (LAST, PREVIOUS, BEST)}:
+        raise CheckpointError(f"{run} holds no checkpoint, since the run stopped before its first one; remove the folder.")
+    within = sorted(path.name for path in run.iterdir() if (path / run_log.NAME).is_file())
+    raise CheckpointError(
+        f"{run} is not the folder of a run" + (f"; the runs in it are {_listed(within)}." if within else ": it has no checkpoint.")
+    )
+
+
+def remove_if_empty(run: Path) -> None:
+    """Remove the folder of a run that has no checkpoint; it holds nothing to go on from."""
+    if run.is_dir() and {path.name for path in run.iterdir()} <= {run_log.NAME}:
+        with contextlib.suppress(OSError):
+            (run / run_log.NAME).unlink(missing_ok=True)
+            run.rmdir()
+
+
+def _listed(names: list[str], most: int = 12) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _read_info(path, metadata) -> dict:
     try:
-        info = json.loads((metadata or {})["checkpoint"])
+        info = json.loads(metadata["checkpoint"])
         if info["format"] != FORMAT:
             raise KeyError("format")
     except (KeyError, TypeError, json.JSONDecodeError):
@@ -136,8 +184,10 @@ def _read_info(path, metadata) -> dict:
 
 
 def _way_out(path: Path) -> str:
-    previous = path.with_name(PREVIOUS)
-    return f" Go on from the one before it: python -m gpt_core.train --resume {previous}" if path.name == LAST and previous.exists() else ""
+    previous, last = path.with_name(PREVIOUS), path.with_name(LAST)
+    if path.name == LAST and previous.exists():
+        return f" Go on from the one before it: python -m gpt_core.train --resume {shlex.quote(str(previous))}"
+    return f" There is {last} too." if path.name == BEST and last.exists() else ""
 
 
 def _flush_folder(folder: Path) -> None:

@@ -18,12 +18,19 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise ValueError(f"device is {name!r}; it must be auto, cpu, cuda or cuda:N.") from None
+    if device.type == "meta":
+        raise ValueError("device is 'meta', which holds no numbers; it must be auto, cpu, cuda or cuda:N.")
     if device.type == "cuda":
         if not torch.cuda.is_available():
             raise ValueError("device is 'cuda', and torch sees no GPU here; use --device cpu.")
         device = torch.device("cuda", local_rank if device.index is None else device.index)
         if device.index >= torch.cuda.device_count():
             raise ValueError(f"device is {device}, and there are {torch.cuda.device_count()} GPUs here.")
+    elif device.type != "cpu":
+        try:
+            torch.zeros(1, device=device)
+        except Exception as error:  # a backend that is not built in, or not here: each says so in its own way
+            raise ValueError(f"device is {name!r}, and torch cannot use one here; use --device cpu.") from error
     return device
 
 

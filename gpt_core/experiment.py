@@ -12,7 +12,6 @@ is finished is never trained again, one that was stopped goes on; a changed sour
 import argparse
 import dataclasses
 import hashlib
-import inspect
 import json
 import statistics
 import sys
@@ -25,7 +24,7 @@ from gpt_core.batches import encode_text
 from gpt_core.device import choose_device
 from gpt_core.extrapolation import cropped_loss, loss_by_position, stretch
 from gpt_core.paired import conclusion, paired_difference
-from gpt_core.plugins import build_model, load_part
+from gpt_core.plugins import PARTS, build_model, source_digests
 from gpt_core.presets import PRESETS, preset
 from gpt_core.run_log import read
 from gpt_core.terminal import DownloadDisplay, ExperimentDisplay, fail, sentence
@@ -36,7 +35,6 @@ from gpt_core.trainer import Trainer, TrainingFailed
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BASELINE = "baseline"
-PARTS = ("attention", "norm", "feed_forward")
 EVALUATIONS = 5  # of a run, for the curve; each costs as much as some 60 steps of the preset cpu
 CPU_STEPS = 500  # of the preset cpu: a quarter of its own, so that six runs take minutes
 
@@ -60,13 +58,17 @@ class Arm:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run; val_loss in nats after its last step, tokens_per_second the median of its log."""
+    """A finished run; val_loss in nats after its last step, tokens_per_second the median of its log.
+
+    is_new: whether it was trained in this call, from its first step to its last.
+    """
 
     folder: Path
     seed: int
     val_loss: float
     tokens_per_second: float
     parameters: int
+    is_new: bool = False
 
 
 def make_arm(name: str, config: TrainConfig, out: Path) -> Arm:
@@ -74,11 +76,7 @@ def make_arm(name: str, config: TrainConfig, out: Path) -> Arm:
 
     ValueError where a part cannot be imported.
     """
-    decides = dataclasses.asdict(config) | {"seed": None}
-    for part in PARTS:
-        if spec := getattr(config, part):
-            source = Path(inspect.getfile(load_part(spec)))
-            decides[f"{part} source"] = hashlib.sha256(source.read_bytes()).hexdigest()
+    decides = dataclasses.asdict(config) | {"seed": None} | {"sources": source_digests(config)}
     digest = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     return Arm(name, config, out / f"{name}-{digest[:8]}")
 
@@ -90,7 +88,9 @@ def train(arm: Arm, seed: int, text: str, report, should_stop) -> Run | None:
     """
     folder = arm.run_folder(seed)
     config = dataclasses.replace(arm.config, seed=seed)
-    if not folder.exists():
+    checkpoint.remove_if_empty(folder)  # of a run that was killed before its first checkpoint
+    is_new = not folder.exists()
+    if is_new:
         trainer = Trainer.start(config, text, folder, report=report)
     elif checkpoint.load(checkpoint.find(folder)).info["step"] < config.steps:
         trainer = Trainer.resume(folder, text, report=report)
@@ -98,7 +98,7 @@ def train(arm: Arm, seed: int, text: str, report, should_stop) -> Run | None:
         trainer = None
     if trainer is not None and not trainer.run(should_stop=should_stop).finished:
         return None
-    return finished(folder, seed)
+    return dataclasses.replace(finished(folder, seed), is_new=is_new)
 
 
 def finished(folder: Path, seed: int) -> Run:
@@ -140,6 +140,14 @@ def position_ranges(block_size: int, factor: int) -> list[tuple[int, int]]:
     edges += [n * block_size for n in range(2, factor + 1)]
     edges = sorted({edge for edge in edges if edge <= factor * block_size})
     return list(zip(edges, edges[1:]))
+
+
+def _made_of(config: TrainConfig) -> str:
+    """The attention, and every other part that is not the workbook's."""
+    parts = [f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part in PARTS if (spec := getattr(config, part))]
+    if not config.attention:
+        parts.insert(0, "attention head by head")
+    return ", ".join(parts if config.position_embedding else [*parts, "no position table"])
 
 
 # The command line.
@@ -251,6 +259,7 @@ def _experiment(options) -> int:
 def _train_all(arms: list[Arm], seeds: int, text: str, display, should_stop) -> list[list[Run]] | None:
     """The runs of each arm, in the order of the seeds; None where it was told to stop."""
     runs: dict[Arm, list[Run]] = {arm: [] for arm in arms}
+    display.say(f"{2 * seeds} runs of {arms[0].config.steps} steps; what is finished is kept in {arms[0].folder.parent}")
     for seed in range(1, seeds + 1):
         # The first of a pair changes from seed to seed: a machine that slows down does so to both arms.
         for arm in arms if seed % 2 else arms[::-1]:
@@ -260,7 +269,8 @@ def _train_all(arms: list[Arm], seeds: int, text: str, display, should_stop) -> 
                 return None
             runs[arm].append(run)
             rate = f"{run.tokens_per_second:,.0f} tokens/s"
-            display.say(f"{display.name:<32} validation loss {run.val_loss:.4f} {rate:>18}")
+            before = "" if run.is_new else "   from before"
+            display.say(f"{display.name:<32} validation loss {run.val_loss:.4f} {rate:>18}{before}")
     return list(runs.values())
 
 
@@ -279,40 +289,52 @@ class Results:
     def rates(self) -> list[float]:
         return [statistics.median(run.tokens_per_second for run in of_arm) for of_arm in self.runs]
 
+    def speed_ratio(self) -> float | None:
+        """The feature's speed over the baseline's, of the pairs that were trained in this call; None without one.
+
+        A stored speed is that of another hour, when the machine may have had other things to do.
+        """
+        rates = [[run.tokens_per_second for run in pair] for pair in zip(*self.runs) if all(run.is_new for run in pair)]
+        return statistics.median(feature for _, feature in rates) / statistics.median(base for base, _ in rates) if rates else None
+
     def show(self, say) -> None:
         """The losses in pairs, the speeds and the conclusion."""
         name, config = self.arms[1].name, self.arms[0].config
         losses, rates = self.losses(), self.rates()
         say()
         say(f"exhaustive validation loss after {config.steps} steps, in nats per character ({config.corpus})")
-        say(f"{'seed':>6}{BASELINE:>14}{name:>20}{'difference':>14}")
+        wide = max(20, len(name) + 2)
+        say(f"{'seed':>6}{BASELINE:>14}{name:>{wide}}{'difference':>14}   negative: {name} is better")
         for run, b, f in zip(self.runs[0], *losses):
-            say(f"{run.seed:>6}{b:>14.4f}{f:>20.4f}{f - b:>+14.4f}")
+            say(f"{run.seed:>6}{b:>14.4f}{f:>{wide}.4f}{f - b:>+14.4f}")
         difference = paired_difference(*losses)
         means = [statistics.fmean(of_arm) for of_arm in losses]
         interval = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
-        say(f"{'mean':>6}{means[0]:>14.4f}{means[1]:>20.4f}{difference.mean:>+14.4f}   {interval}")
+        say(f"{'mean':>6}{means[0]:>14.4f}{means[1]:>{wide}.4f}{difference.mean:>+14.4f}   {interval}")
         say()
         for arm, of_arm, rate in zip(self.arms, self.runs, rates):
-            attention = arm.config.attention or "gpt_core, head by head"
-            parameters = f"{of_arm[0].parameters:,} parameters"
-            say(f"{arm.name:>20}: {rate:>9,.0f} tokens/s, {parameters}, attention of {attention}")
-        say(f"{name} trains {rates[1] / rates[0]:.2f} x as fast as the baseline")
+            say(f"{arm.name:>{wide}}: {rate:>9,.0f} tokens/s, {of_arm[0].parameters:,} parameters, {_made_of(arm.config)}")
+        if ratio := self.speed_ratio():
+            say(f"{name} trains {ratio:.2f} x as fast as the baseline")
+        else:
+            say(sentence(
+                "The speeds are from different times, so they are not compared: another --out measures them side by side."
+            ))
         say()
         say(sentence(conclusion(name, difference)))
 
     def show_positions(self, say) -> None:
         """The losses by position, and where the context is cropped."""
-        length = self.arms[0].config.block_size
+        length, wide = self.arms[0].config.block_size, max(20, len(self.arms[1].name) + 2)
         say()
         say(f"validation loss by position, trained on {length} positions (mean of {len(self.runs[0])} runs)")
-        say(f"{'positions':>14}{BASELINE:>14}{self.arms[1].name:>20}")
+        say(f"{'positions':>14}{BASELINE:>14}{self.arms[1].name:>{wide}}")
         for first, last in position_ranges(length, self.stretch):
             values = [of_arm.mean(first, last) for of_arm in self.positions]
             mark = "" if last <= length else "   beyond the length of training"
-            say(f"{f'{first} to {last - 1}':>14}{values[0]:>14.4f}{values[1]:>20.4f}{mark}")
+            say(f"{f'{first} to {last - 1}':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}{mark}")
         values = [of_arm.cropped for of_arm in self.positions]
-        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>20.4f}   the last {length} tokens as context")
+        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}   the last {length} tokens as context")
         say(sentence(
             "The baseline's position table ends where its training did: beyond it the rows are as they were "
             "first drawn, and nothing ever trained them."
@@ -326,6 +348,7 @@ class Results:
             "seeds": [run.seed for run in self.runs[0]],
             "losses": self.losses(),
             "tokens_per_second": self.rates(),
+            "speed_ratio": self.speed_ratio(),
             "difference": dataclasses.asdict(paired_difference(*self.losses())),
             "positions": [dataclasses.asdict(of_arm) for of_arm in self.positions],
         }

@@ -63,11 +63,13 @@ def supports_cache(model: nn.Module) -> bool:
     if not hasattr(model, "blocks") or not _cached_is_current(model, "forward", "logits", "embed", "body"):
         return False
     return all(
-        _cached_is_current(block)
-        and _cached_is_current(block.attention)
-        and getattr(block.attention, "can_cache", lambda: True)()
-        for block in model.blocks
+        _cached_is_current(block) and can_use_cache(block.attention) for block in model.blocks
     )
+
+
+def can_use_cache(attention: nn.Module) -> bool:
+    """Whether an attention has a `forward_cached` that belongs to its forward."""
+    return _cached_is_current(attention) and getattr(attention, "can_cache", lambda: True)()
 
 
 def _cached_is_current(module: nn.Module, *plain: str) -> bool:

@@ -50,12 +50,12 @@ def conclusion(name: str, difference: Difference) -> str:
     if not d.shown:
         return (
             f"No difference shown: over {d.pairs} paired seeds the mean is {d.mean:+.4f}, and {interval} "
-            f"contains 0; more seeds would narrow it."
+            f"contains 0; more --seeds would narrow it (finished runs are used again)."
         )
     kind = "lower" if d.mean < 0 else "higher"
     return (
         f"{name} has the {kind} validation loss here: by {abs(d.mean):.4f} on average over {d.pairs} paired "
-        f"seeds, and {interval} leaves 0 out."
+        f"seeds, and {interval} does not contain 0."
     )
 
 

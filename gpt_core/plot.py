@@ -24,6 +24,8 @@ def draw(runs: list[Path], out: Path) -> None:
     runs: folders with a log.jsonl. Raises ValueError for a folder without one or without a row, OSError
     where `out` cannot be written, ImportError without matplotlib.
     """
+    if out.suffix.lower() != ".png":
+        raise ValueError(f"--out is {out}; the plot is a PNG file, so its name must end in .png.")
     logs = {run: read(run) for run in runs}
     for run, rows in logs.items():
         if not rows:
@@ -34,9 +36,9 @@ def draw(runs: list[Path], out: Path) -> None:
         train = [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
         val = [(row["step"], row["val_loss"]) for row in rows if row["kind"] == "eval"]
         if train:
-            axes.plot(*zip(*train), color=colour, linewidth=0.8, alpha=0.6, label=f"{run.name}, training")
+            axes.plot(*zip(*train), color=colour, linewidth=0.8, alpha=0.6, label=f"{_literal(run.name)}, training")
         if val:
-            label = f"{run.name}, validation (lowest {min(loss for _, loss in val):.4f})"
+            label = f"{_literal(run.name)}, validation (lowest {min(loss for _, loss in val):.4f})"
             axes.plot(*zip(*val), color=colour, marker="o", markersize=3, label=label)
     axes.legend()
     figure.savefig(out, format="png")
@@ -90,6 +92,11 @@ def _figure(x: str, y: str):
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)
     return figure, axes
+
+
+def _literal(name: str) -> str:
+    """A name that matplotlib shows as it is: between two $ it would look for a formula."""
+    return name.replace("$", r"\$")
 
 
 def _band(axes, number: int, x: list, values: list[tuple], label: str) -> None:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 NAME = "log.jsonl"
+ALWAYS = {"train": ("loss",), "eval": ("val_loss",)}  # what a row of a kind cannot be without
 
 
 class RunLog:
@@ -38,17 +39,21 @@ def read(folder: Path) -> list[dict]:
     Raises ValueError where the folder has no log, or its log is none of ours.
     """
     path = folder / NAME
+    if not folder.exists():
+        raise ValueError(f"there is no run {folder}; give the folder of a run.")
     if not path.is_file():
         raise ValueError(f"{folder} has no {NAME}; give the folder of a run.")
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
             if line:
                 row = json.loads(line)
-                row["kind"], row["step"]
+                numbers = [row["step"], *(row[key] for key in ALWAYS.get(row["kind"], ()))]
+                if not all(isinstance(number, (int, float)) for number in numbers):
+                    raise TypeError("a loss that is no number")
                 rows.append(row)
         except (json.JSONDecodeError, TypeError, KeyError):
             if number < len(lines):
-                raise ValueError(f"line {number} of {path} is no row of a training log.") from None
+                raise ValueError(f"line {number} of {path} is no row of a training log; take it out.") from None
     return rows

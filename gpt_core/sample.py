@@ -4,7 +4,6 @@ RUN is the folder of a run, which means its best checkpoint, or one of its check
 """
 
 import argparse
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +12,10 @@ import torch
 
 from gpt_core.device import choose_device, choose_threads
 from gpt_core.sampling import GREEDY, Sampling, generate, stream
-from gpt_core.terminal import fail
+from gpt_core.terminal import fail, forgive_output, leave_output
 from gpt_core.trained import load_trained
 
-OK, BAD_INPUT, INTERRUPTED = 0, 2, 130
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
 class _Parser(argparse.ArgumentParser):
@@ -42,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 written, 2 bad input, 130 stopped by Ctrl-C."""
+    """Exit status: 0 written, 1 it could not be, 2 bad input, 130 stopped by Ctrl-C."""
+    forgive_output()
     options = parser().parse_args(arguments)
     try:
         return _sample(options)
@@ -52,14 +52,21 @@ def main(arguments: list[str] | None = None) -> int:
         print()
         return INTERRUPTED
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave_output()
         return OK
+    except OSError as error:
+        leave_output()
+        return fail(f"The text cannot be written: {error.strerror or error}.", FAILED)
+    except (MemoryError, OverflowError):
+        return fail("There is not enough memory for so many texts at once: fewer --samples take less.", FAILED)
 
 
 def _sample(options) -> int:
     sampling = GREEDY if options.greedy else Sampling(
         options.temperature, options.top_k, options.top_p, options.min_p
     )
+    if options.tokens < 0:
+        raise ValueError(f"--tokens is {options.tokens}; it must be 0 or more.")
     if options.samples < 1:
         raise ValueError(f"--samples is {options.samples}; it must be at least 1.")
     if not 0 <= options.seed < 2**63:
@@ -69,11 +76,14 @@ def _sample(options) -> int:
     # One token at a time is too little work to share: more threads would mostly wait for each other.
     torch.set_num_threads(choose_threads(replace(trained.config, batch_size=options.samples, threads=0)))
     tokenizer = trained.tokenizer
+    if trained.step == 0:
+        print(f"{options.run}: this model is from before the first step; what it writes is noise.", file=sys.stderr)
     try:
         prompt = tokenizer.encode(options.prompt)
     except ValueError as error:
         what = str(error).split(";")[0]
-        raise ValueError(f"the prompt cannot be written in the model's characters: {what}; take it out of the prompt.") from None
+        way = "in bash a line end is written $'ANNE:\\n'" if "\\n" in options.prompt else "take it out of the prompt"
+        raise ValueError(f"the prompt cannot be written in the model's characters: {what}; {way}.") from None
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character, a line end for example.")
     idx = torch.tensor([prompt] * options.samples, device=device)

@@ -46,6 +46,7 @@ class Sampling:
 
 
 GREEDY = Sampling(temperature=0.0)
+SMALLEST = 1e-30  # a temperature that float32 can divide by
 
 
 def next_probabilities(logits: torch.Tensor, sampling: Sampling = Sampling()) -> torch.Tensor:
@@ -56,7 +57,8 @@ def next_probabilities(logits: torch.Tensor, sampling: Sampling = Sampling()) ->
     logits = logits.float()
     if sampling.temperature == 0:
         return F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).float()
-    logits = logits / sampling.temperature
+    # From the largest one down, so that the smallest temperatures make no infinity of it.
+    logits = (logits - logits.amax(dim=-1, keepdim=True)) / max(sampling.temperature, SMALLEST)
     if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
         # By rank and not by value: of several tokens that tie for the last place one is taken.
         best = logits.topk(sampling.top_k, dim=-1).indices
@@ -66,6 +68,7 @@ def next_probabilities(logits: torch.Tensor, sampling: Sampling = Sampling()) ->
         p, order = F.softmax(logits, dim=-1).sort(dim=-1, descending=True, stable=True)
         # A token stays while those before it fall short of p, so the one that reaches p stays too.
         short = p.cumsum(dim=-1) - p < sampling.top_p
+        short[..., 0] = True  # for a top_p that float32 rounds to 0
         keep = torch.zeros_like(short).scatter(-1, order, short)
         logits = logits.masked_fill(~keep, float("-inf"))
     probabilities = F.softmax(logits, dim=-1)

@@ -1,5 +1,7 @@
 """What the command lines print: a progress bar, a table of losses, a sparkline, one-sentence errors."""
 
+import os
+import shlex
 import sys
 import textwrap
 
@@ -11,7 +13,11 @@ from gpt_core.run_log import read
 
 WIDTH = 100
 BARS = "▁▂▃▄▅▆▇█"
-PROMPTS = {"tinyshakespeare": "ROMEO:", "plays": "ROMEO:", "toy": "ANNE:"}  # of whom the corpus has heard
+ASCII_BARS = "_.,-~:=#"
+# Of whom the corpus has heard; a model that was trained for seconds writes better a little bolder.
+PROMPTS = {
+    "tinyshakespeare": '--prompt "ROMEO:"', "plays": '--prompt "ROMEO:"', "toy": '--prompt "ANNE:" --temperature 0.7',
+}  # fmt: skip
 
 
 def sentence(text: str) -> str:
@@ -24,6 +30,18 @@ def fail(text: str, status: int, rank: int = 0, processes: int = 1) -> int:
     who = f"rank {rank}: " if processes > 1 else ""
     print(sentence(who + text), file=sys.stderr, flush=True)
     return status
+
+
+def forgive_output() -> None:
+    """Write a `?` for what the terminal cannot show, instead of failing over it."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def leave_output() -> None:
+    """Send what is still to be printed nowhere: the reader, such as `head`, has seen enough, or the disk is full."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def sparkline(values: list[float], width: int = 60) -> str:
@@ -53,6 +71,7 @@ class _Display:
             disable=not self.console.is_terminal,
         )
         self.task = None
+        self.processes = 1
 
     def __enter__(self):
         self.bar.start()
@@ -62,7 +81,10 @@ class _Display:
         self.bar.stop()
 
     def say(self, text: str = "") -> None:
-        self.console.print(text, soft_wrap=True)
+        try:
+            self.console.print(text, soft_wrap=True)
+        except (OSError, SystemExit):  # rich makes the latter of a broken pipe; the log has all of it without a reader too
+            leave_output()
 
     def progress(self, event: trainer.Progress) -> None:
         self.bar.update(
@@ -105,7 +127,17 @@ class TrainingDisplay(_Display):
         elif isinstance(event, trainer.Notice):
             self.say(sentence(event.text))
 
+    def curve(self, values: list[float]) -> str:
+        """A sparkline in what the terminal can show."""
+        line = sparkline(values)
+        try:
+            line.encode(self.console.encoding)
+        except (UnicodeEncodeError, LookupError):
+            return line.translate(dict(zip(map(ord, BARS), ASCII_BARS)))
+        return line
+
     def _started(self, event) -> None:
+        self.processes = event.processes
         self.say(
             f"{event.parameters:,} parameters, {event.vocab_size} characters, {event.train_tokens:,} "
             f"tokens to train on, {event.val_tokens:,} to validate"
@@ -127,19 +159,17 @@ class TrainingDisplay(_Display):
         losses = [row["loss"] for row in read(folder) if row["kind"] == "train"]
         if len(losses) > 1:
             self.say()
-            self.say(f"training loss {losses[0]:.2f} {sparkline(losses)} {losses[-1]:.2f}")
+            self.say(f"training loss {losses[0]:.2f} {self.curve(losses)} {losses[-1]:.2f}")
+        named = shlex.quote(str(folder))
         if not result.finished:
-            self.say(
-                f"Stopped after step {result.step}, saved. "
-                f"Go on with: python -m gpt_core.train --resume {folder}"
-            )
+            start = f"torchrun --nproc_per_node={self.processes}" if self.processes > 1 else "python"
+            self.say(f"Stopped after step {result.step}, saved. Go on with: {start} -m gpt_core.train --resume {named}")
             return
         self.say(
             f"best validation loss {result.best_val_loss:.4f} at step {result.best_step}, "
             f"in {folder}/best.safetensors"
         )
-        prompt = PROMPTS.get(corpus)
-        self.say(f"next: python -m gpt_core.sample {folder}" + (f' --prompt "{prompt}"' if prompt else ""))
+        self.say(f"next: python -m gpt_core.sample {named} {PROMPTS.get(corpus, '')}".rstrip())
 
 
 class StepsDisplay:

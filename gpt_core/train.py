@@ -9,21 +9,26 @@
 import argparse
 import contextlib
 import dataclasses
+import inspect
 import os
+import re
 import signal
 import sys
 from pathlib import Path
 
+import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from data import corpora
 from gpt_core import checkpoint
 from gpt_core.device import choose_device
 from gpt_core.distributed import World
+from gpt_core.plugins import PARTS, load_part
 from gpt_core.presets import PRESETS, preset
-from gpt_core.terminal import DownloadDisplay, TrainingDisplay, fail
+from gpt_core.terminal import DownloadDisplay, TrainingDisplay, fail, forgive_output
 from gpt_core.train_config import TrainConfig
 from gpt_core.trainer import Notice, Trainer, TrainingFailed, ignore
+from gpt_core.trial import first_line, line_in
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 DEFAULT = "cpu"  # the preset
@@ -35,25 +40,34 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every field of TrainConfig is an option, under its name with dashes."""
+    """Every field of TrainConfig is an option, under its name with dashes; its docstring explains it."""
     p = _Parser(
         prog="python -m gpt_core.train", description="Train a model of the ladder.",
-        epilog="The presets: " + ", ".join(PRESETS) + ". gpt_core/train_config.py says what each value is.",
+        epilog="The presets: " + ", ".join(PRESETS) + ".",
     )
     p.add_argument("preset", nargs="?", help=f"where the values come from (default: {DEFAULT})")
     p.add_argument("--out", type=Path, help="the folder of the run (default: runs/PRESET)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run, or from a checkpoint of one")
     group = p.add_argument_group("values of the run, each in place of the preset's")
+    explained = _explanations()
     for field in dataclasses.fields(TrainConfig):
         flag = "--" + field.name.replace("_", "-")
         kind = {"action": argparse.BooleanOptionalAction} if field.type is bool else {"type": field.type}
-        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, **kind)
+        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=explained[field.name], **kind)
     return p
+
+
+def _explanations() -> dict[str, str]:
+    """What the docstring of TrainConfig says of each field; fields that share an entry share the text."""
+    entries = re.findall(r"^((?:\w+, )*\w+): +(.*(?:\n {5,}.*)*)", inspect.getdoc(TrainConfig), re.M)
+    texts = {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+    return {name: text.replace("%", "%%") for name, text in texts.items()}
 
 
 @record
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 trained to the end, 1 training failed, 2 bad input, 130 stopped by Ctrl-C, saved."""
+    forgive_output()
     options = vars(parser().parse_args(arguments))
     world = World.from_environment()
     name, out, resume = options.pop("preset"), options.pop("out"), options.pop("resume")
@@ -76,9 +90,17 @@ def main(arguments: list[str] | None = None) -> int:
         return fail(str(error), BAD_INPUT, world.rank, world.size)
     except (TrainingFailed, checkpoint.NoSpace) as error:
         return fail(str(error), FAILED, world.rank, world.size)
+    except OSError as error:
+        return fail(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", FAILED, world.rank, world.size)
+    except Exception as error:
+        reason = _no_memory(error) or _in_a_part(error, trainer)
+        if reason is None:
+            raise
+        return fail(reason, FAILED, world.rank, world.size)
     except KeyboardInterrupt:
         how = "at once, without saving; --resume goes on from the last checkpoint"
-        return fail(f"Stopped {how if trainer else 'before the training began'}.", INTERRUPTED)
+        before = "before the training went on; the run is as it was" if resume else "before the training began"
+        return fail(f"Stopped {how if trainer else before}.", INTERRUPTED)
     world.leave()
     if display:
         display.ended(result, trainer.folder, trainer.config.corpus)
@@ -95,7 +117,7 @@ def _set_up(name, out, resume, options, world, report) -> Trainer:
         corpus = checkpoint.load(path).info["train_config"]["corpus"]
         device = allowed["device"]
     else:
-        config = dataclasses.replace(preset(name or DEFAULT), **options)
+        config = _config(preset(name or DEFAULT), options)
         out = out or Path("runs") / (name or DEFAULT)
         corpus, device = config.corpus, config.device
     world.connect(choose_device(device or "auto", world.local_rank))
@@ -103,6 +125,30 @@ def _set_up(name, out, resume, options, world, report) -> Trainer:
     if resume:
         return Trainer.resume(path, text, report=report, world=world, device=device)
     return Trainer.start(config, text, out, report=report, world=world)
+
+
+def _config(of_preset: TrainConfig, options: dict) -> TrainConfig:
+    """The preset with the options in place; a run of fewer steps than its warm-up gets a shorter one."""
+    steps = options.get("steps", of_preset.steps)
+    if "warmup" not in options and 1 <= steps <= of_preset.warmup:
+        options = options | {"warmup": steps // 10}
+    return dataclasses.replace(of_preset, **options)
+
+
+def _no_memory(error: Exception) -> str | None:
+    """What to do where a model or a batch does not fit; None for another error."""
+    asked = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    if asked or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
+        return "There is not enough memory for this model and batch: a smaller --batch-size, with more --accumulation, takes less."
+    return None
+
+
+def _in_a_part(error: Exception, trainer: Trainer | None) -> str | None:
+    """Which part of your own failed, in which line and at which step; None for an error that arose elsewhere."""
+    for part in PARTS if trainer else ():
+        if (spec := getattr(trainer.config, part)) and (line := line_in(load_part(spec), error)):
+            return f"step {trainer.step + 1}: {spec} fails: {first_line(error)}{line}."
+    return None
 
 
 def _load_text(corpus: str, world: World) -> str:

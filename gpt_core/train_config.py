@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from gpt_core.config import GPTConfig
 
 RUNGS = ("bigram", "single-head", "multi-head", "transformer", "gpt")
+MOST_THREADS = 1024
+MOST = 2**31  # of every other whole number: torch counts no further in many places
 
 
 @dataclass(frozen=True)
@@ -15,16 +17,21 @@ class TrainConfig:
 
     corpus:       a name that `data.corpora` knows, or the path of a UTF-8 file.
     model:        the rung of the ladder: bigram, single-head, multi-head, transformer or gpt.
-    block_size, n_layer, n_head, n_embd, dropout: the model's sizes, as in GPTConfig.
+    block_size:   the longest context, in characters.
+    n_layer:      how many blocks are stacked.
+    n_head:       how many heads each attention has; must divide n_embd.
+    n_embd:       the width of the model, in channels.
+    dropout:      the probability of dropping a value while training, 0 <= dropout < 1.
     attention, norm, feed_forward: a part of your own for the rung gpt, as "module:Class"; "" is the
                   workbook's. The class is called with the GPTConfig.
     position_embedding: False leaves the position table out, for an attention that places itself.
     batch_size:   sequences per forward and backward pass, on each device.
     accumulation: passes per update; an update sees batch_size * accumulation * devices sequences.
     steps:        updates.
-    lr, min_lr:   the learning rate rises from 0 to lr over `warmup` updates, then falls along half a
-                  cosine to min_lr at the last one (Loshchilov & Hutter 2017, arXiv 1608.03983);
-                  min_lr equal to lr keeps it constant.
+    lr, min_lr:   the learning rate rises from 0 to lr, then falls along half a cosine to min_lr at the
+                  last update (Loshchilov & Hutter 2017, arXiv 1608.03983); min_lr equal to lr keeps it
+                  constant.
+    warmup:       how many updates the rise from 0 to lr takes.
     weight_decay: AdamW's decay, on matrices only.
     beta1, beta2: AdamW's averaging of the gradient and of its square.
     grad_clip:    the largest norm of an update's gradient; 0 does not clip.
@@ -83,6 +90,8 @@ class TrainConfig:
             self._check(name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup", "weight_decay", "grad_clip", "min_lr", "threads", "val_chars"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
+        self._check("threads", self.threads <= MOST_THREADS, f"at most {MOST_THREADS}")
+        self._check("val_chars", self.val_chars != 1, "0 for all, or at least 2")
         for name in ("beta1", "beta2", "ema"):
             self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         self._check("lr", self.lr > 0, "above 0")
@@ -91,9 +100,7 @@ class TrainConfig:
         self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
         self._check("corpus", self.corpus != "", "the name of a corpus or the path of a file")
         self._check("model", self.model in RUNGS, "one of " + ", ".join(RUNGS))
-        self._check(
-            "precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"
-        )
+        self._check("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16")
         if self.model != "gpt":
             for name in ("attention", "norm", "feed_forward"):
                 self._check(name, getattr(self, name) == "", "left out unless model is gpt")
@@ -114,11 +121,18 @@ class TrainConfig:
 def _check_type(name, value, expected):
     """A bool is an int in Python, and 3 is a fine float; everything else is taken at its word."""
     if expected is float:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        good = isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value)
     elif expected is int:
-        good = isinstance(value, int) and not isinstance(value, bool)
+        good = isinstance(value, int) and not isinstance(value, bool) and (name == "seed" or abs(value) < MOST)
     else:
         good = isinstance(value, expected)
     if not good:
-        kind = {float: "a finite number", int: "a whole number", bool: "True or False", str: "a string"}
+        kind = {float: "a finite number", int: "a whole number below 2**31", bool: "True or False", str: "a string"}
         raise ValueError(f"{name} is {value!r}; it must be {kind[expected]}.")
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False

@@ -7,7 +7,7 @@ import torch
 
 from gpt_core import checkpoint
 from gpt_core.models import LanguageModel
-from gpt_core.plugins import build_model
+from gpt_core.plugins import PARTS, build_model
 from gpt_core.tokenizer import CharTokenizer
 from gpt_core.train_config import TrainConfig
 
@@ -39,10 +39,22 @@ def load_trained(
     tokenizer = CharTokenizer(saved.info["tokenizer"])
     model = build_model(config, tokenizer.vocab_size)
     try:
-        model.load_state_dict(saved.part("model") | saved.part("ema"))
+        model.load_state_dict(saved.part("model"))
     except RuntimeError as error:
-        raise ValueError(
-            f"the weights in {path} do not fit the model that {config.attention or 'the workbook'} "
-            f"builds now: {str(error).splitlines()[-1].strip()}"
-        ) from None
+        raise ValueError(does_not_fit(path, config, error)) from None
+    # By parameter, since a state_dict holds one that two modules share under both of their names.
+    averages = saved.part("ema")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in averages:
+                parameter.copy_(averages[name])
     return TrainedModel(model.to(device).eval(), tokenizer, config, saved.info["step"])
+
+
+def does_not_fit(path: Path, config: TrainConfig, error: RuntimeError) -> str:
+    """What to say where the parameters of a checkpoint and of the model are not the same ones."""
+    parts = [spec for part in PARTS if (spec := getattr(config, part))]
+    return (
+        f"the weights in {path} do not fit the model that {' and '.join(parts) or 'the workbook'} builds now "
+        f"({str(error).splitlines()[-1].strip()}); put the old source back, or train anew."
+    )

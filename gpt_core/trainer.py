@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import inspect
 import math
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,10 +29,11 @@ from gpt_core.distributed import World
 from gpt_core.evaluation import exhaustive_loss, sampled_loss
 from gpt_core.memory import keep_freed_memory
 from gpt_core.optimizer import learning_rate, make_optimizer
-from gpt_core.plugins import build_model
+from gpt_core.plugins import build_model, source_digests
 from gpt_core.run_log import RunLog
 from gpt_core.tokenizer import CharTokenizer
 from gpt_core.train_config import TrainConfig
+from gpt_core.trained import does_not_fit
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,13 @@ class TrainingFailed(RuntimeError):
 Report = Callable[[object], None]
 
 
+def _exists(folder: Path) -> str:
+    if folder.is_dir():
+        run = shlex.quote(str(folder))
+        return f"{folder} exists: --resume {run} goes on with that run, --out starts another elsewhere."
+    return f"the folder {folder} cannot be made, since a file is in the way; name another one with --out."
+
+
 def ignore(event: object) -> None:
     """A report that nobody reads."""
 
@@ -120,6 +129,8 @@ class Trainer:
         self.seconds = 0.0
         self.window: list[torch.Tensor] = []  # the losses since the last line of the log
         self.best: tuple[float, int] | None = None  # (val_loss, step)
+        # Else last.safetensors may be damaged, and must not take the place of the one before it.
+        self.last_is_good = False
         self.last_eval: tuple[float, int] | None = None
 
         train_text, val_text = corpora.split(text)
@@ -135,6 +146,7 @@ class Trainer:
         Batches(self.val_tokens, **windows, part=f"the last 10 % of {config.corpus}, to validate on,")
         torch.manual_seed(config.seed)
         self.model = build_model(config, self.tokenizer.vocab_size)
+        self.sources = source_digests(config)
         self.model.to(self.device)
         self.optimizer = make_optimizer(self.model, config)
         self.ema = [p.detach().clone() for p in self.model.parameters()] if config.ema else []
@@ -147,13 +159,16 @@ class Trainer:
         world: World = World(),
     ) -> "Trainer":
         """A new run. Raises ValueError where the folder exists or the text cannot be trained on."""
-        if world.is_first and folder.exists():
-            raise ValueError(
-                f"{folder} exists: --resume {folder} goes on with that run, --out starts another elsewhere."
-            )
-        trainer = cls(config, text, folder, report, world)
-        if world.is_first:
-            folder.mkdir(parents=True)
+        try:
+            if world.is_first and folder.exists():
+                raise FileExistsError
+            trainer = cls(config, text, folder, report, world)
+            if world.is_first:
+                folder.mkdir(parents=True)
+        except (FileExistsError, NotADirectoryError):  # the one that was looked for, or one that another run just made
+            raise ValueError(_exists(folder)) from None
+        except OSError as error:
+            raise ValueError(f"the folder {folder} cannot be made: {error.strerror}; name another one with --out.") from None
         return trainer
 
     @classmethod
@@ -174,7 +189,11 @@ class Trainer:
         config = TrainConfig(**saved.info["train_config"])
         config = dataclasses.replace(config, threads=saved.info["threads"], device=device or config.device)
         trainer = cls(config, text, path.parent, report, world)
-        trainer._restore(saved)
+        try:
+            trainer._restore(saved)
+        except RuntimeError as error:
+            raise ValueError(does_not_fit(path, config, error)) from None
+        trainer.last_is_good = path.name == checkpoint.LAST
         if world.is_first:
             trainer.log.cut_after(trainer.step)
         return trainer
@@ -193,7 +212,7 @@ class Trainer:
         try:
             self.forward_model = self._prepare_forward()
             self._report_start()
-            if self.step == 0:
+            if self.last_eval is None:
                 self._evaluate()
                 self._save(checkpoint.LAST)
             stopped = False
@@ -204,6 +223,8 @@ class Trainer:
                 self._save(checkpoint.LAST)
         finally:
             torch.set_num_threads(threads_before)
+            if self.world.is_first:
+                checkpoint.remove_if_empty(self.folder)  # else it would stand in the way of the next try
         best_loss, best_step = self.best or (None, None)
         return Result(
             self.step, self.step >= config.steps, self.last_eval and self.last_eval[0], best_step,
@@ -317,6 +338,8 @@ class Trainer:
                     sampled_loss(self.model, tokens, **settings)
                     for tokens in (self.val_tokens, self.train_tokens)
                 ]
+            if not math.isfinite(val_loss) and self.step == 0:
+                raise TrainingFailed(f"the validation loss is {val_loss} before any training: what divides by 0, or is infinite?")
             if not math.isfinite(val_loss):
                 raise TrainingFailed(
                     f"step {self.step}: the validation loss is {val_loss}; the checkpoints in "
@@ -380,10 +403,12 @@ class Trainer:
             "threads": self.threads,
             "processes": self.world.size,
             "torch": torch.__version__,
+            "sources": self.sources,
         }
-        if name == checkpoint.LAST:
-            checkpoint.keep_previous(self.folder)
-        checkpoint.save(self.folder / name, tensors, info)
+        is_last = name == checkpoint.LAST
+        keep_old = self.folder / checkpoint.PREVIOUS if is_last and self.last_is_good else None
+        checkpoint.save(self.folder / name, tensors, info, keep_old=keep_old)
+        self.last_is_good |= is_last
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
         info = saved.info
@@ -392,6 +417,12 @@ class Trainer:
                 f"{self.config.corpus} is not the text that {self.folder} was trained on; "
                 f"put that text back, or start a new run with --out."
             )
+        if changed := [part for part, digest in self.sources.items() if info["sources"].get(part) != digest]:
+            files = " and ".join(getattr(self.config, part).partition(":")[0] for part in changed)
+            self.report(Notice(
+                f"The file of {files} has changed since this run was saved: if it computes something else now, this is no "
+                f"longer one run."
+            ))
         self.step, self.seconds = info["step"], info["seconds"]
         self.best = info["best"] and tuple(info["best"])
         self.last_eval = info["last_eval"] and tuple(info["last_eval"])
@@ -433,7 +464,9 @@ class Trainer:
         # The buffers are constants (masks); sending them before every pass would only cost time.
         known = inspect.signature(DistributedDataParallel).parameters
         sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        return DistributedDataParallel(model, device_ids=ids, **{sync: False})
+        # A part of your own may have a parameter that it does not use, which would hang the sum of gradients.
+        odd = bool(self.sources)
+        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=odd, **{sync: False})
 
     def _compiled(self):
         """torch.compile's model, or the plain one where a trial pass fails; no random number is used."""

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 import torch
@@ -6,9 +7,10 @@ from safetensors.torch import save_file
 
 from gpt_core import checkpoint
 from gpt_core.checkpoint import CheckpointError
+from gpt_core.evaluation import exhaustive_loss
 from gpt_core.trained import load_trained
-from gpt_core.trainer import Trainer
-from tests.gpt_core.tiny import TEXT, assert_same_run, trained
+from gpt_core.trainer import Notice, Trainer, TrainingFailed
+from tests.gpt_core.tiny import TEXT, assert_same_run, tiny_config, trained
 
 
 @pytest.fixture
@@ -47,17 +49,67 @@ def test_a_file_that_is_no_safetensors_file_is_refused(tmp_path, content):
 
 
 def test_a_checkpoint_of_a_later_version_is_refused_by_its_number(tmp_path):
-    document = json.dumps({"format": checkpoint.FORMAT, "version": 2})
+    document = json.dumps({"format": checkpoint.FORMAT, "version": 3})
     save_file({"w": torch.zeros(2)}, tmp_path / "x", metadata={"checkpoint": document})
-    with pytest.raises(CheckpointError, match="format version 2, and this trainer reads 1"):
+    with pytest.raises(CheckpointError, match="format version 3, and this trainer reads 2"):
         checkpoint.load(tmp_path / "x")
 
 
 def test_a_run_without_a_checkpoint_and_no_run_at_all_are_told_apart(tmp_path):
     with pytest.raises(CheckpointError, match="there is no run"):
         checkpoint.find(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="stopped before its first checkpoint"):
+    with pytest.raises(CheckpointError, match="holds no checkpoint, since the run stopped before its first one"):
         checkpoint.find(tmp_path)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(CheckpointError, match="is not the folder of a run: it has no checkpoint"):
+        checkpoint.find(tmp_path)
+
+
+def test_a_flipped_bit_anywhere_is_found_and_the_one_before_goes_on(run):
+    last = run / checkpoint.LAST
+    whole = last.read_bytes()
+    places = torch.randint(len(whole), (40,), generator=torch.Generator().manual_seed(1)).tolist()
+    for place in [*places, 8, 9, len(whole) - 1]:
+        last.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match=f"--resume .*{checkpoint.PREVIOUS}") as caught:
+            Trainer.resume(run, TEXT)
+        assert "\n" not in str(caught.value)
+    Trainer.resume(run / checkpoint.PREVIOUS, TEXT)
+
+
+def test_going_on_from_the_one_before_never_puts_the_damaged_one_in_its_place(run, monkeypatch):
+    (run / checkpoint.LAST).write_bytes(b"damaged")
+    before = (run / checkpoint.PREVIOUS).read_bytes()
+    t = Trainer.resume(run / checkpoint.PREVIOUS, TEXT)
+
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write_file", full)
+        with pytest.raises(checkpoint.NoSpace):
+            t.run()
+    assert (run / checkpoint.PREVIOUS).read_bytes() == before
+    Trainer.resume(run / checkpoint.PREVIOUS, TEXT).run()
+    assert checkpoint.load(run / checkpoint.LAST).info["step"] == 12
+    assert checkpoint.load(run / checkpoint.PREVIOUS).info["step"] == 10
+
+
+def test_a_save_that_fails_leaves_both_checkpoints(run, monkeypatch):
+    before = {name: (run / name).read_bytes() for name in (checkpoint.LAST, checkpoint.PREVIOUS)}
+    assert len(set(before.values())) == 2
+    t = Trainer.resume(run, TEXT)
+    monkeypatch.setattr(checkpoint, "write_file", lambda path, content: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(checkpoint.NoSpace):
+        t.run()
+    assert before == {name: (run / name).read_bytes() for name in before}
+
+
+def test_a_run_without_a_checkpoint_leaves_no_folder_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("gpt_core.trainer.exhaustive_loss", lambda model, tokens: float("nan"))
+    with pytest.raises(TrainingFailed, match="nan before any training"):
+        trained(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_saving_that_fails_at_the_rename_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
@@ -117,3 +169,49 @@ def test_a_part_that_changed_since_the_run_is_told_and_not_half_loaded(tmp_path,
     monkeypatch.setattr(module, "FusedMultiHeadAttention", MultiHeadAttention)
     with pytest.raises(ValueError, match="do not fit the model that solutions.ex1"):
         load_trained(tmp_path / "run")
+
+
+TIED = """
+import torch.nn as nn
+class Tied(nn.Module):
+    def __init__(self, config):
+        super().__init__()
+        self.one = self.two = nn.Linear(config.n_embd, config.n_embd)
+    def forward(self, x):
+        return self.two(self.one(x).relu())
+"""
+
+
+def test_the_averages_of_a_shared_parameter_are_those_that_were_evaluated(tmp_path, monkeypatch):
+    (tmp_path / "tied_part.py").write_text(TIED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    t = trained(tmp_path / "run", feed_forward="tied_part:Tied", ema=0.9)
+    loaded = load_trained(tmp_path / "run", name=checkpoint.LAST)
+    assert exhaustive_loss(loaded.model, t.val_tokens) == t.last_eval[0]
+
+
+def test_a_part_whose_file_changed_is_told_when_the_run_goes_on(tmp_path, monkeypatch):
+    source = tmp_path / "changing_part.py"
+    source.write_text(TIED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trained(tmp_path / "run", stop_at=5, feed_forward="changing_part:Tied")
+    said = []
+    Trainer.resume(tmp_path / "run", TEXT, report=said.append)
+    assert said == []
+    source.write_text(TIED + "# changed\n")
+    Trainer.resume(tmp_path / "run", TEXT, report=said.append)
+    assert [isinstance(notice, Notice) and "changing_part has changed" in notice.text for notice in said] == [True]
+    sys.modules.pop("changing_part")
+    source.write_text(TIED.replace("(config.n_embd, config.n_embd)", "(config.n_embd, config.n_embd, bias=False)"))
+    with pytest.raises(ValueError, match="do not fit the model that changing_part:Tied builds now"):
+        Trainer.resume(tmp_path / "run", TEXT)
+
+
+def test_a_run_resumed_at_step_0_logs_its_first_evaluation_once(tmp_path):
+    trained(tmp_path / "whole")
+    t = Trainer.start(tiny_config(), TEXT, tmp_path / "run")
+    t._train_until_next_eval = lambda should_stop: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        t.run()
+    Trainer.resume(tmp_path / "run", TEXT).run()
+    assert_same_run(tmp_path / "whole", tmp_path / "run")

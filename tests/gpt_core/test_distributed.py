@@ -86,7 +86,7 @@ class FailsInRankOne(MultiHeadAttention):
     passes = 0
 
     def forward(self, x):
-        type(self).passes += 1
+        type(self).passes += self.training
         if World.from_environment().rank == 1 and type(self).passes == 6:
             x = x * float("nan")
         return super().forward(x)

@@ -63,7 +63,8 @@ def test_a_second_call_trains_nothing_and_says_the_same(small, done, capsys):
     said = capsys.readouterr().out
     assert last_checkpoints(out) == before
     assert "exhaustive validation loss after 4 steps" in said and "95 % interval" in said
-    assert "No difference shown" in said or "leaves 0 out" in said
+    assert "No difference shown" in said or "does not contain 0" in said
+    assert said.count("from before") == 4 and "The speeds are from different times" in said and "x as fast" not in said
     assert "beyond the length of training" in said and "tokens/s" in said
 
 
@@ -86,6 +87,28 @@ def test_a_run_that_was_stopped_goes_on(small, done, tmp_path, monkeypatch):
     folder = next(tmp_path.glob("RotaryAttention-*"))
     one, other = (json.loads((f / "results.json").read_text())["losses"] for f in (folder, done[1]))
     assert one == other  # bit for bit as if it had never stopped
+
+
+def test_speeds_are_compared_where_both_runs_of_a_pair_were_trained_in_the_same_call(done):
+    found = json.loads((done[1] / "results.json").read_text())
+    base, feature = found["tokens_per_second"]
+    assert found["speed_ratio"] == pytest.approx(feature / base) or found["speed_ratio"] is None
+    runs = [[experiment.Run(None, 1, 2.0, rate, 10, is_new=True), experiment.Run(None, 2, 2.0, 1.0, 10, is_new=new)]
+            for rate, new in ((100.0, False), (50.0, True))]  # fmt: skip
+    assert experiment.Results([], runs).speed_ratio() == 0.5
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_trained_anew(small, done, tmp_path):
+    arm = experiment.make_arm("x", checkpoint_config(done[0]), tmp_path)
+    folder = arm.run_folder(1)
+    folder.mkdir(parents=True)
+    (folder / "log.jsonl").write_text('{"kind": "eval", "step": 0, "val_loss": 3.0}\n')
+    assert experiment.train(arm, 1, TEXT, lambda event: None, lambda: False).is_new
+
+
+def checkpoint_config(out):
+    path = next(out.glob("baseline-*/seed1/last.safetensors"))
+    return experiment.TrainConfig(**checkpoint.load(path).info["train_config"])
 
 
 class _Stops:

@@ -52,13 +52,32 @@ def test_the_curves_of_two_runs_become_one_png(tmp_path, monkeypatch):
     assert len(drawn) == 4
 
 
-@pytest.mark.parametrize("rows, sentence", [(None, "has no log.jsonl"), ([], "is empty"), ([3], "line 1 of")])
+@pytest.mark.parametrize("rows, sentence", [
+    (None, "has no log.jsonl"), ([], "is empty"), ([3, *ROWS], "line 1 of"),
+    ([{"kind": "train", "step": 1}, *ROWS], "line 1 of"),
+    ([*ROWS, {"kind": "eval", "step": 1, "val_loss": None}, *ROWS], "line 5 of"),
+])
 def test_a_folder_without_a_readable_log_is_refused(tmp_path, capsys, rows, sentence):
     run = tmp_path / "run"
-    if rows is not None:
+    if rows is None:
+        run.mkdir()
+    else:
         write_log(run, rows)
     assert plot.main([str(run), "--out", str(tmp_path / "x.png")]) == 2
     assert sentence in capsys.readouterr().err and not (tmp_path / "x.png").exists()
+
+
+def test_a_run_that_does_not_exist_and_a_plot_that_is_no_png_are_said_to_be_so(tmp_path, capsys):
+    assert plot.main([str(tmp_path / "none")]) == 2 and "there is no run" in capsys.readouterr().err
+    run = write_log(tmp_path / "run", ROWS)
+    assert plot.main([str(run), "--out", str(tmp_path / "x.txt")]) == 2 and "must end in .png" in capsys.readouterr().err
+
+
+def test_a_run_with_dollars_in_its_name_is_drawn(tmp_path):
+    if importlib.util.find_spec("matplotlib") is None:
+        pytest.skip("matplotlib, an optional extra, is not installed")
+    run = write_log(tmp_path / "a$x_{$b", ROWS)
+    assert plot.main([str(run), "--out", str(tmp_path / "x.png")]) == 0
 
 
 def test_a_last_line_that_a_kill_cut_off_is_left_out_of_the_log(tmp_path):

@@ -44,14 +44,27 @@ def test_a_checkpoint_can_be_named_itself(run, capsys):
     assert call(capsys, run / "last.safetensors", "--tokens", 3)[0] == 0
 
 
+def test_a_model_from_before_the_first_step_is_said_to_write_noise(tmp_path, capsys):
+    trained(tmp_path / "run", stop_at=1)
+    status, text, said = call(capsys, tmp_path / "run", "--tokens", 3)
+    assert status == 0 and len(text) == 1 + 3 + 1 and "before the first step" in said
+    assert call(capsys, tmp_path / "run" / "last.safetensors", "--tokens", 3)[2] == ""
+
+
+def test_the_folder_of_all_runs_is_not_taken_for_one_that_may_be_removed(run, capsys):
+    said = call(capsys, run.parent)[2]
+    assert "is not the folder of a run; the runs in it are run." in " ".join(said.split()) and "remove" not in said
+
+
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
         (["--prompt", "ANNE€"], "character '€' at position 4 is not in the vocabulary"),
+        (["--prompt", "ANNE:\\n"], "in bash a line end is written $'ANNE:\\n'"),
         (["--prompt", ""], "the prompt is empty"),
         (["--temperature", "-1"], "temperature is -1.0"),
         (["--top-p", "0"], "top_p is 0.0"),
-        (["--tokens", "-1"], "count is -1"),
+        (["--tokens", "-1"], "--tokens is -1"),
         (["--samples", "0"], "--samples is 0"),
         (["--tokens", "few"], "invalid int value"),
     ],

@@ -190,6 +190,9 @@ LOGITS = torch.tensor([[0.5, 0.2, 0.2, 0.07, 0.03]]).log()
     [
         (Sampling(), [0.5, 0.2, 0.2, 0.07, 0.03]),
         (GREEDY, [1, 0, 0, 0, 0]),
+        (Sampling(temperature=1e-40), [1, 0, 0, 0, 0]),
+        (Sampling(temperature=1e-320), [1, 0, 0, 0, 0]),
+        (Sampling(top_p=1e-300), [1, 0, 0, 0, 0]),
         (Sampling(temperature=0.5), [0.25 / 0.3358, 0.04 / 0.3358, 0.04 / 0.3358, 0.0049 / 0.3358, 0.0009 / 0.3358]),
         (Sampling(top_k=1), [1, 0, 0, 0, 0]),
         (Sampling(top_k=3), [5 / 9, 2 / 9, 2 / 9, 0, 0]),

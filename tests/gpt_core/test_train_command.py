@@ -1,13 +1,21 @@
+import dataclasses
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 from gpt_core import checkpoint, train
+from gpt_core.presets import preset
 from gpt_core.terminal import TrainingDisplay
+from gpt_core.train_config import TrainConfig
 from gpt_core.trainer import Progress
 from tests.gpt_core.tiny import assert_same_run
 
+ROOT = Path(__file__).parents[2]
 VALUES = [
     "toy", "--block-size", "8", "--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--batch-size", "4",
     "--steps", "12", "--warmup", "3", "--eval-interval", "5", "--eval-iters", "2", "--log-interval", "3",
@@ -77,9 +85,17 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
         (["toy", "--attention", "no.such:Part"], "no.such cannot be imported"),
         (["bigram", "--corpus", "toy", "--attention", "a:B"], "attention is 'a:B'; it must be left out unless"),
         (["toy", "--out", "EXISTS"], "exists: --resume"),
+        (["toy", "--out", "EMPTY"], "cannot be made, since a file is in the way"),
+        (["toy", "--out", "EMPTY/below"], "cannot be made, since a file is in the way"),
+        (["toy", "--out", "x" * 300], "cannot be made: File name too long"),
+        (["toy", "--corpus", "x" * 5000], "there is no corpus and no file named"),
+        (["toy", "--corpus", "EXISTS"], "EXISTS is a folder; name one UTF-8 text file"),
+        (["toy", "--device", "meta"], "device is 'meta', which holds no numbers"),
+        (["toy", "--batch-size", "1" + "0" * 30], "must be a whole number below 2**31"),
+        (["toy", "--threads", "5000"], "threads is 5000; it must be at most 1024"),
         (["toy", "--nonsense"], "unrecognized arguments: --nonsense"),
         (["--resume", "NOWHERE"], "there is no run"),
-        (["--resume", "EXISTS"], "stopped before its first checkpoint"),
+        (["--resume", "EXISTS"], "EXISTS holds no checkpoint, since the run stopped before its first one"),
         (["--resume", "EMPTY"], "is damaged or is no checkpoint"),
         (["cpu", "--resume", "EXISTS"], "so cpu cannot be given with it"),
         (["--resume", "EXISTS", "--eval-iters", "3"], "so --eval-iters cannot be given with it"),
@@ -90,7 +106,7 @@ def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, capsys, arguments
     files["EMPTY"].touch()
     files["SHORT"].write_text("To be, or not to be.")
     files["EXISTS"].mkdir()
-    arguments = [files.get(a, a) for a in arguments]
+    arguments = [files.get(a, tmp_path / a if a.startswith("EMPTY") or len(a) == 300 else a) for a in arguments]
     if "--resume" not in arguments and "--out" not in arguments:
         arguments += ["--out", tmp_path / "run"]
     assert call(*arguments) == 2
@@ -98,7 +114,7 @@ def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, capsys, arguments
     assert out == "" and not (tmp_path / "run").exists()
     assert sentence in " ".join(err.split())
     assert "Traceback" not in err
-    assert all(len(line) <= 100 for line in err.splitlines() if str(tmp_path) not in line)
+    assert all(len(line) <= 100 for line in err.splitlines() if str(tmp_path) not in line and "xxx" not in line)
 
 
 def test_a_loss_that_explodes_is_one_sentence_and_exit_status_1(tmp_path, capsys):
@@ -112,7 +128,7 @@ def test_the_output_fits_a_hundred_columns_and_ends_with_the_next_command(tmp_pa
     assert call(*VALUES) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[-1] == 'next: python -m gpt_core.sample runs/toy --prompt "ANNE:"'
+    assert lines[-1] == 'next: python -m gpt_core.sample runs/toy --prompt "ANNE:" --temperature 0.7'
     assert "1 CPU thread, fused AdamW, 32 tokens per step" in lines[1]
     assert [line.split()[0] for line in lines[4:8]] == ["0", "5", "10", "12"]
 
@@ -124,3 +140,57 @@ def test_a_finished_run_resumed_stays_as_it_is_and_says_so(tmp_path, capsys):
     assert call("--resume", tmp_path / "run") == 0
     assert "is finished: it has made its 12 steps." in " ".join(capsys.readouterr().out.split())
     assert (tmp_path / "run" / checkpoint.LAST).read_bytes() == before
+
+
+def test_every_option_of_a_run_is_explained():
+    explained = train._explanations()
+    assert set(explained) >= {field.name for field in dataclasses.fields(TrainConfig)} and all(explained.values())
+
+
+def test_fewer_steps_than_the_warm_up_shorten_it_unless_it_is_given():
+    toy = preset("toy")
+    assert train._config(toy, {"steps": 60}).warmup == 6 and train._config(toy, {"steps": 101}).warmup == 100
+    with pytest.raises(ValueError, match="warmup is 70"):
+        train._config(toy, {"steps": 60, "warmup": 70})
+
+
+def test_a_reader_that_leaves_early_does_not_end_the_training(tmp_path):
+    command = f"{sys.executable} -m gpt_core.train {' '.join(VALUES)} --out {tmp_path / 'run'} | head -1"
+    ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert "parameters" in ended.stdout and ended.stderr == ""
+    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 12
+
+
+def test_where_stdout_knows_no_bars_the_curve_is_ascii(tmp_path):
+    command = [sys.executable, "-m", "gpt_core.train", *VALUES, "--out", str(tmp_path / "run")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
+    assert ended.returncode == 0 and ended.stderr == b"" and b"training loss" in ended.stdout
+
+
+FAILING = """
+from gpt_core import MultiHeadAttention
+class Fails(MultiHeadAttention):
+    passes = 0
+    def forward(self, x):
+        Fails.passes += self.training
+        if Fails.passes > 3:
+            raise KeyError("lost")
+        return super().forward(x)
+"""
+
+
+def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "late_part.py").write_text(FAILING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert call(*VALUES, "--attention", "late_part:Fails", "--out", tmp_path / "run") == 1
+    assert "step 3: late_part:Fails fails: KeyError: 'lost' (late_part.py, line 8)." in " ".join(capsys.readouterr().err.split())
+    assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 0
+
+
+def test_what_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch, capsys):
+    def refuse(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(train.Trainer, "_update", refuse)
+    assert call(*VALUES, "--out", tmp_path / "run") == 1
+    assert "a smaller --batch-size, with more --accumulation" in " ".join(capsys.readouterr().err.split())
