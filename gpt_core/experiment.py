@@ -27,7 +27,7 @@ from gpt_core.paired import conclusion, paired_difference
 from gpt_core.plugins import PARTS, build_model, source_digests
 from gpt_core.presets import PRESETS, preset
 from gpt_core.run_log import read
-from gpt_core.terminal import DownloadDisplay, ExperimentDisplay, fail, sentence
+from gpt_core.terminal import DownloadDisplay, ExperimentDisplay, fail, forgive_output, sentence
 from gpt_core.train import stop_requested
 from gpt_core.train_config import TrainConfig
 from gpt_core.trained import load_trained
@@ -189,6 +189,7 @@ def main(defaults: list[str] | None = None, arguments: list[str] | None = None) 
 
     defaults: options that come before those of the command line, which win.
     """
+    forgive_output()
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args([*(defaults or []), *given])
     try:

@@ -27,7 +27,7 @@ from gpt_core.plugins import PARTS, load_part
 from gpt_core.presets import PRESETS, preset
 from gpt_core.terminal import DownloadDisplay, TrainingDisplay, fail, forgive_output
 from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Notice, Trainer, TrainingFailed, ignore
+from gpt_core.trainer import Notice, Trainer, TrainingFailed, ignore, load_run
 from gpt_core.trial import first_line, line_in
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -114,7 +114,7 @@ def _set_up(name, out, resume, options, world, report) -> Trainer:
             given = name or (f"--out {out}" if out else "--" + next(iter(options)).replace("_", "-"))
             raise ValueError(f"--resume takes all values from the run, so {given} cannot be given with it.")
         path = checkpoint.find(resume)
-        corpus = checkpoint.load(path).info["train_config"]["corpus"]
+        corpus = load_run(path).info["train_config"]["corpus"]
         device = allowed["device"]
     else:
         config = _config(preset(name or DEFAULT), options)

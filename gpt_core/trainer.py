@@ -104,6 +104,14 @@ class TrainingFailed(RuntimeError):
 Report = Callable[[object], None]
 
 
+def load_run(path: Path) -> checkpoint.Checkpoint:
+    """A checkpoint that a run can go on from; CheckpointError for another one."""
+    saved = checkpoint.load(path)
+    if "text_sha256" not in saved.info:
+        raise checkpoint.CheckpointError(f"{path} holds a model, and not the run that made it; sample from it, or train a new one.")
+    return saved
+
+
 def _exists(folder: Path) -> str:
     if folder.is_dir():
         run = shlex.quote(str(folder))
@@ -185,7 +193,7 @@ class Trainer:
         the one that the run was trained on.
         """
         path = checkpoint.find(path)
-        saved = checkpoint.load(path)
+        saved = load_run(path)
         config = TrainConfig(**saved.info["train_config"])
         config = dataclasses.replace(config, threads=saved.info["threads"], device=device or config.device)
         trainer = cls(config, text, path.parent, report, world)

@@ -215,3 +215,12 @@ def test_a_run_resumed_at_step_0_logs_its_first_evaluation_once(tmp_path):
         t.run()
     Trainer.resume(tmp_path / "run", TEXT).run()
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_a_model_without_its_run_can_be_sampled_from_and_not_resumed(run):
+    saved = checkpoint.load(run / checkpoint.BEST)
+    info = {key: saved.info[key] for key in ("train_config", "tokenizer", "step")}
+    checkpoint.save(run / "model.safetensors", {f"model.{n}": t for n, t in saved.part("model").items()}, info)
+    assert load_trained(run / "model.safetensors").step == saved.info["step"]
+    with pytest.raises(CheckpointError, match="holds a model, and not the run that made it"):
+        Trainer.resume(run / "model.safetensors", TEXT)
