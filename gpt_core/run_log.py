@@ -21,8 +21,11 @@ class RunLog:
         self.path = folder / NAME
 
     def write(self, row: dict) -> None:
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:  # an error of writing, unlike one of opening, does not know the file
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def cut_after(self, step: int) -> None:
         """Drop the rows after `step`: a resumed run writes them again."""

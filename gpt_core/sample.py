@@ -13,6 +13,7 @@ import torch
 from gpt_core.device import choose_device, choose_threads
 from gpt_core.sampling import GREEDY, Sampling, generate, stream
 from gpt_core.terminal import fail, forgive_output, leave_output
+from gpt_core.train_config import MOST
 from gpt_core.trained import load_trained
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -67,8 +68,8 @@ def _sample(options) -> int:
     )
     if options.tokens < 0:
         raise ValueError(f"--tokens is {options.tokens}; it must be 0 or more.")
-    if options.samples < 1:
-        raise ValueError(f"--samples is {options.samples}; it must be at least 1.")
+    if not 1 <= options.samples < MOST:
+        raise ValueError(f"--samples is {options.samples}; it must be at least 1 and below 2**31.")
     if not 0 <= options.seed < 2**63:
         raise ValueError(f"--seed is {options.seed}; it must be from 0 to 2**63 - 1.")
     device = choose_device(options.device)

@@ -91,7 +91,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (TrainingFailed, checkpoint.NoSpace) as error:
         return fail(str(error), FAILED, world.rank, world.size)
     except OSError as error:
-        return fail(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.", FAILED, world.rank, world.size)
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return fail(f"{what}; the checkpoints are as they were, and --resume goes on from the last one.", FAILED, world.rank, world.size)
     except Exception as error:
         reason = _no_memory(error) or _in_a_part(error, trainer)
         if reason is None:

@@ -194,3 +194,13 @@ def test_what_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch, ca
     monkeypatch.setattr(train.Trainer, "_update", refuse)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
     assert "a smaller --batch-size, with more --accumulation" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_disk_that_is_full_for_the_log_is_one_sentence_with_its_name(tmp_path, capsys, monkeypatch):
+    def full(self, row):
+        raise OSError(28, "No space left on device", str(self.path))
+
+    monkeypatch.setattr("gpt_core.run_log.RunLog.write", full)
+    assert call(*VALUES, "--out", tmp_path / "run") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"{tmp_path / 'run' / 'log.jsonl'}: No space left on device; the checkpoints are as they were")
