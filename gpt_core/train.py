@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> int:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return fail(f"{what}; the checkpoints are as they were, and --resume goes on from the last one.", FAILED, world.rank, world.size)
     except Exception as error:
-        reason = _no_memory(error) or _in_a_part(error, trainer)
+        reason = _no_memory(error) or _in_a_part(error, trainer) or _left_alone(error, world)
         if reason is None:
             raise
         return fail(reason, FAILED, world.rank, world.size)
@@ -149,6 +149,13 @@ def _in_a_part(error: Exception, trainer: Trainer | None) -> str | None:
     for part in PARTS if trainer else ():
         if (spec := getattr(trainer.config, part)) and (line := line_in(load_part(spec), error)):
             return f"step {trainer.step + 1}: {spec} fails: {first_line(error)}{line}."
+    return None
+
+
+def _left_alone(error: Exception, world: World) -> str | None:
+    """What a process says whose partner in an exchange has ended; None for another error."""
+    if world.size > 1 and isinstance(error, RuntimeError) and re.search("closed by peer|gloo|nccl", str(error), re.I):
+        return "the connection to the other processes is lost; the one that failed first says why."
     return None
 
 

@@ -472,9 +472,22 @@ class Trainer:
         # The buffers are constants (masks); sending them before every pass would only cost time.
         known = inspect.signature(DistributedDataParallel).parameters
         sync = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
-        # A part of your own may have a parameter that it does not use, which would hang the sum of gradients.
-        odd = bool(self.sources)
-        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=odd, **{sync: False})
+        return DistributedDataParallel(
+            model, device_ids=ids, find_unused_parameters=self._has_unused_parameters(), **{sync: False}
+        )
+
+    def _has_unused_parameters(self) -> bool:
+        """Whether a part of your own has a parameter that the loss does not depend on: the sum of the gradients over
+        the processes has to know. No random number is used."""
+        if not self.sources:
+            return False
+        x = torch.zeros(1, min(self.config.block_size, 2), dtype=torch.long, device=self.device)
+        self.model.train()
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            self.model(x, x)[1].backward()
+        unused = any(p.grad is None for p in self.model.parameters() if p.requires_grad)
+        self.model.zero_grad(set_to_none=True)
+        return unused
 
     def _compiled(self):
         """torch.compile's model, or the plain one where a trial pass fails; no random number is used."""

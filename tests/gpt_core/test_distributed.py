@@ -87,7 +87,7 @@ class FailsInRankOne(MultiHeadAttention):
 
     def forward(self, x):
         type(self).passes += self.training
-        if World.from_environment().rank == 1 and type(self).passes == 6:
+        if World.from_environment().rank == 1 and type(self).passes == 7:  # two of them are trials
             x = x * float("nan")
         return super().forward(x)
 """
@@ -103,6 +103,26 @@ def test_the_failure_of_one_process_ends_all_with_its_message(tmp_path):
     # The gradient is shared, so both see it in the same step; the process that failed names itself.
     assert "rank 1: step 5: the loss is nan" in ended.stderr.replace("\n", " ")
     assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 0
+
+
+UNUSED = """
+from gpt_core import FeedForward
+import torch
+
+class WithASpareWeight(FeedForward):
+    def __init__(self, config):
+        super().__init__(config)
+        self.spare = torch.nn.Linear(3, 3)
+"""
+
+
+def test_a_part_with_a_parameter_that_it_does_not_use_trains_in_two_processes_too(tmp_path):
+    (tmp_path / "spare_part.py").write_text(UNUSED)
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    part = ["--feed-forward", "spare_part:WithASpareWeight"]
+    ended = torchrun(*VALUES, *part, "--out", tmp_path / "run", PYTHONPATH=path)
+    assert ended.returncode == 0, ended.stderr
+    assert "unused" not in ended.stderr
 
 
 def test_a_single_process_needs_no_others():
