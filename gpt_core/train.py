@@ -87,7 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
         with stop_requested(world) as should_stop, display or contextlib.nullcontext():
             result = trainer.run(should_stop=should_stop)
     except (ValueError, corpora.CorpusUnavailable) as error:
-        return fail(str(error), BAD_INPUT, world.rank, world.size)
+        reason = _in_a_part(error, trainer)
+        return fail(reason or str(error), FAILED if reason else BAD_INPUT, world.rank, world.size)
     except (TrainingFailed, checkpoint.NoSpace) as error:
         return fail(str(error), FAILED, world.rank, world.size)
     except OSError as error:

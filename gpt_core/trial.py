@@ -1,7 +1,7 @@
 """A part of your own, tried on a few numbers before it trains for minutes.
 
-Each mistake that is looked for here trains without a word otherwise: a mask that is missing gives a validation loss
-that is too good to be true, a list of layers that should be a ModuleList is never trained, and never saved.
+The mistakes that are looked for here would train without a word: with a mask missing, the validation loss is too good
+to be true; a list of layers that should be a ModuleList is neither trained nor saved.
 """
 
 import inspect
@@ -15,8 +15,6 @@ import torch.nn as nn
 from gpt_core.config import GPTConfig
 from gpt_core.kv_cache import can_use_cache
 from gpt_core.layers import Factory
-
-LAYOUT = "mask the later ones, normalise each token over its own channels"
 
 
 def try_part(spec: str, factory: Factory, sizes: GPTConfig) -> None:
@@ -78,7 +76,7 @@ class _Trial:
             if not _same(self.call(part, other)[:, :t], y[:, :t]):
                 raise ValueError(
                     f"{self.spec} lets a token see later ones (token {t} moves the outputs before it), so a loss with it means "
-                    f"nothing: {LAYOUT}."
+                    f"nothing: mask the later ones, normalise each token over its own channels."
                 )
         other = x.clone()
         other[1] = torch.randn(x.shape[1:])

@@ -168,22 +168,25 @@ def test_where_stdout_knows_no_bars_the_curve_is_ascii(tmp_path):
 
 
 FAILING = """
+ERROR = KeyError
 from gpt_core import MultiHeadAttention
 class Fails(MultiHeadAttention):
     passes = 0
     def forward(self, x):
         Fails.passes += self.training
         if Fails.passes > 3:
-            raise KeyError("lost")
+            raise ERROR("lost")
         return super().forward(x)
 """
 
 
-def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "late_part.py").write_text(FAILING)
+@pytest.mark.parametrize("error, said", [("KeyError", "'lost'"), ("ValueError", "lost")])
+def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_path, monkeypatch, capsys, error, said):
+    (tmp_path / f"late_{error}.py").write_text(FAILING.replace("KeyError", error))
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert call(*VALUES, "--attention", "late_part:Fails", "--out", tmp_path / "run") == 1
-    assert "step 3: late_part:Fails fails: KeyError: 'lost' (late_part.py, line 8)." in " ".join(capsys.readouterr().err.split())
+    assert call(*VALUES, "--attention", f"late_{error}:Fails", "--out", tmp_path / "run") == 1
+    sentence = f"step 3: late_{error}:Fails fails: {error}: {said} (late_{error}.py, line 9)."
+    assert sentence in " ".join(capsys.readouterr().err.split())
     assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 0
 
 
