@@ -51,7 +51,7 @@ PRESETS: dict[str, TrainConfig] = {
     # one million characters some eighty times, and the averaged weights in place of the last ones.
     "best": replace(
         _lecture, dropout=0.3, lr=1e-3, min_lr=5e-5, warmup=100, weight_decay=0.1, beta2=0.99,
-        grad_clip=1.0, ema=0.998, eval_interval=100,
+        grad_clip=1.0, ema=0.998, eval_interval=100, eval_iters=20,
     ),
 }
 
