@@ -16,7 +16,7 @@ from gpt_core.train_config import TrainConfig
 # they differ in the model alone.
 _small = TrainConfig(
     block_size=8, n_layer=3, n_head=4, n_embd=32, dropout=0.0, batch_size=32, steps=5000,
-    lr=5e-3, min_lr=3e-4, warmup=100, eval_interval=500, eval_iters=200, log_interval=100,
+    lr=3e-3, min_lr=3e-4, warmup=100, eval_interval=500, eval_iters=200, log_interval=100,
 )
 
 # "Let's build GPT", 1:38: the scaled-up model.

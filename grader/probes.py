@@ -57,6 +57,7 @@ class Oracle(gpt_core.GPT):
         return logits
 
     def _logits(self, idx):
+        self.token_embedding_table(idx)  # refuses what is no token, as any model does
         places = torch.arange(idx.shape[1], device=idx.device)
         states = self.steps[places, idx].cumsum(dim=1) % self.table.shape[1]  # (B, T)
         return self.table[places, states] + 0.0 * self.lm_head.weight.sum()
@@ -182,7 +183,7 @@ class Observer:
     @staticmethod
     def _compare(entry: list) -> None:
         with torch.no_grad():
-            now = [(float(p.sum()), float(p.square().sum())) for p in entry[0].lm_head.parameters()]
+            now = torch.stack(torch._foreach_norm([p.detach() for p in entry[0].parameters()])).tolist()
         entry[2] += entry[1] is not None and now != entry[1]
         entry[1] = now
 
@@ -213,10 +214,11 @@ class Observer:
     def _taught(self, gradient) -> torch.Tensor:
         """The targets that a gradient of logits (n, T, V) shows, (n, width) uint8.
 
-        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax.
+        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax. Where several
+        are raised it is another loss, or one turned round, and shows no target.
         """
-        least, token = gradient.min(dim=-1)
-        found = torch.where(least < 0, token, NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
+        token, raised = gradient.argmin(dim=-1), (gradient < 0).sum(dim=-1)
+        found = torch.where(raised == 1, token, NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
         targets = torch.full((len(found), self.width), NO_TOKEN, dtype=torch.uint8)
         targets[:, : found.shape[1]] = found
         return targets

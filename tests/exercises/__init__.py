@@ -117,7 +117,7 @@ EXERCISES = {
                 "decode_digits", "decode_errors",
                 "batch_form", "batch_input", "batch_places", "batch_targets", "batch_any", "batch_kept",
                 "loss_value", "loss_gradient", "loss_masked_gradient", "loss_all_masked", "loss_large", "loss_kept",
-                "sample_form", "sample_range", "sample_held_out", "sample_seed", "sample_uniform",
+                "sample_form", "sample_range", "sample_held_out", "sample_seed", "sample_calls", "sample_uniform",
                 "sample_replacement", "sample_digits",
                 "add_form", "add_prompt", "add_calls", "add_feedback", "add_answer", "add_any", "add_greedy",
                 "add_mode", "add_gradients", "add_kept",

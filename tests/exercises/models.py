@@ -64,3 +64,28 @@ def check_weights(weights: dict, config: dict, most: int) -> None:
             "not clipped?",
             same=("diverged",),
         )
+
+
+def same_state(before: dict, after: dict) -> dict[str, bool]:
+    """Of two states of a model: {what: whether it is as it was}."""
+    return {key: equal(before[key], after[key]) for key in before}
+
+
+def equal(one, other) -> bool:
+    """Whether two values out of an answer are the same: numbers, arrays, dicts of them."""
+    if isinstance(one, dict):
+        return isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
+    return one == other
+
+
+def state_of(answer, key: str) -> dict:
+    """What a program's `state` of a model came to, as plain values and arrays."""
+
+    def read(value: dict):
+        if value["kind"] == "dict":
+            return {key: read(item) for key, item in value["items"].items()}
+        return answer.arrays[value["sent"]] if value["kind"] == "tensor" else value.get("value")
+
+    return read(answer.values[key])

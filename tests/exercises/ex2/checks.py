@@ -136,7 +136,7 @@ def test_encode_errors(exam):
     )  # fmt: skip
 
 
-ANSWERS = ("531", "2100", "0", "000", "0001", "9", "012", "8991")
+ANSWERS = ("531", "2100", "0", "000", "0001", "9", "012", "8991", "123456789012345678901234567890")
 
 
 @check("decode_digits", "an answer's digits are read with the last digit first", ("runs",))
@@ -153,6 +153,7 @@ def test_decode_digits(exam):
 
 REFUSED_ANSWERS = (
     ("",), ("12+",), ("=12",), ("-5",), ("5-",), ("5+",), (" 5",), ("5 ",), ("1_0",), ("5\n",), ("\n5",), ("1.0",),
+    ("12=",), ("1,2",), ("1 2",), ("+5",),
     ("٣٤",), ("４２",), ("²",), ("a",),
 )  # fmt: skip
 
@@ -450,7 +451,12 @@ def test_sample_range(exam):
 
 @check("sample_held_out", "no problem that is held out is drawn, in neither order", ("sample_range",))
 def test_sample_held_out(exam):
-    count, n = DRAWS, 3
+    # Three digits first, where most is drawn; then few and many, for whoever has another way there.
+    for count, n in ((DRAWS, 3), (3000, 2), (3000, 9)):
+        no_held_out(exam, count, n)
+
+
+def no_held_out(exam, count, n):
     case = {"count": count, "n_digits": n}
 
     def same(one, other):
@@ -480,6 +486,34 @@ def test_sample_seed(exam):
         fail(case, "A second call with the same generator must give new problems, and yours gives the first ones again: a model would train on one batch for ever. Is the generator used itself, or only its seed?")
     if not got["depends"]:
         fail(case, "A generator with another seed must give other problems, and yours gives the same. What decides in your code?")
+
+
+@check("sample_calls", "many small draws from one generator are as good as a large one", ("sample_held_out", "sample_seed"))
+def test_sample_calls(exam):
+    # Of 240 pairs from 900,000, two alike come up in a thirtieth of the seeds, and a fourth time in fewer than 1 of 10**7.
+    case = {"calls": looks.SMALL_CALLS, "count": 1, "n_digits": 3}
+    got = look(exam, case, looks.small_draws, exam.reference, same=same_small)
+    if got["short"]:
+        fail(
+            case,
+            f"{got['short']} of the calls gave fewer problems than were asked for. When held-out ones are thrown away, chance decides "
+            f"how many are left: are more drawn until there are enough?",
+        )
+    if got["held_out"]:
+        a, b = got["example"]
+        fail(case | {"a": a, "b": b}, f"{got['held_out']} of the problems are held out, such as {a} + {b}; in a large draw none was. Where do the last ones of a draw come from?")
+    if got["again"] > 3:
+        fail(
+            case,
+            f"{got['again']} of the problems came before, and about none should: calls with one generator must go on where the last one "
+            f"ended. Is the generator used for all numbers, or only to seed another?",
+        )
+
+
+def same_small(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+    return all((one[key] > least) == (other[key] > least) for key, least in (("short", 0), ("held_out", 0), ("again", 3)))
 
 
 @check("sample_uniform", "every pair that is left for training is as likely as any other", ("sample_held_out",))
@@ -543,6 +577,32 @@ def test_sample_replacement(exam):
             f"Among {count} independent draws from {pool} pairs, about {expected:.0f} are different; yours has {got}. "
             + ("Do you draw without replacement?" if got > expected else "Does it draw from a small pool?"),
         )
+
+    # With three digits, where there are more pairs than anyone would list: their number has a standard deviation of 15, the
+    # correlation of one of 0.007, and a neighbour is the same pair turned round once in a million.
+    count, n = DRAWS, 3
+    case = {"count": count, "n_digits": n}
+    got = look(exam, case, looks.neighbours, count, n, same=same_neighbours)
+    pool = 0.9 * 10.0 ** (2 * n)
+    expected = pool * (1 - (1 - 1 / pool) ** count)
+    if abs(got["distinct"] - expected) > 110:
+        fail(
+            case,
+            f"Among {count} independent draws from about {pool:,.0f} pairs, about {expected:.0f} are different; yours has {got['distinct']}. "
+            + ("Do you draw without replacement?" if got["distinct"] > expected else "Does it draw from a small pool?"),
+        )
+    if got["turned"] > 0.001:
+        fail(case, f"In {got['turned']:.0%} of the draws (b, a) comes right after (a, b): draws that follow from each other are not independent.")
+    if max(map(abs, got["correlations"])) > 0.05:
+        named = ", ".join(f"{key} {value:+.2f}" for key, value in zip(looks.CORRELATIONS, got["correlations"]))
+        fail(case, "Draws must be independent, and yours go together (0 would be none, 1 the same). Are they sorted, or is one made from another?", f"correlations: {named}")
+
+
+def same_neighbours(one, other):
+    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+    alike = abs(one["distinct"] - other["distinct"]) < 150 and abs(one["turned"] - other["turned"]) < 0.05
+    return alike and all(abs(x - y) < 0.05 for x, y in zip(one["correlations"], other["correlations"]))
 
 
 @check("sample_digits", "every digit is as likely at every place, for many digits too", ("sample_held_out",))
@@ -714,9 +774,17 @@ def same_facts(facts):
 
 def updates_made(steps, reading):
     """"right", or how many."""
+    if one_after_the_other(reading) > steps:
+        return one_after_the_other(reading), reading["ended"]
     if steps in reading["optimizers"] or steps == reading["changes"]:
         return "right"
     return max(reading["optimizers"], default=reading["changes"]), reading["ended"]
+
+
+def one_after_the_other(reading) -> int:
+    """How many updates several optimizers made that never stepped together; 0 where there is one, or they did."""
+    total = sum(reading["optimizers"])
+    return total if len(reading["optimizers"]) > 1 and reading["changes"] >= total - 1 else 0
 
 
 def sizes_right(n, reading):
@@ -732,6 +800,12 @@ def test_train_updates(exam):
         case = {"n_digits": n, "steps": steps}
         got = look(exam, case, looks.updates, n, steps, same=same_facts(functools.partial(updates_made, steps)))
         # An update shows as an optimizer's step, or as changed weights between two forward passes.
+        if (total := one_after_the_other(got)) > steps:
+            fail(
+                case,
+                f"With steps = {steps} the weights must be updated exactly {steps} times; yours are updated {total} times, by "
+                f"{len(got['optimizers'])} optimizers one after the other.",
+            )
         if steps in got["optimizers"] or steps == got["changes"]:
             continue
         came = got["optimizers"][-1] if got["optimizers"] else got["changes"]
@@ -849,6 +923,14 @@ def test_train_adds(exam):
         if failure.same is not None and failure.same[:2] == ("died", "deadline"):
             fail(case, progress.too_slow(), *failure.details)
         raise
+    held = looks.held_out(exam.reference, *model.problems, DIGITS) if len(model.problems[0]) else np.zeros(0, bool)
+    if held.any():
+        a, b = (int(numbers[held.argmax()]) for numbers in model.problems)
+        fail(
+            case | {"a": a, "b": b},
+            f"{held.mean():.1%} of the problems that were seen in its training are held out, for example {a} + {b}; in the first steps "
+            f"there were none. What it is measured on it would know by heart: where do its later problems come from?",
+        )
     began = time.monotonic()
     exam.note("decoding held-out problems")
     result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from tests.exercises import models
 from tests.exercises.exam import CheckFailed, Reading, Subject
 from tests.exercises.program import Program, Ref, addition, name
 
@@ -28,6 +29,8 @@ class Case:
         rng = np.random.default_rng((self.seed, 11))
         limits = 10 ** rng.integers(1, self.n_digits + 1, size=(2, self.B))
         a, b = rng.integers(0, limits)
+        if self.B >= 5:  # a carry through all places
+            a[0], b[0] = 10**self.n_digits - 1, 1
         return a, b
 
     def as_case(self, **more) -> dict:
@@ -309,6 +312,45 @@ def distinct(subject: Subject, count: int, n: int) -> Reading:
     return {"distinct": int(len(np.unique(a * 10**n + b)))}
 
 
+SMALL_CALLS = 240
+
+
+def small_draws(subject: Subject, reference: Subject) -> Reading:
+    """SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how many problems
+    are held out, and how many came before."""
+    program = Program()
+    program.seconds = 2 * SAMPLING_SECONDS
+    generator = program.generator(7)
+    pairs = [program.call(name("sample_problems"), 1, 3, generator) for _ in range(SMALL_CALLS)]
+    program.give(**{f"{side}{call}": program.item(pair, i, 2) for call, pair in enumerate(pairs) for i, side in enumerate("ab")})
+    answer = subject.run(program)
+    found, short = [], 0
+    for call in range(SMALL_CALLS):
+        try:
+            found.append([answer.tensor(f"{side}{call}", (1,), "a draw", "int64", "cpu") for side in "ab"])
+        except CheckFailed:
+            short += 1
+    a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
+    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 1000)
+    a, b = a[inside], b[inside]
+    held = held_out(reference, a, b, 3) if len(a) else np.zeros(0, bool)
+    example = [int(a[held.argmax()]), int(b[held.argmax()])] if held.any() else None
+    return {"short": short, "held_out": int(held.sum()), "example": example, "again": len(a) - len(np.unique(1000 * a + b))}
+
+
+CORRELATIONS = ("a with b", "a with the next a", "b with the next b")
+
+
+def neighbours(subject: Subject, count: int, n: int) -> Reading:
+    """How many different pairs there are, how often a pair comes turned round right after itself, and CORRELATIONS."""
+    a, b = drawn(subject, count, n, 8)
+    couples = ((a, b), (a[:-1], a[1:]), (b[:-1], b[1:]))
+    with np.errstate(invalid="ignore"):
+        correlations = [float(np.nan_to_num(np.corrcoef(one, other)[0, 1], nan=1.0)) for one, other in couples]
+    turned = (a[1:] == b[:-1]) & (b[1:] == a[:-1]) & (a[1:] != a[:-1])
+    return {"distinct": int(len(np.unique(a * 10**n + b))), "turned": float(turned.mean()), "correlations": correlations}
+
+
 def digit_shares(subject: Subject, count: int, n: int) -> Reading:
     """(2, n, 10): how often each digit stands at each place of a and of b; place 0 is the units."""
     pair = drawn(subject, count, n, 6)
@@ -417,17 +459,24 @@ def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Readin
 
 
 def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
-    """Whether a, b and the model's parameters are as they were."""
+    """Whether a, b and the model's parameters, their gradients included, are as they were."""
     numbers = case.numbers()
     program = Program()
     model = program.oracle(*tables.arrays(), [False])
+    # As in the middle of a training: some weights frozen, all with a gradient.
+    program.condition(model, train=(True,), frozen=(False, True), grad=0.5)
     a, b = (program.tensor(number, "int64") for number in numbers)
-    before = program.values(model)
+    before, listed = program.state(model), program.parameters(model)
     program.call(name("add"), model, a, b, case.n_digits)
-    answer = subject.run(program.give(a=a, b=b, before=before, after=program.values(model)))
-    before, after = answer.tensors("before"), answer.tensors("after")
+    program.give(a=a, b=b, before=before, after=program.state(model), listed=listed, then=program.parameters(model))
+    answer = subject.run(program)
     kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
-    return kept | {"model": before.keys() == after.keys() and all(np.array_equal(before[k], after[k]) for k in before)}
+    same = models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
+    dtypes = [{key: p["dtype"] for key, p in answer.plain(when).items()} for when in ("listed", "then")]
+    return kept | {
+        "the model's weights": same["parameters"], "their gradients": same["grads"],
+        "their requires_grad": same["frozen"], "their dtype": dtypes[0] == dtypes[1],
+    }  # fmt: skip
 
 
 # Training, a few steps of it.

@@ -418,9 +418,28 @@ _LOSSES = (
 _SAMPLE = (
     Mistake(
         "held_out_drawn", "held-out problems are drawn too",
-        "You draw from all problems. A tenth of them is kept to measure the model: leave out those for which is_held_out "
-        "says True.",
+        "You draw held-out problems as often as chance would have it: is_held_out is not asked, or not about the pairs that you "
+        "return. A tenth of all problems is kept to measure the model: leave out those for which it says True.",
         ((_FILTER_LINE, ""),),
+    ),
+    Mistake(
+        "drawn_once_and_cut", "what held-out problems leave of one draw is given back, be it enough or not",
+        "You draw some more than count, leave out the held-out ones and cut at count. How many are left is up to chance, and in a "
+        "small draw too few: draw again until there are enough.",
+        ((_KEPT, f"    pairs = torch.randint(0, 10**n_digits, (2, 2 * count), generator=generator)\n    pairs = {_FILTER}\n"
+                 "    return pairs[0, :count].clone(), pairs[1, :count].clone()\n" + _KEPT),),
+    ),
+    Mistake(
+        "generator_picks_a_stream", "the generator only picks one of a few seeds",
+        "You draw one number from the generator and seed another one with it. There are few such seeds, so the same problems come "
+        "again and again. Give the generator itself to every random call.",
+        ((_KEPT, "    generator = torch.Generator().manual_seed(int(torch.randint(100, (), generator=generator)))\n" + _KEPT),),
+    ),
+    Mistake(
+        "each_pair_turned_round", "each pair is followed by its mirror image",
+        "You give (b, a) after (a, b). Both are fine problems, and they are not independent draws: half of them follow from the "
+        "other half.",
+        ((_DRAWN, "a, b = torch.cat(kept, dim=1)[:, :count].clone()\n    a[1::2], b[1::2] = b[: count - 1 : 2].clone(), a[: count - 1 : 2].clone()"),),
     ),
     Mistake(
         "only_held_out_drawn", "only held-out problems are drawn",

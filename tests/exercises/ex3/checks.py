@@ -68,6 +68,7 @@ def test_overlap_window(exam):
         # Not the beginning of the run, nor its end, but its middle is what the other text has.
         cases.append(Texts(f"<1>\n<2> as {RUN} it\n<3>\n", f"[say {RUN[:n]}]"))
     cases += [Texts("<>\n<abcdefg>\n<>\n", f"[{'abcdefg'[:n]}]", 5, keyword=n == 6) for n in (4, 5, 6)]
+    cases.append(Texts("<1>\n‹éééé>\n<2>\n", "[éééé]", 5))  # characters and not bytes
     texts_agree(exam, tuple(cases), "A run has exactly `window` characters, 50 where nothing else is said. Is one counted too few or too many?")
 
 
@@ -92,6 +93,10 @@ def test_overlap_case(exam):
         Texts("<1>\n‹straße weg>\n<3>\n", "[strasse weg]", 7),
         Texts("<1>\n‹don’t go>\n<3>\n", "[don't go]", 7),
         Texts("<1>\n‹été à la>\n<3>\n", "[ete a la]", 7),
+        # One way to write é and another, a ligature, a sign without width: other characters.
+        Texts("<1>\n‹abécd>\n<3>\n", "[abe\u0301cd]", 5),
+        Texts("<1>\n‹of\ufb01ce>\n<3>\n", "[office]", 5),
+        Texts("<1>\n‹ab\u200bcd>\n<3>\n", "[abcd]", 4),
     )
     texts_agree(
         exam, cases,
@@ -163,6 +168,8 @@ def test_overlap_ends(exam):
         Texts(f"<1>\n<2> {RUN}\n", f"[{RUN}]"),
         # Both end with "hello": slices beyond the end are shorter than a window, and no runs.
         Texts("<1>\nhello", "[say hello", 50),
+        Texts("hello\n", "hello\n", 50),
+        Texts("<1>\n<2>\n", "", 50),
     )
     texts_agree(
         exam, cases,
@@ -173,7 +180,8 @@ def test_overlap_ends(exam):
 
 @check("overlap_kept", "lines that stay are unchanged, in their order, as often as they were there", ("runs",))
 def test_overlap_kept(exam):
-    lines = ("<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "<a>", "", "<a>", "   ", "<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "\t<z>", "<a>")
+    lines = ("<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "<a>", "", "<a>", "   ", "<b>  Two  Spaces, A Tab\tAnd ÉTÉ ", "\t<z>", "<a>",
+             "<c>\xa0<d>\r", "\ufeff<e>\x00\u2028<f>")  # fmt: skip
     cases = (
         Texts("\n".join(lines) + "\n", f"[{RUN}]"),
         Texts("\n".join(lines[:3]) + f"\n{RUN}\n" + "\n".join(lines[3:]) + "\n\n", f"[{RUN}]"),
@@ -241,6 +249,16 @@ def test_overlap_fast(exam):
     if left != wanted:
         fail(case, f"Of two long texts that share one line, {left:,} characters are left instead of {wanted:,}.")
 
+    # Half of it shared, in lines here and there: whoever asks each line for each run, or counts the lines before each, is
+    # as slow as above.
+    letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
+    lines = [f"<{''.join(row)}>" if i % 2 else "".join(row) for i, row in enumerate(rng.choice(letters, (4000, 80)))]
+    texts = Texts("\n".join(lines) + "\n", "\n".join(lines[::2]) + "\n")
+    case = {"characters": len(texts.pretrain), "window": 50, "shared": "every other line"}
+    left, wanted = look(exam, case, looks.removed_in_time, texts)["left"], len("\n".join(lines[1::2]) + "\n")
+    if left != wanted:
+        fail(case, f"Of a text of which every other line is shared, {left:,} characters are left instead of {wanted:,}.")
+
 
 # Transfer.
 
@@ -269,10 +287,10 @@ def test_transfer_returned(exam):
             )
 
 
-def part_agrees(exam, case: Models, part: str, question: str, group: tuple[str, ...] = ()):
+def part_agrees(exam, case: Models, part: str, question: str, frozen: bool = False):
     """One part of the target's weights must be what the transfer makes it."""
     expected = looks.parts(case.expected(), case, part)
-    got = look(exam, case.as_case(), looks.transfer, case, part)
+    got = look(exam, case.as_case() | ({"frozen": "every other parameter"} if frozen else {}), looks.transfer, case, part, frozen)
     for name, array in expected.items():
         if not np.allclose(got[name], array, rtol=0, atol=1e-6):
             before = looks.parts(case.weights("target"), case, part)[name]
@@ -345,6 +363,12 @@ def test_transfer_any(exam):
             part_agrees(exam, case, part, "What is special about these vocabularies?")
 
     for_all(exam, vocabularies(), body, max_examples=6)
+    for part in COPIED:
+        part_agrees(
+            exam, PLAIN, part,
+            "Here every other parameter of both models is frozen; without that it is right. requires_grad says what is trained, and not "
+            "what is copied.", frozen=True,
+        )  # fmt: skip
 
 
 WHAT = {
@@ -619,6 +643,13 @@ def test_finetune_part(exam):
         )
     if got["taught"]:
         fail(case.as_case(), "A character of the rest is a target of the training: the last input stands before the border, and what it is taught behind it. Is your training part one token too long?")
+    if got["taught_ahead"] != 1:
+        came = {0: "itself", None: "something else"}.get(got["taught_ahead"], f"the one {got['taught_ahead']} places on")
+        fail(
+            case.as_case(),
+            f"A token must be taught the character that comes after it in the text; yours is taught {came}. Is y one place ahead of x, "
+            f"and only one?",
+        )
     if not got["train"]:
         fail(case.as_case(), "No training on the first 90 % of the text was seen. Does the model read the text's tokens, through its forward?")
     if got["late"] is False:

@@ -101,6 +101,9 @@ def removed_in_time(subject: Subject, texts: Texts) -> Reading:
 
 # Models.
 
+# A model as its owner left it: some parts in train mode, some parameters frozen, gradients of the last step.
+LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
+
 
 @dataclass(frozen=True)
 class Models:
@@ -185,10 +188,12 @@ def _models(program: Program, case: Models, refused: dict | None = None) -> tupl
     return [source, tokenizers[0], target, tokenizers[1]], target_weights
 
 
-def transfer(subject: Subject, case: Models, part: str) -> Reading:
-    """One part of the target's weights after transfer_weights."""
+def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) -> Reading:
+    """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models are."""
     program = Program()
     arguments, _ = _models(program, case)
+    for model in (arguments[0], arguments[2]) if frozen else ():
+        program.condition(model, **LEFT)
     program.call(name("transfer_weights"), *arguments)
     answer = subject.run(program.give(after=program.values(arguments[2])))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
@@ -211,34 +216,6 @@ def transfer_list(subject: Subject, case: Models) -> Reading:
     return {"new": sorted(items)}
 
 
-def _same_state(before: dict, after: dict) -> dict[str, bool]:
-    """Of two states of a model: {what: whether it is as it was}."""
-    return {key: _equal(before[key], after[key]) for key in before}
-
-
-def _equal(one, other) -> bool:
-    if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
-    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
-        return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
-    return one == other
-
-
-def _state(answer, key: str) -> dict:
-    """A state as plain values and arrays."""
-
-    def read(value: dict):
-        if value["kind"] == "dict":
-            return {key: read(item) for key, item in value["items"].items()}
-        return answer.arrays[value["sent"]] if value["kind"] == "tensor" else value.get("value")
-
-    return read(answer.values[key])
-
-
-# A model as its owner left it: some parts in train mode, some parameters frozen, gradients of the last step.
-LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
-
-
 def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
     """Which properties of the pretrained model (or the target) transfer_weights leaves as they are."""
     program = Program()
@@ -248,7 +225,7 @@ def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
     before = program.state(model)
     program.call(name("transfer_weights"), *arguments)
     answer = subject.run(program.give(before=before, after=program.state(model)))
-    kept = _same_state(_state(answer, "before"), _state(answer, "after"))
+    kept = models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
     if of == "target":
         kept.pop("parameters")
     return kept
@@ -265,7 +242,7 @@ def transfer_shares(subject: Subject, case: Models) -> Reading:
     program.add_to_parameters(source, 1.0)
     answer = subject.run(program.give(target_later=program.values(target)))
     source, target, later = (answer.tensors(key) for key in ("source", "target", "target_later"))
-    return {"source": _equal(source, case.weights("source")), "target": _equal(target, later)}
+    return {"source": models.equal(source, case.weights("source")), "target": models.equal(target, later)}
 
 
 def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) -> Reading:
@@ -280,7 +257,7 @@ def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) ->
     answer = subject.run(program)
     return {
         "came": [came(answer, f"came{i}") for i in range(len(sizes))],
-        "kept": [_equal(answer.tensors(f"after{i}"), weights[i]) for i in range(len(sizes))],
+        "kept": [models.equal(answer.tensors(f"after{i}"), weights[i]) for i in range(len(sizes))],
     }
 
 
@@ -351,6 +328,7 @@ def optimizer_state(subject: Subject) -> Reading:
 
 # Finetuning, a few steps of it.
 
+NO_TOKEN = 255  # of grader/probes.py: the end of a short row, and a target that is not known
 # What is trained on and what is not have no character in common, so that every row tells where it is from.
 TRAINED, REST = "abcdefg\n", "ABCDEFG."
 SOME_KNOWN = "gAbDeFc.Bxy\n"  # in another order, without some, and with two more
@@ -561,7 +539,20 @@ def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
         "taught": bool(taught.any()),
         "train": bool((~rest).any()),
         "late": late if late or len(rest) >= ROWS_THAT_TELL else None,
+        "taught_ahead": _taught_ahead(found["rows"], found["targets"]),
     }
+
+
+def _taught_ahead(rows: np.ndarray, targets: np.ndarray) -> int | None:
+    """How many places after a token the one stands that it is taught: 1 is right (also where no target is known), 0 the
+    token itself; None for none of the first few."""
+    width = rows.shape[1]
+    for ahead in (1, 0, 2, 3):
+        later, taught = rows[:, ahead:], targets[:, : width - ahead]
+        known = (taught != NO_TOKEN) & (later != NO_TOKEN)
+        if not known.any() or (taught == later)[known].mean() > 0.9:
+            return ahead
+    return None
 
 
 def modes(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
@@ -583,7 +574,7 @@ def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
     before = program.state(model)
     tune(program, model, tokenizer, case)
     answer = subject.run(program.give(before=before, after=program.state(model)))
-    return _same_state(_state(answer, "before"), _state(answer, "after"))
+    return models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
 
 
 def refuses_short(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
@@ -615,7 +606,7 @@ def seeded(subject: Subject, case: Tuning) -> Reading:
     return {
         "repeats": again is not None and again <= allowed,
         "depends": other is None or other > allowed,
-        "rows_repeat": _equal(*rows),
+        "rows_repeat": models.equal(*rows),
     }
 
 

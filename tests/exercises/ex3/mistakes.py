@@ -47,6 +47,7 @@ _CLONE = "p.detach().clone()"
 _FIRST = "best_loss, best = exhaustive_loss(model, rest), weights()"
 _STEPS = "for step in range(1, steps + 1):"
 _RATE = 'group["lr"] = lr * rate(step, steps)'
+_TAKE = "x, y = batches.take(batches.draw(batch_size(device)))"
 _ZERO = "        optimizer.zero_grad(set_to_none=True)\n"
 _STEP = "        optimizer.step()\n"
 _EVALUATED = "rest_loss = exhaustive_loss(model, rest)"
@@ -285,6 +286,11 @@ _ROWS_BY_INDEX = (
 )
 
 _TRANSFERS = (
+    Mistake(
+        "frozen_not_transferred", "what is frozen in the target is not transferred",
+        "You leave out parameters whose requires_grad is False. It says what a training changes, and a transfer copies all.",
+        ((_EACH, _EACH + "        if not parameter.requires_grad:\n            continue\n"),),
+    ),
     Mistake(
         "rows_by_index", "rows go by their number instead of their character",
         "Row 5 of the source goes to row 5 of the target, which is another character there: the model reads with the letters mixed up. "
@@ -685,6 +691,17 @@ _FINETUNE = (
         "Your border is int(0.8 * len(text)), or you keep a second part aside: a tenth of the text is read by nobody. Train on "
         "text[:int(0.9 * len(text))].",
         ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: int(0.8 * len(text))]")),),
+    ),
+    Mistake(
+        "target_is_the_same_token", "a token is taught itself",
+        "y is x: the model learns to repeat the token that it sees, which is easy and worth nothing. y is one place ahead: "
+        "x = row[:-1], y = row[1:].",
+        ((_TAKE, _TAKE + "\n        y = x"),),
+    ),
+    Mistake(
+        "target_two_ahead", "a token is taught the one after the next",
+        "y is two places ahead of x: the shift is made twice, once in the batch and once more.",
+        ((_TAKE, _TAKE + "\n        x, y = x[:, :-1], y[:, 1:]"),),
     ),
     Mistake(
         "first_of_rest_is_target", "the first character of the rest is a target of the training",
