@@ -139,7 +139,7 @@ def _config(of_preset: TrainConfig, options: dict) -> TrainConfig:
 
 def _no_memory(error: Exception) -> str | None:
     """What to do where a model or a batch does not fit; None for another error."""
-    asked = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    asked = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
     if asked or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
         return "There is not enough memory for this model and batch: a smaller --batch-size, with more --accumulation, takes less."
     return None
