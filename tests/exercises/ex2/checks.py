@@ -784,7 +784,7 @@ def updates_made(steps, reading):
 def one_after_the_other(reading) -> int:
     """How many updates several optimizers made that never stepped together; 0 where there is one, or they did."""
     total = sum(reading["optimizers"])
-    return total if len(reading["optimizers"]) > 1 and reading["changes"] >= total - 1 else 0
+    return total if len(reading["optimizers"]) > 1 and reading["changes"] >= total else 0
 
 
 def sizes_right(n, reading):
