@@ -323,6 +323,17 @@ def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always
         look_at(case)
 
 
+def of_readings(same):
+    """The `same` of a look, out of a comparison of two readings: two failures agree where they failed alike."""
+
+    def compare(one, other) -> bool:
+        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
+            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
+        return same(one, other)
+
+    return compare
+
+
 def same_reading(one, other, tolerance: float = 1e-5) -> bool:
     """Whether two readings agree: equal plain values, numbers within rounding, NaN where NaN is."""
     if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):

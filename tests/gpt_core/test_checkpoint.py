@@ -90,9 +90,28 @@ def test_going_on_from_the_one_before_never_puts_the_damaged_one_in_its_place(ru
         with pytest.raises(checkpoint.NoSpace):
             t.run()
     assert (run / checkpoint.PREVIOUS).read_bytes() == before
+    real = checkpoint.os.replace
+
+    def killed_at_the_last_rename(source, target):
+        if target == run / checkpoint.LAST:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.os, "replace", killed_at_the_last_rename)
+        with pytest.raises(KeyboardInterrupt):
+            Trainer.resume(run / checkpoint.PREVIOUS, TEXT).run()
+    assert (run / checkpoint.PREVIOUS).read_bytes() == before
     Trainer.resume(run / checkpoint.PREVIOUS, TEXT).run()
     assert checkpoint.load(run / checkpoint.LAST).info["step"] == 12
     assert checkpoint.load(run / checkpoint.PREVIOUS).info["step"] == 10
+
+
+def test_the_checkpoint_that_a_run_went_on_from_becomes_the_one_before(run):
+    t = Trainer.resume(run, TEXT)
+    assert t.step == 7
+    t.run(should_stop=lambda: t.step == 8)
+    assert [checkpoint.load(run / name).info["step"] for name in (checkpoint.PREVIOUS, checkpoint.LAST)] == [7, 8]
 
 
 def test_a_save_that_fails_leaves_both_checkpoints(run, monkeypatch):

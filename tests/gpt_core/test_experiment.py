@@ -89,10 +89,7 @@ def test_a_run_that_was_stopped_goes_on(small, done, tmp_path, monkeypatch):
     assert one == other  # bit for bit as if it had never stopped
 
 
-def test_speeds_are_compared_where_both_runs_of_a_pair_were_trained_in_the_same_call(done):
-    found = json.loads((done[1] / "results.json").read_text())
-    base, feature = found["tokens_per_second"]
-    assert found["speed_ratio"] == pytest.approx(feature / base) or found["speed_ratio"] is None
+def test_speeds_are_compared_where_both_runs_of_a_pair_were_trained_in_the_same_call():
     runs = [[experiment.Run(None, 1, 2.0, rate, 10, is_new=True), experiment.Run(None, 2, 2.0, 1.0, 10, is_new=new)]
             for rate, new in ((100.0, False), (50.0, True))]  # fmt: skip
     assert experiment.Results([], runs).speed_ratio() == 0.5

@@ -207,3 +207,10 @@ def test_a_disk_that_is_full_for_the_log_is_one_sentence_with_its_name(tmp_path,
     assert call(*VALUES, "--out", tmp_path / "run") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert said.startswith(f"{tmp_path / 'run' / 'log.jsonl'}: No space left on device; the checkpoints are as they were")
+
+
+def test_a_process_that_lost_the_others_says_so_and_one_alone_does_not():
+    error = RuntimeError("[pair.cc:553] Connection closed by peer [127.0.0.1]:4261.")
+    assert "the one that failed first says why" in train._left_alone(error, train.World(rank=0, size=2))
+    assert train._left_alone(error, train.World()) is None
+    assert train._left_alone(RuntimeError("shapes differ"), train.World(rank=0, size=2)) is None

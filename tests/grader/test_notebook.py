@@ -27,9 +27,8 @@ def workbook(tmp_path):
 
 
 def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(workbook, monkeypatch):
-    nbclient = pytest.importorskip("nbclient", reason='not installed: pip install -e ".[notebook]"')
-    nbformat = pytest.importorskip("nbformat")
-    pytest.importorskip("ipykernel")
+    why = 'an optional extra that is not installed: pip install -e ".[notebook]"'
+    nbclient, nbformat, _ = (pytest.importorskip(name, reason=why) for name in ("nbclient", "nbformat", "ipykernel"))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     # What is typed into the cells is what counts: no exercise may be found solved already.
     for exercise in EXERCISES.values():

@@ -128,9 +128,9 @@ MISTAKES = (
         ((_MASK, "scores.masked_fill(self.future[:T, :T], -1e4)"),),
     ),
     Mistake(
-        "mask_minus_10000_in_half", "masked scores are set to -10000 in half precision",
-        "float16 has no -1e9, so a mask of -1e4 is often chosen for it; but a score can be lower, and bfloat16 reaches as far "
-        "as float32. float('-inf') is a number of every dtype; so is torch.finfo(scores.dtype).min.",
+        "mask_is_a_number_in_half", "in half precision masked scores are set to a number",
+        "float16 has no -1e9, so something like -1e4 is often chosen for half precision; but a score can be lower, and bfloat16 "
+        "reaches as far as float32. float('-inf') is a number of every dtype; so is torch.finfo(scores.dtype).min.",
         ((_MASK, 'scores.masked_fill(self.future[:T, :T], float("-inf") if x.dtype.itemsize > 2 else -1e4)'),),
     ),
     Mistake(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.exercises import EXERCISES
 from tests.exercises.ex2 import looks, training
 from tests.exercises.ex2.looks import Case, Tables
-from tests.exercises.exam import CheckFailed, check, fail, for_all, look
+from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
 
 FUNCTIONS = (
@@ -373,10 +373,9 @@ def test_loss_all_masked(exam):
         )
 
 
+@of_readings
 def same_masked(one, other):
     """The loss, and whether its gradient is none, zero or something else."""
-    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
 
     def kind(reading):
         gradient = reading["gradient"]
@@ -427,9 +426,8 @@ def deviation(counts: np.ndarray, expected: np.ndarray, freedom: int) -> float:
 def close(key: str, allowed: float):
     """Whether two readings' numbers under `key` are near each other: shares of random draws."""
 
+    @of_readings
     def same(one, other):
-        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
         return bool(np.abs(np.asarray(one[key], dtype=float) - np.asarray(other[key], dtype=float)).max() <= allowed)
 
     return same
@@ -459,9 +457,8 @@ def test_sample_held_out(exam):
 def no_held_out(exam, count, n):
     case = {"count": count, "n_digits": n}
 
+    @of_readings
     def same(one, other):
-        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
         return all(abs(one[key] - other[key]) < 0.006 and (one[key] > 0) == (other[key] > 0) for key in ("ordered", "swapped"))
 
     got = look(exam, case, looks.held_out_shares, exam.reference, count, n, same=same)
@@ -510,9 +507,8 @@ def test_sample_calls(exam):
         )
 
 
+@of_readings
 def same_small(one, other):
-    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
     return all((one[key] > least) == (other[key] > least) for key, least in (("short", 0), ("held_out", 0), ("again", 3)))
 
 
@@ -598,9 +594,8 @@ def test_sample_replacement(exam):
         fail(case, "Draws must be independent, and yours go together (0 would be none, 1 the same). Are they sorted, or is one made from another?", f"correlations: {named}")
 
 
+@of_readings
 def same_neighbours(one, other):
-    if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-        return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
     alike = abs(one["distinct"] - other["distinct"]) < 150 and abs(one["turned"] - other["turned"]) < 0.05
     return alike and all(abs(x - y) < 0.05 for x, y in zip(one["correlations"], other["correlations"]))
 
@@ -764,9 +759,8 @@ def test_add_kept(exam):
 def same_facts(facts):
     """Whether two readings agree in what the contract names; the rest is free."""
 
+    @of_readings
     def same(one, other):
-        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
         return facts(one) == facts(other)
 
     return same
@@ -863,9 +857,8 @@ def test_train_parts(exam):
 def test_train_problems(exam):
     case = {"n_digits": 3, "steps": 10}
 
+    @of_readings
     def same(one, other):
-        if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
-            return isinstance(one, CheckFailed) and isinstance(other, CheckFailed) and one.same == other.same
         return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
 
     got = look(exam, case, looks.trained_on, exam.reference, 3, 10, same=same)
