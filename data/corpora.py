@@ -17,12 +17,14 @@ What a loaded text went through, so that two people have the same characters:
   most of them typographic quotes, accents and a little Greek, too rare for a character model to learn.
 """
 
+import hashlib
 import os
 import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from data import toy
 
@@ -30,7 +32,9 @@ CACHE_VARIABLE = "GPT_DATA_DIR"
 REGISTRY = Path(__file__).with_name("registry.txt")
 NAMES = ("tinyshakespeare", "plays", "novels", "toy")
 TRAIN_FRACTION = 0.9
+Sliceable = TypeVar("Sliceable")  # a str, or a tensor of its tokens
 RETRIES = 3
+PIECE = 2**20  # characters that are hashed at a time
 
 
 class CorpusUnavailable(OSError):
@@ -82,12 +86,17 @@ def load(
             f"there is no corpus and no file named {name[:200]!r}; the corpora are {', '.join(NAMES)}, "
             f"and the path of a UTF-8 text file is the other choice."
         )
-    text = "\n".join(_read(file) for file in files)
+    text = "\n".join(read(file) for file in files)
     if name == "novels":
         text = fold_to_ascii(text)
-    if not text.strip():
+    if not text or text.isspace():
         raise ValueError(f"{name} holds no text; choose a file with characters to learn from.")
     return text
+
+
+def path_of(name: str) -> Path | None:
+    """The absolute path of the file that `name` means; None for a corpus by name, and where there is no such file."""
+    return Path(name).absolute() if name not in NAMES and _is(Path.is_file, name) else None
 
 
 def _is(kind: Callable[[Path], bool], name: str) -> bool:
@@ -97,14 +106,22 @@ def _is(kind: Callable[[Path], bool], name: str) -> bool:
         return False
 
 
-def split(text: str) -> tuple[str, str]:
-    """(training text, validation text): the first 90 % and the rest, by position.
+def split(text: Sliceable) -> tuple[Sliceable, Sliceable]:
+    """(training text, validation text): the first 90 % and the rest, by position; of a text, or of its tokens.
 
     By position and not at random: neighbouring windows share most of their characters, so a random
     split would put nearly all of the validation text into the training text too.
     """
     border = int(TRAIN_FRACTION * len(text))
     return text[:border], text[border:]
+
+
+def sha256(text: str) -> str:
+    """The sha256 of the text as UTF-8, in hex; taken in pieces, since a corpus may nearly fill the memory."""
+    digest = hashlib.sha256()
+    for start in range(0, len(text), PIECE):
+        digest.update(text[start : start + PIECE].encode())
+    return digest.hexdigest()
 
 
 def normalise(text: str) -> str:
@@ -136,7 +153,8 @@ def _fold_character(char: str) -> str:
     return plain.encode("ascii", "ignore").decode("ascii")
 
 
-def _read(file: Path) -> str:
+def read(file: Path) -> str:
+    """The text of a UTF-8 file, normalised; ValueError, one sentence, where it cannot be read as one."""
     try:
         # newline is left to `normalise`, which treats bytes from a file and from a test alike.
         return normalise(file.read_bytes().decode("utf-8"))

@@ -4,6 +4,13 @@ Start with `layers.py` (one head, many heads, a block), then `models.py` (the la
 `trainer.py` (the training loop) and `sampling.py` (from logits to text).
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # a command is on its way, such as `python -m gpt_core.train`
+    from gpt_core.interrupt import imports_begin
+
+    imports_begin()
+
 from gpt_core.config import GPTConfig
 from gpt_core.layers import Block, FeedForward, Head, MultiHeadAttention
 from gpt_core.models import GPT, BigramLM, MultiHeadLM, SingleHeadLM, TransformerLM

@@ -6,19 +6,30 @@ import torch
 from gpt_core.tokenizer import CharTokenizer
 
 
-def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:
-    """The tokens of a whole corpus, (N,), in the smallest dtype that holds the vocabulary.
+PIECE = 2**20  # characters that are encoded at a time; some 9 bytes each are needed for a moment
 
-    The same ids as `tokenizer.encode`, through one table look-up for all characters: fast enough for
-    the 77 million characters of the novels. ValueError for an unknown character, as there.
+
+def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:
+    """The tokens of a whole corpus, (N,), in the smallest signed or 8-bit dtype that holds the vocabulary.
+
+    uint8 for up to 256 characters, int16 for up to 32,768, else int32; other unsigned integers can do little
+    in torch. The same ids as `tokenizer.encode`, through one table look-up for all characters of a piece:
+    fast enough for the 77 million characters of the novels, and without a second copy of them in memory.
+    ValueError for an unknown character, as there.
     """
-    codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+    V = tokenizer.vocab_size
+    dtype = np.uint8 if V <= 2**8 else np.int16 if V <= 2**15 else np.int32
     id_of_code = np.full(0x110000, -1, dtype=np.int32)
-    id_of_code[[ord(char) for char in tokenizer.chars]] = np.arange(tokenizer.vocab_size)
-    ids = id_of_code[codes]
-    if (ids < 0).any():
-        tokenizer.encode(text)  # raises, naming the character and its position
-    return torch.from_numpy(ids.astype(np.uint8) if tokenizer.vocab_size <= 256 else ids)
+    id_of_code[[ord(char) for char in tokenizer.chars]] = np.arange(V)
+    tokens = np.empty(len(text), dtype=dtype)
+    for start in range(0, len(text), PIECE):
+        codes = np.frombuffer(text[start : start + PIECE].encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        ids = id_of_code[codes]
+        if (ids < 0).any():
+            first = start + int((ids < 0).argmax())
+            raise tokenizer.unknown(text[first], first)
+        tokens[start : start + PIECE] = ids
+    return torch.from_numpy(tokens)
 
 
 class Batches:

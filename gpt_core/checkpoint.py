@@ -6,7 +6,7 @@ A checkpoint is a safetensors file. Its tensors are named by what they are:
     ema.<parameter>                 the averaged weights, where the run keeps them
     optimizer.<parameter>.<what>    AdamW's state: exp_avg, exp_avg_sq, step
     rng.batches                     the generator of the batches, uint8
-    rng.cpu.<rank>, rng.cuda.<rank> torch's global generators (dropout) of each process, uint8
+    rng.<kind>.<rank>               torch's global generators (dropout) of each process, cpu and cuda or mps, uint8
 
 and its metadata holds one JSON object, the configuration, the tokenizer, the step, the best loss so far, and
 the sha256 of all of it: a flipped bit would train on without a word. One file and not two, because two files
@@ -26,6 +26,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from gpt_core import run_log
+from gpt_core.out_of_memory import is_out_of_memory
 
 FORMAT = "gpt-workbook checkpoint"
 VERSION = 2
@@ -122,6 +123,8 @@ def load(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise CheckpointError(f"there is no checkpoint {path}.") from None
     except (SafetensorError, OSError) as error:
+        if is_out_of_memory(error):  # the file may be as good as ever
+            raise
         raise CheckpointError(
             f"{path} is damaged or is no checkpoint ({error}).{_way_out(path)}"
         ) from None

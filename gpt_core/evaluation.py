@@ -22,6 +22,11 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
             module.training = mode
 
 
+def _float64_place(device: torch.device) -> torch.device:
+    """Where to sum in float64 what was computed on `device`: there, or on the CPU where it has no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int = 64) -> float:
     """Mean cross entropy, in nats, over every target of tokens (N,): all N - 1 of them, once each.
 
@@ -36,7 +41,8 @@ def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int =
     device = next(model.parameters()).device
     x, y = tokens[:-1], tokens[1:]
     whole = len(x) // T * T
-    total = torch.zeros((), dtype=torch.float64, device=device)
+    place = _float64_place(device)
+    total = torch.zeros((), dtype=torch.float64, device=place)
     with eval_mode(model), torch.no_grad():
         parts = list(zip(x[:whole].view(-1, T).split(batch_size), y[:whole].view(-1, T).split(batch_size)))
         if whole < len(x):
@@ -45,7 +51,7 @@ def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int =
             logits, _ = model(inputs.to(device).long())
             targets = targets.to(device).long().reshape(-1)
             # Summed in float64: a float32 sum of 111,540 losses would be wrong in the sixth digit.
-            total += F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum").double()
+            total += F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum").to(place).double()
     return total.item() / len(x)
 
 
@@ -58,8 +64,9 @@ def sampled_loss(
     are not touched.
     """
     batches = Batches(tokens, model.config.block_size, seed)
-    total = torch.zeros((), dtype=torch.float64, device=tokens.device)
+    place = _float64_place(tokens.device)
+    total = torch.zeros((), dtype=torch.float64, device=place)
     with eval_mode(model), torch.no_grad():
         for _ in range(iters):
-            total += model(*batches.take(batches.draw(batch_size)))[1].double()
+            total += model(*batches.take(batches.draw(batch_size)))[1].to(place).double()
     return total.item() / iters

@@ -21,27 +21,23 @@ from pathlib import Path
 from data import corpora
 from gpt_core import checkpoint, plot
 from gpt_core.batches import encode_text
+from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
 from gpt_core.device import choose_device
 from gpt_core.extrapolation import cropped_loss, loss_by_position, stretch
+from gpt_core.out_of_memory import OutOfMemory, memory_for
 from gpt_core.paired import conclusion, paired_difference
 from gpt_core.plugins import PARTS, build_model, source_digests
 from gpt_core.presets import PRESETS, preset
 from gpt_core.run_log import read
-from gpt_core.terminal import DownloadDisplay, ExperimentDisplay, fail, forgive_output, sentence
+from gpt_core.terminal import ExperimentDisplay, fail, load_corpus, note, sentence
 from gpt_core.train import stop_requested
 from gpt_core.train_config import TrainConfig
 from gpt_core.trained import load_trained
-from gpt_core.trainer import Trainer, TrainingFailed
+from gpt_core.trainer import Trainer, TrainingFailed, load_run
 
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BASELINE = "baseline"
 EVALUATIONS = 5  # of a run, for the curve; each costs as much as some 60 steps of the preset cpu
 CPU_STEPS = 500  # of the preset cpu: a quarter of its own, so that six runs take minutes
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(fail(f"{message}; --help lists what there is.", BAD_INPUT))
 
 
 @dataclass(frozen=True)
@@ -92,10 +88,14 @@ def train(arm: Arm, seed: int, text: str, report, should_stop) -> Run | None:
     is_new = not folder.exists()
     if is_new:
         trainer = Trainer.start(config, text, folder, report=report)
-    elif checkpoint.load(checkpoint.find(folder)).info["step"] < config.steps:
-        trainer = Trainer.resume(folder, text, report=report)
     else:
-        trainer = None
+        saved = load_run(checkpoint.find(folder)).info
+        if saved["text_sha256"] != corpora.sha256(text):
+            raise ValueError(
+                f"{config.corpus} is not the text that {folder} was trained on; put that text back, or name another folder "
+                f"with --out."
+            )
+        trainer = Trainer.resume(folder, text, report=report) if saved["step"] < config.steps else None
     if trainer is not None and not trainer.run(should_stop=should_stop).finished:
         return None
     return dataclasses.replace(finished(folder, seed), is_new=is_new)
@@ -154,7 +154,7 @@ def _made_of(config: TrainConfig) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = _Parser(
+    p = Parser(
         prog="python -m gpt_core.experiment",
         description="Train the GPT with and without a feature over paired seeds, and say what that shows.",
         epilog="The presets: " + ", ".join(PRESETS) + ".",
@@ -178,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
         "--stretch", type=int, default=4, metavar="N",
         help="without a position table: the loss by position up to N x block_size; 1 for none; default: 4",
     )
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     p.add_argument("--threads", type=int, default=0, help="CPU threads; default: the trainer's choice")
     p.add_argument("--out", type=Path, default=Path("runs/experiments"), help="default: runs/experiments")
     return p
@@ -189,14 +189,14 @@ def main(defaults: list[str] | None = None, arguments: list[str] | None = None) 
 
     defaults: options that come before those of the command line, which win.
     """
-    forgive_output()
+    begin()
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args([*(defaults or []), *given])
     try:
         return _experiment(options)
     except (ValueError, corpora.CorpusUnavailable) as error:
         return fail(str(error), BAD_INPUT)
-    except (TrainingFailed, checkpoint.NoSpace) as error:
+    except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
         return fail(str(error), FAILED)
     except KeyboardInterrupt:
         return fail("Stopped at once; the same command goes on from the last checkpoint.", INTERRUPTED)
@@ -209,7 +209,7 @@ def _arms(options) -> list[Arm]:
     config = dataclasses.replace(
         config, corpus=options.corpus or config.corpus, steps=steps, warmup=min(config.warmup, steps - 1),
         eval_interval=-(-steps // EVALUATIONS), attention=options.baseline_attention,
-        device=str(choose_device(options.device)), threads=options.threads,
+        device=str(choose_device(options.device, note=note)), threads=options.threads,
     )
     parts = {part: spec for part in PARTS if (spec := getattr(options, part))}
     changed = dataclasses.replace(config, **parts, position_embedding=options.position_embedding)
@@ -230,8 +230,7 @@ def _experiment(options) -> int:
         if value is not None and value < least:
             raise ValueError(f"--{name} is {value}; it must be at least {least}.")
     arms = _arms(options)
-    with DownloadDisplay() as download:
-        text = corpora.load(arms[0].config.corpus, report=download.report)
+    text = load_corpus(arms[0].config.corpus)
     stretched = options.stretch if not arms[1].config.position_embedding else 1
     length, held_out = stretched * arms[0].config.block_size, len(corpora.split(text)[1])
     if held_out <= length:
@@ -249,7 +248,8 @@ def _experiment(options) -> int:
     if stretched > 1:
         display.say()
         display.say(f"measuring the loss by position, up to {stretched} x block_size ..")
-        positions = [by_position(of_arm, text, stretched, arms[0].config.device) for of_arm in runs]
+        with memory_for(f"for windows of {stretched} x block_size", "a smaller --stretch takes less"):
+            positions = [by_position(of_arm, text, stretched, arms[0].config.device) for of_arm in runs]
         results = dataclasses.replace(results, positions=positions, stretch=stretched)
         results.show_positions(display.say)
     display.say()

@@ -79,5 +79,5 @@ def _losses(model, windows: torch.Tensor, batch_size: int) -> torch.Tensor:
             rows = rows.to(device).long()
             logits, _ = model(rows[:, :-1])
             losses = F.cross_entropy(logits.float().flatten(0, 1), rows[:, 1:].flatten(), reduction="none")
-            found.append(losses.view(len(rows), -1).double().cpu())
+            found.append(losses.view(len(rows), -1).cpu().double())
     return torch.cat(found)

@@ -7,16 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from gpt_core.command import BAD_INPUT, FAILED, OK, Parser, begin
 from gpt_core.run_log import read
-from gpt_core.terminal import fail
-
-OK, FAILED, BAD_INPUT = 0, 1, 2
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(fail(f"{message}; --help lists what there is.", BAD_INPUT))
-
+from gpt_core.terminal import fail, printable
 
 def draw(runs: list[Path], out: Path) -> None:
     """One colour per run: training loss thin, exhaustive validation loss thick with dots.
@@ -105,12 +98,17 @@ def _band(axes, number: int, x: list, values: list[tuple], label: str) -> None:
     axes.fill_between(x, [min(v) for v in values], [max(v) for v in values], color=f"C{number}", alpha=0.2)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 drawn, 1 no matplotlib, 2 bad input."""
-    p = _Parser(prog="python -m gpt_core.plot", description="Draw the losses of runs to a PNG.")
+def parser() -> argparse.ArgumentParser:
+    p = Parser(prog="python -m gpt_core.plot", description="Draw the losses of runs to a PNG.")
     p.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run")
     p.add_argument("--out", type=Path, default=Path("losses.png"), help="default: losses.png")
-    options = p.parse_args(arguments)
+    return p
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 drawn, 1 no matplotlib, 2 bad input."""
+    begin()
+    options = parser().parse_args(arguments)
     try:
         draw(options.runs, options.out)
     except ValueError as error:
@@ -119,7 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
         return fail('matplotlib is not installed; get it with: pip install -e ".[plot]"', FAILED)
     except OSError as error:
         return fail(f"{options.out} cannot be written: {error.strerror}.", BAD_INPUT)
-    print(f"drew {len(options.runs)} run{'s' if len(options.runs) > 1 else ''} to {options.out}")
+    print(printable(f"drew {len(options.runs)} run{'s' if len(options.runs) > 1 else ''} to {options.out}"))
     return OK
 
 

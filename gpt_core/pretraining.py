@@ -10,9 +10,9 @@ What is there already is not done again, so a stopped experiment goes on where i
 run of `pretrained` and `scratch-b` from the last evaluation, in the others from the beginning of a run.
 """
 
-import argparse
 import dataclasses
 import math
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -24,18 +24,19 @@ import torch
 from data import corpora, toy
 from gpt_core import checkpoint
 from gpt_core.batches import encode_text
+from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, Parser, begin
 from gpt_core.device import choose_device
 from gpt_core.evaluation import exhaustive_loss
 from gpt_core.models import GPT
+from gpt_core.out_of_memory import OutOfMemory, memory_for
 from gpt_core.presets import PRESETS
 from gpt_core.run_log import RunLog, read
-from gpt_core.terminal import DownloadDisplay, StepsDisplay, TrainingDisplay, fail
+from gpt_core.terminal import StepsDisplay, TrainingDisplay, fail, load_corpus, note
 from gpt_core.tokenizer import CharTokenizer
 from gpt_core.train_config import TrainConfig
 from gpt_core.trained import load_trained
 from gpt_core.trainer import Trainer, TrainingFailed
 
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 WINDOW = 50  # characters in a row that count as a leak
 
 
@@ -59,16 +60,11 @@ class Plan:
 
 def _novels_and_plays() -> str:
     # The plays first: the last tenth validates, and they are too few to be kept from training.
-    return "\n".join(_load(name) for name in ("plays", "novels"))
+    return "\n".join(load_corpus(name) for name in ("plays", "novels"))
 
 
 def _toy_text() -> str:
     return toy.invented(6_000, language=1, seed=2, stop="!")
-
-
-def _load(name: str) -> str:
-    with DownloadDisplay() as download:
-        return corpora.load(name, report=download.report)
 
 
 PLANS = {
@@ -82,7 +78,7 @@ PLANS = {
     "cpu": Plan(
         replace(PRESETS["cpu"], steps=4000, eval_interval=500, val_chars=100_000),
         steps=500, lr=5e-4, few=100_000,
-        pretrain=_novels_and_plays, text=lambda: _load("tinyshakespeare"),
+        pretrain=_novels_and_plays, text=lambda: load_corpus("tinyshakespeare"),
     ),
     # The lecture's 10.7 million parameters. Nothing is seen twice in pretraining, and in finetuning
     # the dropout of the config keeps the model from learning the text by heart.
@@ -91,7 +87,7 @@ PLANS = {
             PRESETS["best"], steps=20_000, dropout=0.2, ema=0.0, warmup=500, eval_interval=1000,
             val_chars=1_000_000,
         ),
-        steps=2000, lr=3e-4, few=100_000, pretrain=_novels_and_plays, text=lambda: _load("tinyshakespeare"),
+        steps=2000, lr=3e-4, few=100_000, pretrain=_novels_and_plays, text=lambda: load_corpus("tinyshakespeare"),
     ),
 }  # fmt: skip
 
@@ -142,10 +138,9 @@ class Experiment:
         self, plan: Plan, out: Path, seed: int, device: str, remove_overlap: Callable, finetune: Callable
     ):
         self.plan, self.out, self.seed = plan, out, seed
-        self.config = replace(
-            plan.config, corpus=str(out / "pretrain.txt"), seed=seed, device=str(choose_device(device))
-        )
-        self.device = choose_device(device).type
+        chosen = choose_device(device, note=note)
+        self.config = replace(plan.config, corpus=str(out / "pretrain.txt"), seed=seed, device=str(chosen))
+        self.device = chosen.type
         self.remove_overlap, self.finetune = remove_overlap, finetune
         self.display = TrainingDisplay()
         self.say = self.display.say
@@ -188,7 +183,7 @@ class Experiment:
             temporary = path.with_suffix(".writing")
             temporary.write_bytes(kept.encode())
             temporary.replace(path)
-        text = corpora.load(str(path))
+        text = load_corpus(str(path))
         self.say(f"\npretraining, {self.config.steps} steps")
         self._train(self.config, text, "pretrained")
         last = [row for row in read(self.out / "pretrained") if row["kind"] == "eval"][-1]
@@ -224,7 +219,8 @@ class Experiment:
         log = RunLog(folder)
         log.cut_after(-1)  # what a stopped run left
         began = time.perf_counter()
-        with StepsDisplay(name, self.plan.steps) as report:
+        memory = memory_for("to finetune a model of this size", "a smaller --size takes less")
+        with StepsDisplay(name, self.plan.steps) as report, memory:
 
             def reported(step: int, loss: float) -> None:
                 log.write({"kind": "train", "step": step, "loss": loss})
@@ -270,12 +266,13 @@ class Experiment:
 def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | None = None) -> None:
     """Run the experiment with these two functions of exercise 3. Exits with status 1 where it failed, 2 for
     bad input, 130 where it was stopped."""
-    parser = argparse.ArgumentParser(description="Pretrain, finetune, compare with training from scratch.")
+    begin()
+    parser = Parser(description="Pretrain, finetune, compare with training from scratch.")
     sizes = "toy: seconds; cpu (default): half an hour; gpu: for a GPU"
     parser.add_argument("--size", choices=PLANS, default="cpu", help=sizes)
     parser.add_argument("--out", type=Path, help="the folder of all runs; default: runs/pretraining-SIZE")
     parser.add_argument("--seed", type=int, default=1337, help="decides weights and batches; default: 1337")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda; default: auto")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     options = parser.parse_args(arguments)
     out = options.out or Path("runs") / f"pretraining-{options.size}"
     try:
@@ -286,7 +283,7 @@ def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | No
         sys.exit(fail(f"Not written yet: {error}", FAILED))
     except (ValueError, corpora.CorpusUnavailable) as error:
         sys.exit(fail(str(error), BAD_INPUT))
-    except (TrainingFailed, checkpoint.NoSpace) as error:
+    except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
         sys.exit(fail(str(error), FAILED))
     except KeyboardInterrupt:
         sys.exit(fail("Stopped; the same command goes on with what is left.", INTERRUPTED))
@@ -299,4 +296,4 @@ def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | No
         experiment.say(f"drawn in {out / 'losses.png'}")
     except ImportError:
         experiment.say('no plot: matplotlib is not installed; get it with: pip install -e ".[plot]"')
-    experiment.say(f'next: python -m gpt_core.sample {out / "finetuned"} --prompt "ROMEO:"')
+    experiment.say(f"next: python -m gpt_core.sample {shlex.quote(str(out / 'finetuned'))}")

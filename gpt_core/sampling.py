@@ -3,7 +3,8 @@
 Pure functions: every random choice comes from the generator that is passed in.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,11 +93,14 @@ def stream(
     generator: torch.Generator,
     sampling: Sampling = Sampling(),
     cache: bool | None = None,
+    stop: Sequence[int] = (),
 ) -> Iterator[torch.Tensor]:
     """Yield the next `count` tokens of each sequence as they are chosen, (B,) long each.
 
     idx: (B, T) long, T >= 1, on the device of the model; of a longer one the last block_size count.
     cache: None uses a KV cache where the model supports one, False never does, True insists.
+    stop: tokens, in this order, that end the text earlier, once every sequence has had them among its new ones;
+        () ends it after `count` only.
 
     With or without the cache the tokens are the same. Up to block_size tokens a step with the cache
     computes one token. Past block_size the window slides: every token moves to another position and
@@ -116,7 +120,21 @@ def stream(
             "this model has a part without forward_cached(x, cache), so it cannot use a KV cache; "
             "leave cache out to generate without one."
         )
-    return _stream(model, idx, count, generator, sampling, supported if cache is None else cache)
+    tokens = _stream(model, idx, count, generator, sampling, supported if cache is None else cache)
+    return _until(stop, tokens) if len(stop) else tokens
+
+
+def _until(stop: Sequence[int], tokens: Iterator[torch.Tensor]) -> Iterator[torch.Tensor]:
+    """The tokens, (B,) each, up to the one with which the last sequence has had all of `stop` in a row."""
+    recent, ended = [], False
+    with contextlib.closing(tokens):  # gives the model its mode back
+        for token in tokens:
+            yield token
+            recent = [*recent, token][-len(stop) :]
+            if len(recent) == len(stop):
+                ended = ended | torch.stack([new == wanted for new, wanted in zip(recent, stop)]).all(dim=0)
+                if ended.all():
+                    return
 
 
 def _stream(model, idx, count, generator, sampling, cached):
@@ -139,6 +157,7 @@ def _stream(model, idx, count, generator, sampling, cached):
 
 
 def generate(model: LanguageModel, idx: torch.Tensor, count: int, **settings) -> torch.Tensor:
-    """The sequences with `count` new tokens behind them, (B, T + count) long; settings as in `stream`."""
+    """The sequences with `count` new tokens behind them, (B, T + count) long; settings as in `stream`, where `stop` can
+    make it fewer."""
     new = list(stream(model, idx, count, **settings))
     return torch.cat([idx, *(token[:, None] for token in new)], dim=1)

@@ -1,6 +1,7 @@
 """What the command lines print: a progress bar, a table of losses, a sparkline, one-sentence errors."""
 
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -8,21 +9,33 @@ import textwrap
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from data import corpora
 from gpt_core import trainer
+from gpt_core.out_of_memory import memory_for
 from gpt_core.run_log import read
 
 WIDTH = 100
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.,-~:=#"
-# Of whom the corpus has heard; a model that was trained for seconds writes better a little bolder.
+# What to write on from, where the corpus is known to have it; a model that was trained for seconds writes better
+# a little bolder. Without one a model goes on from a line end, or from the first character of its corpus.
 PROMPTS = {
     "tinyshakespeare": '--prompt "ROMEO:"', "plays": '--prompt "ROMEO:"', "toy": '--prompt "ANNE:" --temperature 0.7',
 }  # fmt: skip
 
 
+# Control characters but for the tab and the line end, those that turn the direction of writing, half characters.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """`text` with its control characters written out ("\\x1b"): printed, they could move the cursor or worse."""
+    return _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
+
+
 def sentence(text: str) -> str:
     """`text` in lines of at most 100 columns; a path or an address is never broken."""
-    return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(" ".join(printable(text).split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def fail(text: str, status: int, rank: int = 0, processes: int = 1) -> int:
@@ -30,6 +43,17 @@ def fail(text: str, status: int, rank: int = 0, processes: int = 1) -> int:
     who = f"rank {rank}: " if processes > 1 else ""
     print(sentence(who + text), file=sys.stderr, flush=True)
     return status
+
+
+def note(text: str) -> None:
+    """Print a sentence that is no error, beside what a command writes."""
+    print(sentence(text), file=sys.stderr, flush=True)
+
+
+def load_corpus(name: str) -> str:
+    """The text of a corpus (data.corpora.load), with a bar while it is downloaded. OutOfMemory where it is too long."""
+    with DownloadDisplay() as download, memory_for(f"to read {name}", "take a shorter text"):
+        return corpora.load(name, report=download.report)
 
 
 def forgive_output() -> None:
@@ -82,7 +106,7 @@ class _Display:
 
     def say(self, text: str = "") -> None:
         try:
-            self.console.print(text, soft_wrap=True)
+            self.console.print(printable(text), soft_wrap=True)
         except (OSError, SystemExit):  # rich makes the latter of a broken pipe; the log has all of it without a reader too
             leave_output()
 

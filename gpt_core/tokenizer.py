@@ -46,10 +46,14 @@ class CharTokenizer:
             return [self._id_of[char] for char in text]
         except KeyError:
             position, char = next((i, c) for i, c in enumerate(text) if c not in self._id_of)
-            raise ValueError(
-                f"character {char!r} at position {position} is not in the vocabulary of "
-                f"{self.vocab_size} characters; build the tokenizer from a text that has it, or remove it."
-            ) from None
+            raise self.unknown(char, position) from None
+
+    def unknown(self, char: str, position: int) -> ValueError:
+        """The error for a character at this position of a text that is not in the vocabulary."""
+        return ValueError(
+            f"character {char!r} at position {position} is not in the vocabulary of "
+            f"{self.vocab_size} characters; build the tokenizer from a text that has it, or remove it."
+        )
 
     def decode(self, tokens: Iterable[int]) -> str:
         """The text of the ids (ints, or a 1-D tensor of them). ValueError names the first unknown id."""

@@ -21,27 +21,23 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from data import corpora
 from gpt_core import checkpoint
+from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
 from gpt_core.device import choose_device
 from gpt_core.distributed import World
+from gpt_core.out_of_memory import OutOfMemory, is_out_of_memory
 from gpt_core.plugins import PARTS, load_part
 from gpt_core.presets import PRESETS, preset
-from gpt_core.terminal import DownloadDisplay, TrainingDisplay, fail, forgive_output
+from gpt_core.terminal import TrainingDisplay, fail, load_corpus
 from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Notice, Trainer, TrainingFailed, ignore, load_run
+from gpt_core.trainer import Notice, Trainer, TrainingFailed, find_corpus, ignore, load_run
 from gpt_core.trial import first_line, line_in
 
-OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 DEFAULT = "cpu"  # the preset
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        sys.exit(fail(f"{message}; --help lists what there is.", BAD_INPUT))
 
 
 def parser() -> argparse.ArgumentParser:
     """Every field of TrainConfig is an option, under its name with dashes; its docstring explains it."""
-    p = _Parser(
+    p = Parser(
         prog="python -m gpt_core.train", description="Train a model of the ladder.",
         epilog="The presets: " + ", ".join(PRESETS) + ".",
     )
@@ -67,7 +63,7 @@ def _explanations() -> dict[str, str]:
 @record
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 trained to the end, 1 training failed, 2 bad input, 130 stopped by Ctrl-C, saved."""
-    forgive_output()
+    begin()
     options = vars(parser().parse_args(arguments))
     world = World.from_environment()
     name, out, resume = options.pop("preset"), options.pop("out"), options.pop("resume")
@@ -89,20 +85,20 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, corpora.CorpusUnavailable) as error:
         reason = _in_a_part(error, trainer)
         return fail(reason or str(error), FAILED if reason else BAD_INPUT, world.rank, world.size)
-    except (TrainingFailed, checkpoint.NoSpace) as error:
+    except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
         return fail(str(error), FAILED, world.rank, world.size)
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return fail(f"{what}; the checkpoints are as they were, and --resume goes on from the last one.", FAILED, world.rank, world.size)
     except Exception as error:
-        reason = _no_memory(error) or _in_a_part(error, trainer) or _left_alone(error, world)
+        reason = _in_a_part(error, trainer) or _left_alone(error, world)
+        if is_out_of_memory(error):
+            reason = "There is not enough memory; close what else is running, or take a smaller preset."
         if reason is None:
             raise
         return fail(reason, FAILED, world.rank, world.size)
     except KeyboardInterrupt:
-        how = "at once, without saving; --resume goes on from the last checkpoint"
-        before = "before the training went on; the run is as it was" if resume else "before the training began"
-        return fail(f"Stopped {how if trainer else before}.", INTERRUPTED)
+        return fail(f"Stopped {_where_stopped(trainer, resume)}.", INTERRUPTED)
     world.leave()
     if display:
         display.ended(result, trainer.folder, trainer.config.corpus)
@@ -111,22 +107,29 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _set_up(name, out, resume, options, world, report) -> Trainer:
     if resume:
-        allowed = {"device": options.pop("device", None)}
+        device, corpus = options.pop("device", None), options.pop("corpus", None)
         if name or out or options:
             given = name or (f"--out {out}" if out else "--" + next(iter(options)).replace("_", "-"))
-            raise ValueError(f"--resume takes all values from the run, so {given} cannot be given with it.")
+            raise ValueError(
+                f"--resume takes all values but --device and --corpus from the run, so {given} cannot be given with it."
+            )
         path = checkpoint.find(resume)
-        corpus = load_run(path).info["train_config"]["corpus"]
-        device = allowed["device"]
-    else:
-        config = _config(preset(name or DEFAULT), options)
-        out = out or Path("runs") / (name or DEFAULT)
-        corpus, device = config.corpus, config.device
-    world.connect(choose_device(device or "auto", world.local_rank))
-    text = _load_text(corpus, world)
-    if resume:
-        return Trainer.resume(path, text, report=report, world=world, device=device)
-    return Trainer.start(config, text, out, report=report, world=world)
+        return _resume(path, corpus, device, world, report)
+    config = _config(preset(name or DEFAULT), options)
+    world.connect(choose_device(config.device, world.local_rank, processes=world.size))
+    text = _load_text(config.corpus, world)
+    return Trainer.start(config, text, out or Path("runs") / (name or DEFAULT), report=report, world=world)
+
+
+def _resume(path: Path, corpus: str | None, device: str | None, world: World, report) -> Trainer:
+    """corpus, device: what was asked for; None for those of the run."""
+    saved = load_run(path)
+    source = corpus or find_corpus(saved)
+    device_of_run = saved.info["train_config"]["device"]
+    world.connect(choose_device(device or device_of_run, world.local_rank, processes=world.size))
+    text = _load_text(source, world)
+    moved_to = None if source == saved.info.get("corpus_path") else source
+    return Trainer.resume(path, text, report=report, world=world, device=device, corpus=moved_to)
 
 
 def _config(of_preset: TrainConfig, options: dict) -> TrainConfig:
@@ -137,12 +140,15 @@ def _config(of_preset: TrainConfig, options: dict) -> TrainConfig:
     return dataclasses.replace(of_preset, **options)
 
 
-def _no_memory(error: Exception) -> str | None:
-    """What to do where a model or a batch does not fit; None for another error."""
-    asked = isinstance(error, MemoryError | torch.cuda.OutOfMemoryError)
-    if asked or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error)):
-        return "There is not enough memory for this model and batch: a smaller --batch-size, with more --accumulation, takes less."
-    return None
+def _where_stopped(trainer: Trainer | None, resume: Path | None) -> str:
+    """Of a run that was stopped at once: what is left of it."""
+    if trainer is None:
+        return "before the training went on; the run is as it was" if resume else "before the training began"
+    try:
+        checkpoint.find(trainer.folder)
+    except checkpoint.CheckpointError:
+        return "at once, before the first checkpoint: nothing is saved"
+    return "at once, without saving; --resume goes on from the last checkpoint"
 
 
 def _in_a_part(error: Exception, trainer: Trainer | None) -> str | None:
@@ -163,10 +169,9 @@ def _left_alone(error: Exception, world: World) -> str | None:
 def _load_text(corpus: str, world: World) -> str:
     """One process of each machine downloads, then the others find the files there."""
     if world.local_rank == 0:
-        with DownloadDisplay() as download:
-            text = corpora.load(corpus, report=download.report)
+        text = load_corpus(corpus)
     world.wait()
-    return text if world.local_rank == 0 else corpora.load(corpus)
+    return text if world.local_rank == 0 else load_corpus(corpus)
 
 
 @contextlib.contextmanager

@@ -43,7 +43,8 @@ class TrainConfig:
     val_chars:    how many characters of the validation text are evaluated, its first ones; 0 for all. For a
                   corpus whose last tenth would take minutes each time.
     seed:         decides the first weights, the batches and the dropout.
-    device:       auto, cpu, cuda or any name that torch knows.
+    device:       auto (a GPU, an Apple one too, where a trial step goes well there), cpu, cuda, mps or any
+                  name that torch knows.
     precision:    auto (bfloat16 on a CUDA device that has it), float32 or bfloat16.
     compile:      use torch.compile; where that fails, the run goes on without and says so.
     threads:      CPU threads of one process; 0 lets the trainer choose.

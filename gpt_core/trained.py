@@ -14,12 +14,14 @@ from gpt_core.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """model: on the device asked for, in eval mode; step: after how many updates it was saved."""
+    """model: on the device asked for, in eval mode; step: after how many updates it was saved; start: a character that a
+    text can begin with, the line end where the model has it, else the first one of its corpus."""
 
     model: LanguageModel
     tokenizer: CharTokenizer
     config: TrainConfig
     step: int
+    start: str
 
 
 def load_trained(
@@ -48,7 +50,14 @@ def load_trained(
         for name, parameter in model.named_parameters():
             if name in averages:
                 parameter.copy_(averages[name])
-    return TrainedModel(model.to(device).eval(), tokenizer, config, saved.info["step"])
+    return TrainedModel(model.to(device).eval(), tokenizer, config, saved.info["step"], _start(tokenizer, saved.info))
+
+
+def _start(tokenizer: CharTokenizer, info: dict) -> str:
+    if "\n" in tokenizer.chars:
+        return "\n"
+    # A model that was not saved by a training run does not have it.
+    return info.get("start") or next(filter(str.isprintable, tokenizer.chars), tokenizer.chars[0])
 
 
 def does_not_fit(path: Path, config: TrainConfig, error: RuntimeError) -> str:

@@ -9,7 +9,6 @@ Nothing here prints: what happens is reported as one of the events below.
 
 import contextlib
 import dataclasses
-import hashlib
 import inspect
 import math
 import shlex
@@ -24,11 +23,14 @@ from torch.nn.parallel import DistributedDataParallel
 from data import corpora
 from gpt_core import checkpoint
 from gpt_core.batches import Batches, encode_text
-from gpt_core.device import choose_device, choose_precision, choose_threads
+from gpt_core.device import (
+    choose_device, choose_precision, choose_threads, generator_states, generators_kept, set_generator_states,
+)  # fmt: skip
 from gpt_core.distributed import World
 from gpt_core.evaluation import exhaustive_loss, sampled_loss
 from gpt_core.memory import keep_freed_memory
 from gpt_core.optimizer import learning_rate, make_optimizer
+from gpt_core.out_of_memory import memory_for
 from gpt_core.plugins import build_model, source_digests
 from gpt_core.run_log import RunLog
 from gpt_core.tokenizer import CharTokenizer
@@ -102,20 +104,35 @@ class TrainingFailed(RuntimeError):
 
 
 Report = Callable[[object], None]
+LONG_TEXT = 2**26  # characters; a shorter one takes little beside torch itself
 
 
 def load_run(path: Path) -> checkpoint.Checkpoint:
     """A checkpoint that a run can go on from; CheckpointError for another one."""
-    saved = checkpoint.load(path)
+    with memory_for(f"to read {path}", "go on with it on a machine that has more"):
+        saved = checkpoint.load(path)
     if "text_sha256" not in saved.info:
         raise checkpoint.CheckpointError(f"{path} holds a model, and not the run that made it; sample from it, or train a new one.")
     return saved
 
 
+def find_corpus(saved: checkpoint.Checkpoint) -> str:
+    """What to load the text of a run from: the file that it was; where that is gone, the corpus as the run names it, from
+    the folder one is in now. ValueError where there is neither."""
+    name, path = saved.info["train_config"]["corpus"], saved.info.get("corpus_path")
+    for source in (path, name):
+        if source and (source in corpora.NAMES or corpora.path_of(source)):
+            return source
+    raise ValueError(f"the text of this run is not there any more ({path or name}): --corpus FILE says where it is now.")
+
+
 def _exists(folder: Path) -> str:
     if folder.is_dir():
-        run = shlex.quote(str(folder))
-        return f"{folder} exists: --resume {run} goes on with that run, --out starts another elsewhere."
+        try:
+            checkpoint.find(folder)
+        except checkpoint.CheckpointError:
+            return f"the folder {folder} exists, and holds no run to go on with: name another one with --out."
+        return f"{folder} exists: --resume {shlex.quote(str(folder))} goes on with that run, --out starts another elsewhere."
     return f"the folder {folder} cannot be made, since a file is in the way; name another one with --out."
 
 
@@ -128,10 +145,12 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, text: str, folder: Path, report: Report, world: World):
         self.config, self.folder, self.report, self.world = config, folder, report, world
-        self.device = choose_device(config.device, world.local_rank)
+        self.device = choose_device(
+            config.device, world.local_rank, processes=world.size, note=lambda text: report(Notice(text))
+        )
         self.precision = choose_precision(config.precision, self.device)
         self.threads = choose_threads(config, world.local_size)
-        self.text_sha256 = hashlib.sha256(text.encode()).hexdigest()
+        self.corpus_path = corpora.path_of(config.corpus)  # else a run could not be resumed from another folder
         self.log = RunLog(folder)
         self.step = 0
         self.seconds = 0.0
@@ -141,23 +160,28 @@ class Trainer:
         self.last_is_good = False
         self.last_eval: tuple[float, int] | None = None
 
-        train_text, val_text = corpora.split(text)
-        val_text = val_text[: config.val_chars or None]
-        # Of the whole text: a character that only the last tenth has still needs a number.
-        self.tokenizer = CharTokenizer.from_text(text)
-        self.train_tokens = encode_text(self.tokenizer, train_text).to(self.device)
-        self.val_tokens = encode_text(self.tokenizer, val_text).to(self.device)
+        self.characters = len(text)
+        size = f"{len(text):,} characters of {config.corpus}"
+        with memory_for(f"to encode the {size}", "take a shorter text"):
+            self.text_sha256 = corpora.sha256(text)
+            # Of the whole text: a character that only the last tenth has still needs a number.
+            self.tokenizer = CharTokenizer.from_text(text)
+            tokens = encode_text(self.tokenizer, text)
+        with memory_for(f"on {self.device} for the {size}, which all stay there", "take a shorter text"):
+            self.train_tokens, val_tokens = corpora.split(tokens.to(self.device))
+        self.val_tokens = val_tokens[: config.val_chars or None]
         # The batches have a generator of their own: dropout must not move the position in the data.
         windows = {"block_size": config.block_size, "seed": config.seed}
         self.batches = Batches(self.train_tokens, **windows, part=f"the first 90 % of {config.corpus}, to train on,")
         # Raises where it is too short to sample from.
         Batches(self.val_tokens, **windows, part=f"the last 10 % of {config.corpus}, to validate on,")
         torch.manual_seed(config.seed)
-        self.model = build_model(config, self.tokenizer.vocab_size)
-        self.sources = source_digests(config)
-        self.model.to(self.device)
-        self.optimizer = make_optimizer(self.model, config)
-        self.ema = [p.detach().clone() for p in self.model.parameters()] if config.ema else []
+        with self._memory_for_model("the weights of a model"):
+            self.model = build_model(config, self.tokenizer.vocab_size)
+            self.sources = source_digests(config)
+            self.model.to(self.device)
+            self.optimizer = make_optimizer(self.model, config)
+            self.ema = [p.detach().clone() for p in self.model.parameters()] if config.ema else []
         # The same weights everywhere, then dropout of its own in every process.
         torch.manual_seed(config.seed + world.rank)
 
@@ -182,12 +206,13 @@ class Trainer:
     @classmethod
     def resume(
         cls, path: Path, text: str, *, report: Report = ignore, world: World = World(),
-        device: str | None = None,
+        device: str | None = None, corpus: str | None = None,
     ) -> "Trainer":
         """Go on from a checkpoint, bit for bit on the same machine, device and number of processes.
 
         path: a checkpoint, or the folder of a run, which means its last one. device: move the run to
-        another device; the losses are then equal up to rounding only.
+        another device; the losses are then equal up to rounding only. corpus: where the text was found, if
+        it is no longer where the run has it from.
 
         Raises checkpoint.CheckpointError for a file that is none, ValueError where the text is not
         the one that the run was trained on.
@@ -195,8 +220,12 @@ class Trainer:
         path = checkpoint.find(path)
         saved = load_run(path)
         config = TrainConfig(**saved.info["train_config"])
-        config = dataclasses.replace(config, threads=saved.info["threads"], device=device or config.device)
+        config = dataclasses.replace(
+            config, threads=saved.info["threads"], device=device or config.device, corpus=corpus or config.corpus
+        )
         trainer = cls(config, text, path.parent, report, world)
+        if not corpus and (known := saved.info.get("corpus_path")):
+            trainer.corpus_path = Path(known)
         try:
             trainer._restore(saved)
         except RuntimeError as error:
@@ -292,20 +321,47 @@ class Trainer:
             last = i == config.accumulation - 1
             # Gradients travel between processes once per update, with the last pass.
             with contextlib.nullcontext() if last or world.size == 1 else self.forward_model.no_sync():
-                with self._autocast():
-                    _, loss = self.forward_model(x, y)
-                loss = loss / config.accumulation if config.accumulation > 1 else loss
-                loss.backward()
+                with self._memory_for_batch():
+                    with self._autocast():
+                        _, loss = self.forward_model(x, y)
+                    loss = loss / config.accumulation if config.accumulation > 1 else loss
+                    loss.backward()
             total += loss.detach()
-        norm = self._clip()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        if self.ema:
-            # A young average forgets faster, or the first, random weights would stay in it for long.
-            decay = min(config.ema, (1 + step) / (10 + step))
-            with torch.no_grad():
-                torch._foreach_lerp_(self.ema, list(self.model.parameters()), 1 - decay)
+        with self._memory_for_model("the gradients and AdamW's averages of a model"):
+            norm = self._clip()
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.ema:
+                # A young average forgets faster, or the first, random weights would stay in it for long.
+                decay = min(config.ema, (1 + step) / (10 + step))
+                with torch.no_grad():
+                    torch._foreach_lerp_(self.ema, list(self.model.parameters()), 1 - decay)
         return total, norm
+
+    def _memory_for_model(self, what: str):
+        """Around what takes memory for each weight."""
+        c = self.config
+        sizes = f"n_layer {c.n_layer}, n_embd {c.n_embd}, block_size {c.block_size}, {self.tokenizer.vocab_size} characters"
+        return self._memory_for(f"for {what} of this size ({sizes})", "a smaller n_embd or n_layer takes less")
+
+    def _memory_for_batch(self):
+        """Around what takes memory for each token of a batch."""
+        c = self.config
+        way = "batch_size, with more accumulation," if c.batch_size > 1 else "block_size, n_embd or n_layer"
+        what = f"for an update with batches of {c.batch_size} x {c.block_size} characters (batch_size x block_size)"
+        return self._memory_for(what, f"a smaller {way} takes less")
+
+    def _memory_for_evaluation(self):
+        """Around both losses: the exhaustive one takes 64 windows at a time, whatever batch_size is."""
+        c = self.config
+        size = f"{max(c.batch_size, 64)} x {c.block_size} characters"
+        return self._memory_for(f"to evaluate {size} at a time", "a smaller block_size, n_embd or n_layer takes less")
+
+    def _memory_for(self, what: str, way: str):
+        """As memory_for; a long text is named too, since it may be what leaves too little for the rest."""
+        if self.characters >= LONG_TEXT:
+            way += f", and so does a shorter text, since the {self.characters:,} characters of {self.config.corpus} stay in memory"
+        return memory_for(what, way)
 
     def _clip(self) -> torch.Tensor:
         """The norm of the whole gradient, which is scaled down to grad_clip where that is set."""
@@ -336,7 +392,7 @@ class Trainer:
         """Both losses, a line in the log, and the best checkpoint where it is the lowest so far."""
         if self.world.is_first:
             start = time.perf_counter()
-            with self._averaged_weights():
+            with self._memory_for_evaluation(), self._averaged_weights():
                 val_loss = exhaustive_loss(self.model, self.val_tokens)
                 settings = {
                     "batch_size": self.config.batch_size, "iters": self.config.eval_iters,
@@ -383,11 +439,8 @@ class Trainer:
 
     def _save(self, name: str) -> None:
         """Write a checkpoint; every process comes here, the first one writes."""
-        generators = {"cpu": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            generators["cuda"] = torch.cuda.get_rng_state(self.device)
         tensors = {"rng.batches": self.batches.generator.get_state()}
-        for kind, state in generators.items():
+        for kind, state in generator_states(self.device).items():
             for rank, of_rank in enumerate(self.world.gather(state, self.device)):
                 tensors[f"rng.{kind}.{rank}"] = of_rank
         if not self.world.is_first:
@@ -405,7 +458,9 @@ class Trainer:
             "seconds": self.seconds,
             "train_config": dataclasses.asdict(self.config),
             "tokenizer": "".join(self.tokenizer.chars),
+            "corpus_path": self.corpus_path and str(self.corpus_path),
             "text_sha256": self.text_sha256,
+            "start": self.tokenizer.decode(self.train_tokens[:1]),
             "best": self.best,
             "last_eval": self.last_eval,
             "threads": self.threads,
@@ -415,15 +470,16 @@ class Trainer:
         }
         is_last = name == checkpoint.LAST
         keep_old = self.folder / checkpoint.PREVIOUS if is_last and self.last_is_good else None
-        checkpoint.save(self.folder / name, tensors, info, keep_old=keep_old)
+        with self._memory_for_model("a checkpoint of a model"):
+            checkpoint.save(self.folder / name, tensors, info, keep_old=keep_old)
         self.last_is_good |= is_last
 
     def _restore(self, saved: checkpoint.Checkpoint) -> None:
         info = saved.info
         if info["text_sha256"] != self.text_sha256:
             raise ValueError(
-                f"{self.config.corpus} is not the text that {self.folder} was trained on; "
-                f"put that text back, or start a new run with --out."
+                f"{self.config.corpus} is not the text that {self.folder} was trained on; name that text with --corpus, "
+                f"or start a new run with --out."
             )
         if changed := [part for part, digest in self.sources.items() if info["sources"].get(part) != digest]:
             files = " and ".join(getattr(self.config, part).partition(":")[0] for part in changed)
@@ -447,10 +503,9 @@ class Trainer:
                 f"another number of sequences, and dropout draws other numbers."
             ))
             return
-        torch.set_rng_state(saved.tensors[f"rng.cpu.{self.world.rank}"])
-        cuda = saved.tensors.get(f"rng.cuda.{self.world.rank}")
-        if self.device.type == "cuda" and cuda is not None:
-            torch.cuda.set_rng_state(cuda, self.device)
+        kinds = {name.split(".")[1] for name in saved.tensors if name.startswith("rng.")} - {"batches"}
+        states = {kind: saved.tensors[f"rng.{kind}.{self.world.rank}"] for kind in kinds}
+        set_generator_states(states, self.device)
 
     def _restore_optimizer(self, tensors: dict[str, torch.Tensor]) -> None:
         fused = self.optimizer.defaults.get("fused")
@@ -483,7 +538,7 @@ class Trainer:
             return False
         x = torch.zeros(1, min(self.config.block_size, 2), dtype=torch.long, device=self.device)
         self.model.train()
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+        with generators_kept(self.device):
             self.model(x, x)[1].backward()
         unused = any(p.grad is None for p in self.model.parameters() if p.requires_grad)
         self.model.zero_grad(set_to_none=True)
@@ -491,10 +546,9 @@ class Trainer:
 
     def _compiled(self):
         """torch.compile's model, or the plain one where a trial pass fails; no random number is used."""
-        devices = [self.device] if self.device.type == "cuda" else []
         x = torch.zeros(self.config.batch_size, self.config.block_size, dtype=torch.long, device=self.device)
         self.model.train()
-        with torch.random.fork_rng(devices=devices):
+        with generators_kept(self.device):
             try:
                 compiled = torch.compile(self.model)
                 with self._autocast():

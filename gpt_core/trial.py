@@ -15,6 +15,7 @@ import torch.nn as nn
 from gpt_core.config import GPTConfig
 from gpt_core.kv_cache import can_use_cache
 from gpt_core.layers import Factory
+from gpt_core.out_of_memory import is_out_of_memory
 
 
 def try_part(spec: str, factory: Factory, sizes: GPTConfig) -> None:
@@ -127,7 +128,7 @@ class _explained:
         return self
 
     def __exit__(self, kind, error, _):
-        if not isinstance(error, Exception):
+        if not isinstance(error, Exception) or is_out_of_memory(error):
             return
         if isinstance(error, NotImplementedError):
             raise ValueError(f"{self.spec} is not written yet: {first_line(error)}") from error

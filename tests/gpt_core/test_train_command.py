@@ -81,10 +81,10 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
         (["toy", "--warmup", "9999"], "warmup is 9999; it must be below steps"),
         (["toy", "--ema", "1"], "ema is 1.0; it must be at least 0 and below 1"),
         (["toy", "--precision", "half"], "precision is 'half'; it must be auto, float32 or bfloat16"),
-        (["toy", "--device", "quantum"], "device is 'quantum'; it must be auto, cpu, cuda or cuda:N"),
+        (["toy", "--device", "quantum"], "device is 'quantum'; it must be auto, cpu, cuda, cuda:N or mps"),
         (["toy", "--attention", "no.such:Part"], "no.such cannot be imported"),
         (["bigram", "--corpus", "toy", "--attention", "a:B"], "attention is 'a:B'; it must be left out unless"),
-        (["toy", "--out", "EXISTS"], "exists: --resume"),
+        (["toy", "--out", "EXISTS"], "exists, and holds no run to go on with: name another one with --out"),
         (["toy", "--out", "EMPTY"], "cannot be made, since a file is in the way"),
         (["toy", "--out", "EMPTY/below"], "cannot be made, since a file is in the way"),
         (["toy", "--out", "x" * 300], "cannot be made: File name too long"),
@@ -93,7 +93,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
         (["toy", "--device", "meta"], "device is 'meta', which holds no numbers"),
         (["toy", "--batch-size", "1" + "0" * 30], "must be a whole number below 2**31"),
         (["toy", "--threads", "5000"], "threads is 5000; it must be at most 1024"),
-        (["toy", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["toy", "--nonsense"], "there is no option --nonsense; --help"),
         (["--resume", "NOWHERE"], "there is no run"),
         (["--resume", "EXISTS"], "EXISTS holds no checkpoint, since the run stopped before its first one"),
         (["--resume", "EMPTY"], "is damaged or is no checkpoint"),
@@ -196,7 +196,7 @@ def test_what_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(train.Trainer, "_update", refuse)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
-    assert "a smaller --batch-size, with more --accumulation" in " ".join(capsys.readouterr().err.split())
+    assert "There is not enough memory" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_disk_that_is_full_for_the_log_is_one_sentence_with_its_name(tmp_path, capsys, monkeypatch):

@@ -188,9 +188,12 @@ def test_every_rung_of_the_ladder_trains(tmp_path, rung):
 
 
 def test_a_run_folder_that_exists_is_never_written_to(tmp_path):
-    with pytest.raises(ValueError, match="exists: --resume .* goes on with that run"):
+    with pytest.raises(ValueError, match="exists, and holds no run to go on with: name another one"):
         Trainer.start(tiny_config(), TEXT, tmp_path)
     assert list(tmp_path.iterdir()) == []
+    trained(tmp_path / "run", stop_at=1)
+    with pytest.raises(ValueError, match=f"exists: --resume {tmp_path / 'run'} goes on with that run"):
+        Trainer.start(tiny_config(), TEXT, tmp_path / "run")
 
 
 def test_a_text_shorter_than_a_block_is_refused_before_a_folder_is_made(tmp_path):

@@ -1,6 +1,9 @@
 """A run that takes less than a second, with everything that a resumed run could get wrong switched on."""
 
+import importlib
 import json
+import re
+import shlex
 from pathlib import Path
 
 import torch
@@ -27,6 +30,20 @@ def trained(folder: Path, stop_at: int | None = None, **changes) -> Trainer:
     trainer = Trainer.start(tiny_config(**changes), TEXT, folder)
     trainer.run(should_stop=lambda: trainer.step == stop_at)
     return trainer
+
+
+def call(command, *arguments) -> int:
+    """The exit status of a command's main, also where argparse ends the call."""
+    try:
+        return command.main([str(a) for a in arguments])
+    except SystemExit as end:
+        return end.code
+
+
+def call_suggested(said: str) -> tuple[str, int]:
+    """Call the one command of this package that a text suggests, as a shell would: its name and its exit status."""
+    ((name, rest),) = re.findall(r"python -m gpt_core\.(\w+) (.+)", said)
+    return name, call(importlib.import_module(f"gpt_core.{name}"), *shlex.split(rest))
 
 
 def losses(folder: Path) -> list[dict]:

@@ -1,0 +1,51 @@
+"""What the commands of this package have in common: their exit statuses, how they begin, and an answer to a mistyped option."""
+
+import argparse
+import difflib
+import sys
+
+from gpt_core.interrupt import imports_ended
+from gpt_core.terminal import fail, forgive_output
+
+OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+# What nanoGPT and others call an option of ours; the first that a command has is meant.
+OTHER_NAMES = {
+    "max-iters": ("steps",), "num-steps": ("steps",), "learning-rate": ("lr",), "warmup-iters": ("warmup",),
+    "gradient-accumulation-steps": ("accumulation",), "dataset": ("corpus",), "data": ("corpus",),
+    "out-dir": ("out",), "output": ("out",), "init-from": ("resume",), "dtype": ("precision",),
+    "context-length": ("block-size",), "num-layers": ("n-layer",), "num-heads": ("n-head",),
+    "max-new-tokens": ("tokens",), "num-samples": ("samples",), "start": ("prompt",),
+}  # fmt: skip
+
+
+def begin() -> None:
+    """To be called first by a command: sets its output, and its Ctrl-C."""
+    forgive_output()
+    imports_ended()
+
+
+class Parser(argparse.ArgumentParser):
+    """Options in the usual form; what is wrong with them is one sentence and exit status 2."""
+
+    def parse_args(self, args=None, namespace=None):
+        options, left = self.parse_known_args(args, namespace)
+        if left:
+            unknown = next((word for word in left if word.startswith("-")), None)
+            self.error(self._unknown(unknown) if unknown else f"what is meant by {' '.join(left)!r}? Nothing stands for it")
+        return options
+
+    def error(self, message):
+        if "ignored explicit argument" in message:
+            flags = message.removeprefix("argument ").partition(":")[0]
+            message = f"{flags} takes no value"
+        sys.exit(fail(f"{message}; --help lists what there is.", BAD_INPUT))
+
+    def _unknown(self, word: str) -> str:
+        """There is no such option; and the one that may be meant."""
+        given = word.partition("=")[0]
+        name = given.strip("-").replace("_", "-").lower()
+        known = {flag.removeprefix("--"): flag for action in self._actions for flag in action.option_strings if flag.startswith("--")}
+        meant = [other for other in (name, *OTHER_NAMES.get(name, ())) if other in known]
+        meant = meant or difflib.get_close_matches(name, known, n=1)
+        return f"there is no option {given}" + (f"; did you mean {known[meant[0]]}?" if meant else "")
