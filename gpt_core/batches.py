@@ -6,7 +6,7 @@ import torch
 from gpt_core.tokenizer import CharTokenizer
 
 
-PIECE = 2**20  # characters that are encoded at a time; some 9 bytes each are needed for a moment
+PIECE = 2**16  # characters that are encoded at a time: what they take for a moment stays in the cache
 
 
 def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:

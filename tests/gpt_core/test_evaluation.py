@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -97,3 +101,43 @@ def test_encoding_a_corpus_gives_the_ids_of_the_tokenizer_and_its_error():
 def test_a_vocabulary_beyond_one_byte_is_encoded_right():
     tokenizer = CharTokenizer(chr(i) for i in range(0x400, 0x400 + 300))
     assert encode_text(tokenizer, chr(0x400 + 299)).tolist() == [299]
+    assert encode_text(tokenizer, chr(0x400 + 299)).dtype == torch.int16
+
+
+def test_each_vocabulary_has_the_smallest_dtype_that_holds_it_and_its_batches_are_long():
+    for size, dtype in ((256, torch.uint8), (257, torch.int16), (2**15, torch.int16), (2**15 + 1, torch.int32)):
+        tokenizer = CharTokenizer(chr(0x20000 + i) for i in range(size))
+        tokens = encode_text(tokenizer, "".join(tokenizer.chars[-9:]))
+        assert tokens.dtype == dtype and tokens.tolist() == list(range(size - 9, size))
+        x, y = Batches(tokens, 8, seed=1).take(torch.tensor([0]))
+        assert x.dtype == y.dtype == torch.long and y[0, -1] == size - 1
+
+
+def test_a_text_is_encoded_in_pieces_that_join_without_a_gap_and_an_unknown_character_has_its_place(monkeypatch):
+    monkeypatch.setattr("gpt_core.batches.PIECE", 3)
+    text = "abcdefgh\U0001f600a"
+    tokenizer = CharTokenizer.from_text(text)
+    assert encode_text(tokenizer, text).tolist() == tokenizer.encode(text)
+    with pytest.raises(ValueError, match="'z' at position 7"):
+        encode_text(tokenizer, "abcdefgz")
+
+
+LITTLE_MEMORY = """
+import resource, sys
+from gpt_core.batches import encode_text
+from gpt_core.tokenizer import CharTokenizer
+for characters in (10, 300):
+    tokenizer = CharTokenizer(chr(65 + i) for i in range(characters))
+    text = "".join(tokenizer.chars) * (30_000_000 // characters)
+    size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1])
+    resource.setrlimit(resource.RLIMIT_AS, ((size << 10) + 3 * len(text), resource.RLIM_INFINITY))
+    tokens = encode_text(tokenizer, text)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert len(tokens) == len(text) and tokens[-1] == characters - 1
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
+def test_encoding_takes_at_most_three_bytes_a_character_beside_the_text():
+    ended = subprocess.run([sys.executable, "-c", LITTLE_MEMORY], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr

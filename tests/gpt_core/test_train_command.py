@@ -1,5 +1,9 @@
 import dataclasses
+import json
 import os
+import random
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +16,8 @@ from gpt_core import checkpoint, train
 from gpt_core.presets import preset
 from gpt_core.terminal import TrainingDisplay
 from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Progress
-from tests.gpt_core.tiny import assert_same_run
+from gpt_core.trainer import Progress, Trainer
+from tests.gpt_core.tiny import TEXT, assert_same_run, call_suggested, trained
 
 ROOT = Path(__file__).parents[2]
 VALUES = [
@@ -190,13 +194,189 @@ def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_p
     assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 0
 
 
-def test_what_does_not_fit_into_memory_is_one_sentence(tmp_path, monkeypatch, capsys):
-    def refuse(*args):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+# Each in another line of the trainer: what is asked for, and what the sentence has to say of it.
+@pytest.mark.parametrize(
+    "place, sentence",
+    [
+        ("data.corpora.read", "to read CORPUS: take a shorter text."),
+        ("gpt_core.trainer.encode_text", "to encode the 3,000 characters of CORPUS: take a shorter text."),
+        ("gpt_core.trainer.build_model", "for the weights of a model of this size (n_layer 1, n_embd 8, block_size 8, "),
+        ("gpt_core.trainer.build_model", "a smaller n_embd or n_layer takes less."),
+        ("gpt_core.trainer.exhaustive_loss", "to evaluate 64 x 8 characters at a time: a smaller block_size, n_embd or n_layer"),
+        ("gpt_core.batches.Batches.take", "to evaluate 64 x 8"),
+        ("torch.Tensor.backward", "for an update with batches of 4 x 8 characters (batch_size x block_size): a smaller batch_size"),
+        ("torch.optim.AdamW.step", "for the gradients and AdamW's averages of a model of this size"),
+        ("gpt_core.checkpoint.to_bytes", "for a checkpoint of a model of this size"),
+    ],
+)
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+    ],
+    ids=["python", "torch", "cuda"],
+)
+def test_where_memory_runs_out_the_sentence_says_what_for_and_what_takes_less(tmp_path, monkeypatch, capsys, place, sentence, error):
+    def refuse(*args, **kwargs):
+        raise error
 
-    monkeypatch.setattr(train.Trainer, "_update", refuse)
+    (tmp_path / "text").write_text(TEXT)
+    monkeypatch.setattr(place, refuse)
+    assert call(*VALUES, "--corpus", tmp_path / "text", "--out", tmp_path / "run") == 1
+    said = " ".join(capsys.readouterr().err.split()).replace(str(tmp_path / "text"), "CORPUS")
+    assert said.startswith("There is not enough memory ") and sentence in said and "None" not in said
+
+
+def refuse_memory(*args):
+    raise MemoryError
+
+
+def test_a_long_text_is_named_beside_what_there_is_too_little_memory_for(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("gpt_core.trainer.LONG_TEXT", 1000)
+    monkeypatch.setattr("gpt_core.trainer.build_model", refuse_memory)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
-    assert "There is not enough memory" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "takes less, and so does a shorter text, since the 60,000 characters of toy stay in memory." in said
+
+
+# One process for all cases, since importing torch takes the most of it.
+LIMITED = """
+import json, resource, sys
+import torch
+from gpt_core import train
+for megabytes, arguments in json.loads(sys.argv[1]):
+    size = int(next(line for line in open("/proc/self/status") if line.startswith("VmSize")).split()[1])
+    resource.setrlimit(resource.RLIMIT_AS, ((size << 10) + (megabytes << 20), resource.RLIM_INFINITY))
+    print("status", train.main(arguments), file=sys.stderr)
+    resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
+def test_under_a_real_limit_a_corpus_of_twenty_megabytes_trains_and_each_cause_has_its_own_sentence(tmp_path):
+    block = "".join(random.Random(1).choices("ACGTacgt \n", k=100_000))
+    (tmp_path / "long.txt").write_text(block * 200)
+    # Beside torch: the text and its bytes while it is read, then the text and its tokens, and what training keeps.
+    cases = [
+        (30, [], "memory to read .*long.txt: take a shorter text. status 1"),
+        (250, ["--n-embd", "8192"], "memory for the weights of a model of this size .n_layer 1, n_embd 8192.* status 1"),
+        (250, ["--batch-size", "4000000"], "memory to evaluate 4000000 x 8 characters at a time.* status 1"),
+        (250, [], "status 0"),
+    ]
+    calls = [
+        (megabytes, [*VALUES, "--steps", "4", "--val-chars", "1000", *values, "--corpus", str(tmp_path / "long.txt"),
+                     "--out", str(tmp_path / f"run{n}")])
+        for n, (megabytes, values, _) in enumerate(cases)
+    ]  # fmt: skip
+    ended = subprocess.run([sys.executable, "-c", LIMITED, json.dumps(calls)], cwd=ROOT, capture_output=True, text=True)
+    said = [" ".join(part.split()) for part in re.split(r"(?<=status \d)", ended.stderr)]
+    assert len(said) == len(cases) + 1, ended.stderr
+    for (_, _, expected), sentence in zip(cases, said):
+        assert re.search(expected, sentence), sentence
+
+
+def test_a_corpus_of_letters_alone_gives_a_suggestion_that_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dna.txt").write_text("T" + "".join(random.Random(1).choices("ACGT", k=2000)))
+    assert call(*VALUES, "--corpus", "dna.txt", "--out", "a run") == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == "next: python -m gpt_core.sample 'a run'"
+    assert call_suggested(said) == ("sample", 0)
+    written = capsys.readouterr().out
+    assert written.startswith("T") and set(written.strip()) <= set("ACGT")  # it goes on from the corpus' first character
+
+
+def test_what_a_run_suggests_at_its_end_when_stopped_and_when_its_folder_exists_works(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    real = TrainingDisplay.report
+
+    def press_ctrl_c(self, event):
+        real(self, event)
+        if isinstance(event, Progress) and event.step == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingDisplay, "report", press_ctrl_c)
+        assert call(*VALUES) == 130
+    assert call_suggested(capsys.readouterr().out) == ("train", 0)
+    assert call_suggested(capsys.readouterr().out) == ("sample", 0)
+    assert call(*VALUES) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert call("--resume", said.partition("--resume ")[2].split()[0]) == 0
+
+
+def test_a_damaged_checkpoint_suggests_the_one_before_it_and_that_works(tmp_path, capsys):
+    assert call(*VALUES, "--out", tmp_path / "run") == 0
+    last = tmp_path / "run" / checkpoint.LAST
+    last.write_bytes(last.read_bytes()[:-9])
+    capsys.readouterr()
+    assert call("--resume", tmp_path / "run") == 2
+    assert call_suggested(" ".join(capsys.readouterr().err.split())) == ("train", 0)
+
+
+@pytest.fixture
+def stopped(tmp_path, monkeypatch):
+    """The folder of a run that stopped after step 4, of a corpus by a relative path; one is elsewhere now."""
+    (tmp_path / "here").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "here" / "play.txt").write_text(TEXT)
+    monkeypatch.chdir(tmp_path / "here")
+    trained(tmp_path / "run", stop_at=4, corpus="play.txt")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    return tmp_path / "run"
+
+
+def whole_run(folder):
+    trained(folder)
+    return folder
+
+
+def test_a_run_is_resumed_from_another_folder_though_its_corpus_was_a_relative_path(stopped, tmp_path, capsys):
+    assert call("--resume", stopped) == 0
+    assert_same_run(stopped, whole_run(tmp_path / "whole"))
+
+
+def test_a_corpus_that_lies_elsewhere_now_is_named_with_the_run_and_found_the_next_time(stopped, tmp_path, capsys, monkeypatch):
+    (tmp_path / "here" / "play.txt").rename(tmp_path / "elsewhere" / "moved.txt")
+    assert call("--resume", stopped) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"is not there any more ({tmp_path / 'here' / 'play.txt'}): --corpus FILE says where it is now" in said
+    monkeypatch.setattr(Trainer, "run", lambda self, **kwargs: self._save(checkpoint.LAST) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        call("--resume", stopped, "--corpus", "moved.txt")
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert call("--resume", stopped) == 0  # it kept the new place
+    assert_same_run(stopped, whole_run(tmp_path / "whole"))
+
+
+def test_a_run_moved_together_with_its_corpus_finds_it_from_the_folder_one_is_in(stopped, tmp_path, monkeypatch):
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "there")
+    assert call("--resume", stopped) == 0
+
+
+def test_another_text_than_that_of_the_run_is_refused_in_one_sentence(stopped, tmp_path, capsys):
+    (tmp_path / "elsewhere" / "other.txt").write_text(TEXT.replace("king", "kong"))
+    before = (stopped / checkpoint.LAST).read_bytes()
+    assert call("--resume", stopped, "--corpus", "other.txt") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == (
+        f"other.txt is not the text that {stopped} was trained on; name that text with --corpus, or start a new run with --out."
+    )
+    assert (stopped / checkpoint.LAST).read_bytes() == before
+
+
+def test_stopped_before_the_first_checkpoint_it_does_not_speak_of_one(tmp_path, monkeypatch, capsys):
+    def press(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gpt_core.trainer.exhaustive_loss", press)
+    assert call(*VALUES, "--out", tmp_path / "run") == 130
+    assert "before the first checkpoint: nothing is saved" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_disk_that_is_full_for_the_log_is_one_sentence_with_its_name(tmp_path, capsys, monkeypatch):
