@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -140,6 +141,26 @@ def test_a_changed_source_is_another_feature_and_is_trained_anew(small, tmp_path
     sys.modules.pop("part_of_mine")
     assert main([], call) == 0
     assert len(list(out.glob("Mine-*"))) == 2 and len(list(out.glob("baseline-*"))) == 1
+
+
+def test_finished_runs_of_another_text_are_not_taken_for_those_of_this_one(small, done, tmp_path, capsys):
+    out, corpus = done[0], Path(small[small.index("--corpus") + 1])
+    try:
+        corpus.write_text(TEXT.replace("king", "kong"))
+        assert main(ROTARY, [*small, "--out", str(out)]) == 2
+    finally:
+        corpus.write_text(TEXT)
+    assert "play.txt is not the text that" in " ".join(capsys.readouterr().err.split())
+
+
+def test_memory_that_runs_out_is_one_sentence(small, tmp_path, capsys, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(experiment, "loss_by_position", refuse)
+    assert main(ROTARY, [*small, "--out", str(tmp_path)]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == "There is not enough memory for windows of 2 x block_size: a smaller --stretch takes less."
 
 
 @pytest.mark.skipif(not HAS_PLOTS, reason="matplotlib, an optional extra, is not installed")

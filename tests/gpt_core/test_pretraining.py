@@ -11,6 +11,7 @@ from gpt_core import CharTokenizer, pretraining
 from gpt_core.presets import PRESETS
 from gpt_core.pretraining import Plan, first_characters, known, shared_places
 from solutions.ex3_pretrain_finetune import finetune, remove_overlap
+from tests.gpt_core.tiny import call_suggested
 
 LEAK = "the quick brown fox jumps over the lazy dog and runs away"
 TEXT = "".join(f"line {n} of a text that is short, {n * 7919 % 100}!\n" for n in range(40)) + LEAK + "\n"
@@ -39,6 +40,7 @@ def rows(folder: Path):
 
 def test_the_experiment_prints_the_leak_check_the_gap_and_three_comparisons_that_add_up(run, tmp_path):
     said = run()
+    assert call_suggested(said) == ("sample", 0)  # the text is none of Shakespeare's
     assert "0 places left" in said and f"{len(LEAK) + 1} characters removed" in said
     assert LEAK.upper() not in (tmp_path / "out" / "pretrain.txt").read_text()
     assert "gap between validation and training loss" in said

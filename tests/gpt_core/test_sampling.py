@@ -165,6 +165,20 @@ def test_generating_leaves_every_mode_and_the_gradients_as_they_were():
     assert m.training and not m.ln_f.training
 
 
+def test_a_text_ends_once_every_sequence_has_had_the_tokens_to_stop_at_and_gives_the_mode_back():
+    m = model().train()
+    whole = generate(m, prompts(3, 4), 60, generator=seeded())[:, 4:].tolist()
+    stop = whole[1][10:12]
+    ends = []
+    for row in whole:
+        places = [i + 2 for i in range(len(row) - 1) if row[i : i + 2] == stop]
+        ends.append(places[0] if places else len(row))
+    stopped = list(stream(m, prompts(3, 4), 60, generator=seeded(), stop=stop))
+    assert len(stopped) == max(ends) and torch.stack(stopped, dim=1).tolist() == [row[: max(ends)] for row in whole]
+    one = list(stream(m, prompts(3, 4)[:1], 60, generator=seeded(), stop=generate(m, prompts(3, 4)[:1], 60, generator=seeded())[0, 10:12].tolist()))
+    assert len(one) < 60 and m.training
+
+
 def test_the_generator_alone_decides():
     m = model()
     torch.manual_seed(1)

@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from gpt_core.batches import Batches
-from gpt_core.device import choose_device, choose_precision, choose_threads
+from gpt_core.device import (
+    choose_device, choose_precision, choose_threads, generator_states, set_generator_states, trial_step,
+)  # fmt: skip
+from gpt_core.models import GPT
 from gpt_core.optimizer import make_optimizer
 from gpt_core.plugins import build_model
 from gpt_core.presets import PRESETS, preset
 from gpt_core.train_config import TrainConfig
-from tests.gpt_core.tiny import tiny_config
+from gpt_core.trainer import Notice, Trainer
+from tests.gpt_core.tiny import TEXT, tiny_config
 
 
 def parameters(config, vocab_size=65):
@@ -105,6 +109,78 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(monkeypatch):
     assert choose_device("auto") == torch.device("cpu")
     with pytest.raises(ValueError, match="torch sees no GPU here; use --device cpu"):
         choose_device("cuda")
+
+
+@pytest.fixture
+def apple(monkeypatch):
+    """A machine that says it has an mps device; apple(place) makes a trial on it compute on `place` instead."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    trial_step.cache_clear()
+    yield lambda place: monkeypatch.setattr("gpt_core.device.trial_step", lambda device: trial_step(place))
+    trial_step.cache_clear()
+
+
+def test_auto_takes_an_apple_gpu_where_a_trial_step_goes_well_and_computes_in_float32(apple, monkeypatch):
+    apple("cpu")
+    monkeypatch.setattr(torch, "zeros", lambda *size, device: None)  # there is none to put a tensor on
+    notes = []
+    device = choose_device("auto", note=notes.append)
+    assert device == torch.device("mps") and notes == []
+    assert choose_precision("auto", device) == torch.float32
+
+
+def test_an_apple_gpu_on_which_a_trial_step_raises_is_left_for_the_cpu_with_a_note(apple):
+    notes = []
+    assert choose_device("auto", note=notes.append) == torch.device("cpu")  # torch here was built without mps
+    assert len(notes) == 1 and notes[0].startswith("A trial step on the device mps goes wrong (")
+    assert notes[0].endswith("), so this is computed on the CPU.")
+
+
+def test_a_device_with_wrong_numbers_fails_its_trial_and_the_cpu_does_not(monkeypatch):
+    assert trial_step("cpu") is None
+    trial_step.cache_clear()
+    real, calls = GPT.forward, []
+
+    def wrong_the_second_time(self, idx, targets):
+        calls.append(1)
+        logits, loss = real(self, idx, targets)
+        return logits, loss * (1.01 if len(calls) == 2 else 1)
+
+    monkeypatch.setattr(GPT, "forward", wrong_the_second_time)
+    assert trial_step("cpu") == "it gives other numbers than the CPU"
+    trial_step.cache_clear()
+
+
+def test_processes_that_train_together_do_not_share_an_apple_gpu(apple):
+    apple("cpu")
+    assert choose_device("auto", processes=2) == torch.device("cpu")
+
+
+def test_a_run_says_once_that_the_apple_gpu_was_not_taken_and_trains_on_the_cpu(apple, tmp_path):
+    events = []
+    Trainer.start(tiny_config(device="auto", steps=4, warmup=0), TEXT, tmp_path / "run", report=events.append).run()
+    notes = [event.text for event in events if isinstance(event, Notice)]
+    assert len(notes) == 1 and "computed on the CPU" in notes[0]
+
+
+def test_the_generator_of_an_apple_gpu_is_saved_and_set_beside_that_of_the_cpu(monkeypatch):
+    there, states = torch.device("mps"), [torch.tensor([7], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.mps, "get_rng_state", lambda: states[-1])
+    monkeypatch.setattr(torch.mps, "set_rng_state", states.append)
+    kept = generator_states(there)
+    assert kept.keys() == {"cpu", "mps"}
+    set_generator_states(kept, there)
+    set_generator_states({"cpu": kept["cpu"]}, there)  # of a run that was on a CPU before
+    assert len(states) == 2 and states[1] is kept["mps"]
+    assert generator_states(torch.device("cpu")).keys() == {"cpu"}
+
+
+def test_a_trial_step_moves_no_generator():
+    trial_step.cache_clear()
+    before = torch.get_rng_state()
+    trial_step("cpu")
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_batches_model_and_optimizer_stay_on_the_device_of_the_tokens():
