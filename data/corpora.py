@@ -95,7 +95,7 @@ def load(
 
 
 def path_of(name: str) -> Path | None:
-    """The absolute path of the file that `name` means; None for a corpus by name, and where there is no such file."""
+    """The absolute path of the file that `name` means; None where it means a corpus, or no file."""
     return Path(name).absolute() if name not in NAMES and _is(Path.is_file, name) else None
 
 
@@ -107,7 +107,7 @@ def _is(kind: Callable[[Path], bool], name: str) -> bool:
 
 
 def split(text: Sliceable) -> tuple[Sliceable, Sliceable]:
-    """(training text, validation text): the first 90 % and the rest, by position; of a text, or of its tokens.
+    """(training text, validation text): the first 90 % and the rest, by position; of a text or its tokens.
 
     By position and not at random: neighbouring windows share most of their characters, so a random
     split would put nearly all of the validation text into the training text too.

@@ -23,7 +23,8 @@ def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:
     id_of_code[[ord(char) for char in tokenizer.chars]] = np.arange(V)
     tokens = np.empty(len(text), dtype=dtype)
     for start in range(0, len(text), PIECE):
-        codes = np.frombuffer(text[start : start + PIECE].encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
+        piece = text[start : start + PIECE].encode("utf-32-le", "surrogatepass")
+        codes = np.frombuffer(piece, dtype=np.uint32)
         ids = id_of_code[codes]
         if (ids < 0).any():
             first = start + int((ids < 0).argmax())

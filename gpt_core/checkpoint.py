@@ -6,7 +6,8 @@ A checkpoint is a safetensors file. Its tensors are named by what they are:
     ema.<parameter>                 the averaged weights, where the run keeps them
     optimizer.<parameter>.<what>    AdamW's state: exp_avg, exp_avg_sq, step
     rng.batches                     the generator of the batches, uint8
-    rng.<kind>.<rank>               torch's global generators (dropout) of each process, cpu and cuda or mps, uint8
+    rng.<kind>.<rank>               torch's global generators (dropout) of each process, uint8;
+                                    cpu, and cuda or mps
 
 and its metadata holds one JSON object, the configuration, the tokenizer, the step, the best loss so far, and
 the sha256 of all of it: a flipped bit would train on without a word. One file and not two, because two files

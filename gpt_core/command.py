@@ -1,4 +1,4 @@
-"""What the commands of this package have in common: their exit statuses, how they begin, and an answer to a mistyped option."""
+"""What the commands of this package have in common: exit statuses, the beginning, mistyped options."""
 
 import argparse
 import difflib
@@ -9,13 +9,13 @@ from gpt_core.terminal import fail, forgive_output
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
-# What nanoGPT and others call an option of ours; the first that a command has is meant.
+# What nanoGPT and others call an option that has another name here.
 OTHER_NAMES = {
-    "max-iters": ("steps",), "num-steps": ("steps",), "learning-rate": ("lr",), "warmup-iters": ("warmup",),
-    "gradient-accumulation-steps": ("accumulation",), "dataset": ("corpus",), "data": ("corpus",),
-    "out-dir": ("out",), "output": ("out",), "init-from": ("resume",), "dtype": ("precision",),
-    "context-length": ("block-size",), "num-layers": ("n-layer",), "num-heads": ("n-head",),
-    "max-new-tokens": ("tokens",), "num-samples": ("samples",), "start": ("prompt",),
+    "max-iters": "steps", "num-steps": "steps", "learning-rate": "lr", "warmup-iters": "warmup",
+    "gradient-accumulation-steps": "accumulation", "dataset": "corpus", "data": "corpus",
+    "out-dir": "out", "output": "out", "init-from": "resume", "dtype": "precision",
+    "context-length": "block-size", "num-layers": "n-layer", "num-heads": "n-head",
+    "max-new-tokens": "tokens", "num-samples": "samples", "start": "prompt",
 }  # fmt: skip
 
 
@@ -31,8 +31,8 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, args=None, namespace=None):
         options, left = self.parse_known_args(args, namespace)
         if left:
-            unknown = next((word for word in left if word.startswith("-")), None)
-            self.error(self._unknown(unknown) if unknown else f"what is meant by {' '.join(left)!r}? Nothing stands for it")
+            mistyped = [word for word in left if word.startswith("-")]
+            self.error(self._unknown(mistyped[0]) if mistyped else f"{left[0]!r} is one word too many")
         return options
 
     def error(self, message):
@@ -45,7 +45,8 @@ class Parser(argparse.ArgumentParser):
         """There is no such option; and the one that may be meant."""
         given = word.partition("=")[0]
         name = given.strip("-").replace("_", "-").lower()
-        known = {flag.removeprefix("--"): flag for action in self._actions for flag in action.option_strings if flag.startswith("--")}
-        meant = [other for other in (name, *OTHER_NAMES.get(name, ())) if other in known]
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        known = [flag.removeprefix("--") for flag in flags if flag.startswith("--")]
+        meant = [other for other in (name, OTHER_NAMES.get(name)) if other in known]
         meant = meant or difflib.get_close_matches(name, known, n=1)
-        return f"there is no option {given}" + (f"; did you mean {known[meant[0]]}?" if meant else "")
+        return f"there is no option {given}" + (f" (did you mean --{meant[0]}?)" if meant else "")

@@ -20,8 +20,8 @@ NAMES = "auto, cpu, cuda, cuda:N or mps"
 def choose_device(
     name: str, local_rank: int = 0, *, processes: int = 1, note: Callable[[str], None] = lambda text: None
 ) -> torch.device:
-    """auto is the GPU of this rank where there is one, else Apple's (mps) where a trial step goes well on it and one
-    process trains alone, else the CPU; any other name is taken as it is.
+    """auto is the GPU of this rank where there is one, else Apple's (mps) where a trial step goes well on it
+    and one process trains alone, else the CPU; any other name is taken as it is.
 
     note: called with one sentence where there is an mps device that auto does not take.
 
@@ -78,7 +78,7 @@ def trial_step(device: str) -> str | None:
 
 
 def generator_states(device: torch.device) -> dict[str, torch.Tensor]:
-    """The states of torch's global generators that a model on `device` draws from: "cpu", and "cuda" or "mps"."""
+    """The states of torch's global generators that a model on `device` draws from: cpu, and cuda or mps."""
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)

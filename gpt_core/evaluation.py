@@ -51,7 +51,8 @@ def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int =
             logits, _ = model(inputs.to(device).long())
             targets = targets.to(device).long().reshape(-1)
             # Summed in float64: a float32 sum of 111,540 losses would be wrong in the sixth digit.
-            total += F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum").to(place).double()
+            loss = F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
+            total += loss.to(place).double()
     return total.item() / len(x)
 
 

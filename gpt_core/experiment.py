@@ -92,8 +92,8 @@ def train(arm: Arm, seed: int, text: str, report, should_stop) -> Run | None:
         saved = load_run(checkpoint.find(folder)).info
         if saved["text_sha256"] != corpora.sha256(text):
             raise ValueError(
-                f"{config.corpus} is not the text that {folder} was trained on; put that text back, or name another folder "
-                f"with --out."
+                f"{config.corpus} is not the text that {folder} was trained on; put that text back, or name "
+                f"another folder with --out."
             )
         trainer = Trainer.resume(folder, text, report=report) if saved["step"] < config.steps else None
     if trainer is not None and not trainer.run(should_stop=should_stop).finished:

@@ -21,7 +21,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def memory_for(what: str, way: str) -> Iterator[None]:
-    """Turns an error of too little memory inside into OutOfMemory; one that says already what for is left alone.
+    """Turns an error of too little memory inside into OutOfMemory; one that already says what for stays.
 
     what: what the memory is for, behind "not enough memory"; way: what to do.
     """

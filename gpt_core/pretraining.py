@@ -87,7 +87,8 @@ PLANS = {
             PRESETS["best"], steps=20_000, dropout=0.2, ema=0.0, warmup=500, eval_interval=1000,
             val_chars=1_000_000,
         ),
-        steps=2000, lr=3e-4, few=100_000, pretrain=_novels_and_plays, text=lambda: load_corpus("tinyshakespeare"),
+        steps=2000, lr=3e-4, few=100_000,
+        pretrain=_novels_and_plays, text=lambda: load_corpus("tinyshakespeare"),
     ),
 }  # fmt: skip
 

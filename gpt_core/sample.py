@@ -30,7 +30,7 @@ def parser() -> argparse.ArgumentParser:
     prompt = p.add_mutually_exclusive_group()
     default = "a line end, or the corpus' first character where it has none"
     prompt.add_argument("--prompt", metavar="TEXT", help=f"the text to go on from (default: {default})")
-    prompt.add_argument("--prompt-file", type=Path, metavar="FILE", help="a UTF-8 file with the text to go on from")
+    prompt.add_argument("--prompt-file", type=Path, metavar="FILE", help="a UTF-8 file with that text")
     p.add_argument("--stop", metavar="TEXT", help="end a text once the model has written this")
     p.add_argument("--tokens", type=int, default=500, help="how many characters to write (default: 500)")
     p.add_argument("--samples", type=int, default=1, help="how many texts, written side by side in a batch")
@@ -91,12 +91,13 @@ def _sample(options) -> int:
     if options.stop == "":
         raise ValueError("--stop is empty; give the text after which to stop, or leave it out.")
     stop = _encode(tokenizer, options.stop or "", "--stop")
+    cache = False if options.no_cache else None
     fewer = "fewer --samples take less" if options.samples > 1 else "sample on a machine that has more"
     with memory_for(f"to write {options.samples} text{'s at once' if options.samples > 1 else ''}", fewer):
         idx = torch.tensor([prompt], device=device).expand(options.samples, -1)
         tokens = stream(
-            trained.model, idx, options.tokens, sampling=sampling, stop=stop,
-            generator=torch.Generator(device).manual_seed(options.seed), cache=False if options.no_cache else None,
+            trained.model, idx, options.tokens, sampling=sampling, stop=stop, cache=cache,
+            generator=torch.Generator(device).manual_seed(options.seed),
         )  # fmt: skip
         # A terminal obeys control characters; a file is to have the text as it is.
         shown = printable if sys.stdout.isatty() else str

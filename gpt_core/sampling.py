@@ -99,8 +99,8 @@ def stream(
 
     idx: (B, T) long, T >= 1, on the device of the model; of a longer one the last block_size count.
     cache: None uses a KV cache where the model supports one, False never does, True insists.
-    stop: tokens, in this order, that end the text earlier, once every sequence has had them among its new ones;
-        () ends it after `count` only.
+    stop: tokens that end the text earlier, once every sequence has had them, in this order, among its new
+        ones; () ends it after `count` only.
 
     With or without the cache the tokens are the same. Up to block_size tokens a step with the cache
     computes one token. Past block_size the window slides: every token moves to another position and
@@ -157,7 +157,7 @@ def _stream(model, idx, count, generator, sampling, cached):
 
 
 def generate(model: LanguageModel, idx: torch.Tensor, count: int, **settings) -> torch.Tensor:
-    """The sequences with `count` new tokens behind them, (B, T + count) long; settings as in `stream`, where `stop` can
-    make it fewer."""
+    """The sequences with `count` new tokens behind them, (B, T + count) long; settings as in `stream`, where
+    `stop` can make it fewer."""
     new = list(stream(model, idx, count, **settings))
     return torch.cat([idx, *(token[:, None] for token in new)], dim=1)

@@ -17,25 +17,26 @@ from gpt_core.run_log import read
 WIDTH = 100
 BARS = "▁▂▃▄▅▆▇█"
 ASCII_BARS = "_.,-~:=#"
-# What to write on from, where the corpus is known to have it; a model that was trained for seconds writes better
-# a little bolder. Without one a model goes on from a line end, or from the first character of its corpus.
+# What to write on from, where the corpus is known to have it; a model that was trained for seconds writes
+# better a little bolder. Without it a model goes on from a line end, or from its corpus' first character.
 PROMPTS = {
     "tinyshakespeare": '--prompt "ROMEO:"', "plays": '--prompt "ROMEO:"', "toy": '--prompt "ANNE:" --temperature 0.7',
 }  # fmt: skip
 
 
-# Control characters but for the tab and the line end, those that turn the direction of writing, half characters.
+# Control characters but for the tab and the line end; what turns the direction of writing; half characters.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    """`text` with its control characters written out ("\\x1b"): printed, they could move the cursor or worse."""
+    """`text` with its control characters written out ("\\x1b"): printed, they could move the cursor."""
     return _CONTROL.sub(lambda match: ascii(match.group())[1:-1], text)
 
 
 def sentence(text: str) -> str:
     """`text` in lines of at most 100 columns; a path or an address is never broken."""
-    return textwrap.fill(" ".join(printable(text).split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+    words = " ".join(printable(text).split())
+    return textwrap.fill(words, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def fail(text: str, status: int, rank: int = 0, processes: int = 1) -> int:
@@ -51,7 +52,9 @@ def note(text: str) -> None:
 
 
 def load_corpus(name: str) -> str:
-    """The text of a corpus (data.corpora.load), with a bar while it is downloaded. OutOfMemory where it is too long."""
+    """The text of a corpus (data.corpora.load), with a bar while it is downloaded.
+
+    Raises OutOfMemory where it is too long."""
     with DownloadDisplay() as download, memory_for(f"to read {name}", "take a shorter text"):
         return corpora.load(name, report=download.report)
 

@@ -111,7 +111,8 @@ def _set_up(name, out, resume, options, world, report) -> Trainer:
         if name or out or options:
             given = name or (f"--out {out}" if out else "--" + next(iter(options)).replace("_", "-"))
             raise ValueError(
-                f"--resume takes all values but --device and --corpus from the run, so {given} cannot be given with it."
+                f"--resume takes all values but --device and --corpus from the run, so {given} cannot be "
+                f"given with it."
             )
         path = checkpoint.find(resume)
         return _resume(path, corpus, device, world, report)

@@ -14,8 +14,11 @@ from gpt_core.train_config import TrainConfig
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """model: on the device asked for, in eval mode; step: after how many updates it was saved; start: a character that a
-    text can begin with, the line end where the model has it, else the first one of its corpus."""
+    """model: on the device asked for, in eval mode; step: after how many updates it was saved.
+
+    start: a character that a text can begin with: the line end where the model has it, else the first one of
+    its corpus.
+    """
 
     model: LanguageModel
     tokenizer: CharTokenizer
@@ -50,7 +53,8 @@ def load_trained(
         for name, parameter in model.named_parameters():
             if name in averages:
                 parameter.copy_(averages[name])
-    return TrainedModel(model.to(device).eval(), tokenizer, config, saved.info["step"], _start(tokenizer, saved.info))
+    start = _start(tokenizer, saved.info)
+    return TrainedModel(model.to(device).eval(), tokenizer, config, saved.info["step"], start)
 
 
 def _start(tokenizer: CharTokenizer, info: dict) -> str:

@@ -117,13 +117,15 @@ def load_run(path: Path) -> checkpoint.Checkpoint:
 
 
 def find_corpus(saved: checkpoint.Checkpoint) -> str:
-    """What to load the text of a run from: the file that it was; where that is gone, the corpus as the run names it, from
-    the folder one is in now. ValueError where there is neither."""
+    """What to load the text of a run from: the file that it was; where that is gone, the corpus as the run
+    names it, seen from the current folder. ValueError where there is neither."""
     name, path = saved.info["train_config"]["corpus"], saved.info.get("corpus_path")
     for source in (path, name):
         if source and (source in corpora.NAMES or corpora.path_of(source)):
             return source
-    raise ValueError(f"the text of this run is not there any more ({path or name}): --corpus FILE says where it is now.")
+    raise ValueError(
+        f"the text of this run is not there any more ({path or name}): --corpus FILE says where it is now."
+    )
 
 
 def _exists(folder: Path) -> str:
@@ -132,7 +134,8 @@ def _exists(folder: Path) -> str:
             checkpoint.find(folder)
         except checkpoint.CheckpointError:
             return f"the folder {folder} exists, and holds no run to go on with: name another one with --out."
-        return f"{folder} exists: --resume {shlex.quote(str(folder))} goes on with that run, --out starts another elsewhere."
+        run = shlex.quote(str(folder))
+        return f"{folder} exists: --resume {run} goes on with that run, --out starts another elsewhere."
     return f"the folder {folder} cannot be made, since a file is in the way; name another one with --out."
 
 
@@ -150,7 +153,7 @@ class Trainer:
         )
         self.precision = choose_precision(config.precision, self.device)
         self.threads = choose_threads(config, world.local_size)
-        self.corpus_path = corpora.path_of(config.corpus)  # else a run could not be resumed from another folder
+        self.corpus_path = corpora.path_of(config.corpus)  # to resume the run from another folder
         self.log = RunLog(folder)
         self.step = 0
         self.seconds = 0.0
@@ -221,7 +224,8 @@ class Trainer:
         saved = load_run(path)
         config = TrainConfig(**saved.info["train_config"])
         config = dataclasses.replace(
-            config, threads=saved.info["threads"], device=device or config.device, corpus=corpus or config.corpus
+            config, threads=saved.info["threads"], device=device or config.device,
+            corpus=corpus or config.corpus,
         )
         trainer = cls(config, text, path.parent, report, world)
         if not corpus and (known := saved.info.get("corpus_path")):
@@ -341,26 +345,28 @@ class Trainer:
     def _memory_for_model(self, what: str):
         """Around what takes memory for each weight."""
         c = self.config
-        sizes = f"n_layer {c.n_layer}, n_embd {c.n_embd}, block_size {c.block_size}, {self.tokenizer.vocab_size} characters"
-        return self._memory_for(f"for {what} of this size ({sizes})", "a smaller n_embd or n_layer takes less")
+        sizes = f"n_layer {c.n_layer}, n_embd {c.n_embd}, block_size {c.block_size}"
+        what = f"for {what} of this size ({sizes}, {self.tokenizer.vocab_size} characters)"
+        return self._memory_for(what, "a smaller n_embd or n_layer takes less")
 
     def _memory_for_batch(self):
         """Around what takes memory for each token of a batch."""
         c = self.config
         way = "batch_size, with more accumulation," if c.batch_size > 1 else "block_size, n_embd or n_layer"
-        what = f"for an update with batches of {c.batch_size} x {c.block_size} characters (batch_size x block_size)"
-        return self._memory_for(what, f"a smaller {way} takes less")
+        size = f"{c.batch_size} x {c.block_size} characters (batch_size x block_size)"
+        return self._memory_for(f"for an update with batches of {size}", f"a smaller {way} takes less")
 
     def _memory_for_evaluation(self):
         """Around both losses: the exhaustive one takes 64 windows at a time, whatever batch_size is."""
         c = self.config
-        size = f"{max(c.batch_size, 64)} x {c.block_size} characters"
-        return self._memory_for(f"to evaluate {size} at a time", "a smaller block_size, n_embd or n_layer takes less")
+        what = f"to evaluate {max(c.batch_size, 64)} x {c.block_size} characters at a time"
+        return self._memory_for(what, "a smaller block_size, n_embd or n_layer takes less")
 
     def _memory_for(self, what: str, way: str):
         """As memory_for; a long text is named too, since it may be what leaves too little for the rest."""
         if self.characters >= LONG_TEXT:
-            way += f", and so does a shorter text, since the {self.characters:,} characters of {self.config.corpus} stay in memory"
+            text = f"{self.characters:,} characters of {self.config.corpus}"
+            way += f", and so does a shorter text, since the {text} stay in memory"
         return memory_for(what, way)
 
     def _clip(self) -> torch.Tensor:
@@ -478,8 +484,8 @@ class Trainer:
         info = saved.info
         if info["text_sha256"] != self.text_sha256:
             raise ValueError(
-                f"{self.config.corpus} is not the text that {self.folder} was trained on; name that text with --corpus, "
-                f"or start a new run with --out."
+                f"{self.config.corpus} is not the text that {self.folder} was trained on; name that text "
+                f"with --corpus, or start a new run with --out."
             )
         if changed := [part for part, digest in self.sources.items() if info["sources"].get(part) != digest]:
             files = " and ".join(getattr(self.config, part).partition(":")[0] for part in changed)

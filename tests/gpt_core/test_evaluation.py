@@ -105,15 +105,16 @@ def test_a_vocabulary_beyond_one_byte_is_encoded_right():
 
 
 def test_each_vocabulary_has_the_smallest_dtype_that_holds_it_and_its_batches_are_long():
-    for size, dtype in ((256, torch.uint8), (257, torch.int16), (2**15, torch.int16), (2**15 + 1, torch.int32)):
+    sizes = {256: torch.uint8, 257: torch.int16, 2**15: torch.int16, 2**15 + 1: torch.int32}
+    for size, dtype in sizes.items():
         tokenizer = CharTokenizer(chr(0x20000 + i) for i in range(size))
-        tokens = encode_text(tokenizer, "".join(tokenizer.chars[-9:]))
+        tokens = encode_text(tokenizer, "".join(tokenizer.chars[-9:]))  # the highest ids
         assert tokens.dtype == dtype and tokens.tolist() == list(range(size - 9, size))
         x, y = Batches(tokens, 8, seed=1).take(torch.tensor([0]))
         assert x.dtype == y.dtype == torch.long and y[0, -1] == size - 1
 
 
-def test_a_text_is_encoded_in_pieces_that_join_without_a_gap_and_an_unknown_character_has_its_place(monkeypatch):
+def test_a_text_is_encoded_in_pieces_without_a_gap_and_an_unknown_character_has_its_place(monkeypatch):
     monkeypatch.setattr("gpt_core.batches.PIECE", 3)
     text = "abcdefgh\U0001f600a"
     tokenizer = CharTokenizer.from_text(text)
@@ -139,5 +140,6 @@ for characters in (10, 300):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
 def test_encoding_takes_at_most_three_bytes_a_character_beside_the_text():
-    ended = subprocess.run([sys.executable, "-c", LITTLE_MEMORY], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    command = [sys.executable, "-c", LITTLE_MEMORY]
+    ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

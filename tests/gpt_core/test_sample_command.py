@@ -67,8 +67,8 @@ def test_the_folder_of_all_runs_is_not_taken_for_one_that_may_be_removed(run, ca
         (["--prompt", "ANNE:\\n"], "in bash a line end is written $'ANNE:\\n'"),
         (["--prompt-file", "nowhere.txt"], "nowhere.txt cannot be read: No such file or directory."),
         (["--prompt-file", "."], ". cannot be read: Is a directory."),
-        (["--prompt", "A", "--prompt-file", "x"], "argument --prompt-file: not allowed with argument --prompt"),
-        (["--stop", "END€"], "--stop cannot be written in the model's characters: character '€' at position 3"),
+        (["--prompt", "A", "--prompt-file", "x"], "--prompt-file: not allowed with argument --prompt"),
+        (["--stop", "END€"], "--stop cannot be written in the model's characters: character '€' at"),
         (["--stop", ";€"], "characters; take it out of --stop."),
         (["--stop", "€;"], "character '€' at position 0 is not in the vocabulary"),
         (["--stop", ""], "--stop is empty; give the text after which to stop"),
@@ -97,7 +97,8 @@ def test_the_prompt_comes_from_a_file_with_the_line_ends_of_a_corpus(run, tmp_pa
 
 
 def test_a_prompt_file_that_is_no_text_or_empty_is_refused_in_one_sentence(run, tmp_path, capsys):
-    for content, sentence in ((b"\xff\xfeA", "prompt.txt is not UTF-8 text (byte 0)"), (b"", "the prompt is empty")):
+    cases = {b"\xff\xfeA": "prompt.txt is not UTF-8 text (byte 0)", b"": "the prompt is empty"}
+    for content, sentence in cases.items():
         (tmp_path / "prompt.txt").write_bytes(content)
         status, out, said = call(capsys, run, "--prompt-file", tmp_path / "prompt.txt")
         assert status == 2 and out == "" and sentence in " ".join(said.split())
@@ -107,7 +108,8 @@ def test_a_text_ends_with_what_it_is_to_stop_at_though_that_takes_several_tokens
     whole = call(capsys, run, "--prompt", "ANNE:", "--tokens", 200)[1]
     stop = whole[60:64]
     first = whole.index(stop, 5)  # only what the model wrote counts
-    assert call(capsys, run, "--prompt", "ANNE:", "--tokens", 200, "--stop", stop)[1] == whole[: first + 4] + "\n"
+    stopped = call(capsys, run, "--prompt", "ANNE:", "--tokens", 200, "--stop", stop)[1]
+    assert stopped == whole[: first + 4] + "\n"
     # The prompt's own end does not stop it, nor one that never comes.
     assert len(call(capsys, run, "--prompt", "ANNE:", "--tokens", 9, "--stop", "ANNE:")[1]) == 5 + 9 + 1
 
@@ -138,7 +140,7 @@ def controls(tmp_path_factory):
     return folder
 
 
-def test_control_characters_reach_a_file_as_they_are_and_a_terminal_written_out(controls, capsys, monkeypatch):
+def test_control_characters_reach_a_file_as_they_are_a_terminal_written_out(controls, capsys, monkeypatch):
     settings = [controls, "--tokens", 60, "--prompt", "\x1b["]
     status, as_it_is, _ = call(capsys, *settings)
     assert status == 0 and as_it_is.startswith("\x1b[")
@@ -149,7 +151,7 @@ def test_control_characters_reach_a_file_as_they_are_and_a_terminal_written_out(
         assert shown.count("\\x1b[") >= samples and not set("\x1b\x07\x9b") & set(shown)
 
 
-def test_without_a_line_end_a_text_begins_like_its_corpus_and_without_a_record_with_a_character_one_can_see(controls, monkeypatch):
+def test_without_a_line_end_a_text_begins_like_its_corpus(controls, monkeypatch):
     assert load_trained(controls).start == "\x1b"
     real = checkpoint.load
 
@@ -159,12 +161,13 @@ def test_without_a_line_end_a_text_begins_like_its_corpus_and_without_a_record_w
         return saved
 
     monkeypatch.setattr("gpt_core.checkpoint.load", older)
-    assert load_trained(controls).start == "2"
+    assert load_trained(controls).start == "2"  # not known any more: the first that one can see
 
 
 def test_memory_that_runs_out_is_told_by_what_it_was_for(run, capsys, monkeypatch):
     status, _, said = call(capsys, run, "--samples", 2**31 - 1, "--tokens", 2)
-    assert status == 1 and "to write 2147483647 texts at once: fewer --samples take less." in " ".join(said.split())
+    assert status == 1
+    assert "to write 2147483647 texts at once: fewer --samples take less." in " ".join(said.split())
 
     def refuse(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")

@@ -113,7 +113,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(monkeypatch):
 
 @pytest.fixture
 def apple(monkeypatch):
-    """A machine that says it has an mps device; apple(place) makes a trial on it compute on `place` instead."""
+    """A machine that says it has an mps device; apple(place): a trial on it computes on `place` instead."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     trial_step.cache_clear()
@@ -159,7 +159,8 @@ def test_processes_that_train_together_do_not_share_an_apple_gpu(apple):
 
 def test_a_run_says_once_that_the_apple_gpu_was_not_taken_and_trains_on_the_cpu(apple, tmp_path):
     events = []
-    Trainer.start(tiny_config(device="auto", steps=4, warmup=0), TEXT, tmp_path / "run", report=events.append).run()
+    config = tiny_config(device="auto", steps=4, warmup=0)
+    Trainer.start(config, TEXT, tmp_path / "run", report=events.append).run()
     notes = [event.text for event in events if isinstance(event, Notice)]
     assert len(notes) == 1 and "computed on the CPU" in notes[0]
 

@@ -41,7 +41,7 @@ def call(command, *arguments) -> int:
 
 
 def call_suggested(said: str) -> tuple[str, int]:
-    """Call the one command of this package that a text suggests, as a shell would: its name and its exit status."""
+    """Call the one command that a text suggests, as a shell would: its name and its exit status."""
     ((name, rest),) = re.findall(r"python -m gpt_core\.(\w+) (.+)", said)
     return name, call(importlib.import_module(f"gpt_core.{name}"), *shlex.split(rest))
 
