@@ -40,7 +40,7 @@ def _within(tensor: torch.Tensor, wide: torch.Tensor, part: tuple) -> torch.Tens
 
 
 def _of_qkv(heads: torch.Tensor) -> torch.Tensor:
-    """(B, H, T, D) as the keys that an attention takes out of (B, T, 3C): a slice, viewed, then transposed."""
+    """(B, H, T, D) as the keys that attention takes out of (B, T, 3C): a slice, viewed, then transposed."""
     tokens = heads.transpose(-3, -2)
     B, T, H, D = tokens.shape
     joined = tokens.new_zeros(B, T, 3 * H * D)
@@ -48,8 +48,8 @@ def _of_qkv(heads: torch.Tensor) -> torch.Tensor:
     return joined.split(H * D, dim=-1)[1].view(B, T, H, D).transpose(1, 2)
 
 
-# How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed, sliced and
-# batch last.
+# How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed,
+# sliced and batch last.
 LAYOUTS = {
     "contiguous": lambda t: t,
     "transposed": lambda t: t.transpose(-2, -1).contiguous().transpose(-2, -1),
@@ -240,9 +240,9 @@ class Context:
         return dict.fromkeys(inputs) | {name: tensor.grad for name, tensor in wanted.items()}
 
     def do_count_operations(self, function, args=()):
-        """{"count": how many tensor operations a call dispatches, "same": whether it gives what it gives uncounted}.
+        """{"count": how many tensor operations a call dispatches, "same": whether it gives what it does uncounted}.
 
-        The third call is counted: what is made once is not, and of the first two one sees whether calls repeat.
+        The third call is counted, so that what is made once is not. The first two tell whether calls repeat.
         """
         first, second = (self._seeded_call(function, args) for _ in range(2))
         counter = _Counter()
@@ -251,7 +251,7 @@ class Context:
                 counted = self._seeded_call(function, args)
             count = counter.count
         except LearnerError:
-            # Some tensor subclasses, torch's own causal bias among them, cannot be made under a dispatch mode.
+            # Some tensor subclasses, torch's own causal bias is one, cannot be made under a dispatch mode.
             with _no_standard_error(), profiler.profile() as profile:
                 counted = self._seeded_call(function, args)
             count = _outermost_operations(profile)
@@ -425,12 +425,14 @@ def _close(one, other) -> bool:
     """Whether two results are the same within rounding, or are no tensors that could be compared."""
     if not (_is_plain_tensor(one) and _is_plain_tensor(other)):
         return True
-    return one.shape == other.shape and torch.allclose(one.double(), other.double(), atol=1e-4, equal_nan=True)
+    if one.shape != other.shape:
+        return False
+    return torch.allclose(one.double(), other.double(), atol=1e-4, equal_nan=True)
 
 
 @contextlib.contextmanager
 def _no_standard_error():
-    """Some builds of torch's profiler write to file descriptor 2, which would be taken for the learner's words."""
+    """Some builds of torch's profiler write to descriptor 2, which would be taken for the learner's words."""
     kept = os.dup(2)
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), 2)

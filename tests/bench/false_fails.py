@@ -3,9 +3,9 @@
     python -m tests.bench.false_fails --exercise ex1 --streams 200 --files solutions
     python -m tests.bench.false_fails --checks all --streams 50
 
-A stream is another sequence of random numbers in all that the attempt draws, together with another --seed for the
-cases that the judge draws. Exit status 1 if any check failed. Without --checks only those run in which chance decides;
-`all` runs whole grades, without the training runs, as --quick does.
+A stream is another sequence of random numbers in all that the attempt draws, together with another --seed for
+the cases that the judge draws. Exit status 1 if any check failed. Without --checks only those run in which
+chance decides; `all` runs whole grades, without the training runs, as --quick does.
 """
 
 import argparse
@@ -34,7 +34,7 @@ CHANCE = {
 WAYS = {"ex1": "right_ways", "ex2": "right_ways_ex2", "ex3": "right_ways_ex3", "ex4": "right_ways_ex4"}
 
 MIX = "(int(_torch.randint(2**31, ()%s)) * 1_000_003 + {stream}) %% 2**31"
-# In train mode every generator goes on elsewhere: the same seed still gives the same numbers, others than before.
+# In train mode every generator goes on elsewhere: one seed still gives the same numbers, others than before.
 OF_ATTENTION = f"""
 import random as _random, numpy as _np, torch as _torch
 _forward = {{name}}.forward
@@ -86,8 +86,9 @@ def right_attempts(exercise: Exercise, which: str) -> dict[str, str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--streams", type=int, default=50, help="of random numbers, for each file (default 50)")
+    as_written = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
+    parser.add_argument("--streams", type=int, default=50, help="for each file (default 50)")
     parser.add_argument("--first", type=int, default=0, help="the number of the first stream (default 0)")
     parser.add_argument("--exercise", choices=list(EXERCISES), nargs="+", default=list(EXERCISES))
     parser.add_argument("--checks", nargs="+", default=["chance"], help="their ids, chance (default) or all")
@@ -116,7 +117,8 @@ def main() -> int:
                     passed[exercise.name, check.id] += 1
                 elif check.status != "not_run":
                     failures.append((exercise.name, check.id, way, stream, check.message))
-                    progress.console.print(f"{exercise.name} {way}, stream {stream}: {check.id} {check.status}: {check.message}")
+                    said = f"{exercise.name} {way}, stream {stream}: {check.id} {check.status}: {check.message}"
+                    progress.console.print(said, markup=False)
             progress.advance(task)
     failed = Counter((name, id) for name, id, *_ in failures)
     for name, id in sorted(passed.keys() | failed.keys()):

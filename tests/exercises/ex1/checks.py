@@ -335,7 +335,7 @@ CORNERS = (
     Size(B=2, T=5, n_embd=3, n_head=3, block_size=6),  # head size 1
     Size(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
 )
-# bfloat16 cannot count beyond 256. A length of its own: what is kept by length from a call in float32 must not hide it.
+# bfloat16 cannot count beyond 256. A length that no check in float32 has: what is kept by length would hide it.
 LONG = Size(B=1, T=310, n_embd=6, n_head=2, block_size=310, seed=11)
 # Longer than masks, windows and tables of 256, 384, 512 or 1024 tokens.
 LONGEST = Size(B=1, T=1100, n_embd=2, n_head=1, block_size=1100)
@@ -343,12 +343,13 @@ LONGEST = Size(B=1, T=1100, n_embd=2, n_head=1, block_size=1100)
 
 
 def kinds(Size=Size, **more) -> tuple:
-    """One size of each kind for which somebody may take another way: none special, one head, one sequence, one token,
-    T = block_size."""
+    """One size of each kind for which somebody may take another way.
+
+    Nothing special, one head, one sequence, one token, T = block_size.
+    """
     plain = Size(B=3, T=5, block_size=8, **more)
-    return (
-        plain, replace(plain, n_head=1), replace(plain, B=1), replace(plain, T=1), replace(plain, block_size=plain.T),
-    )  # fmt: skip
+    special = {"n_head": 1}, {"B": 1}, {"T": 1}, {"block_size": plain.T}
+    return plain, *(replace(plain, **change) for change in special)
 
 
 MANY_HEADS = Size(B=4, T=9, n_embd=24, n_head=12, block_size=10)
@@ -567,7 +568,8 @@ def in_layouts(subject, size, weights, x):
     attention = build(program, subject, size, weights)
     given = {layout: x for layout in OF_INPUT} | {"expanded batch": x[:1].repeat(size.B, axis=0)}
     outputs = {
-        layout: program.call(attention, program.tensor(numbers, layout=layout)) for layout, numbers in given.items()
+        layout: program.call(attention, program.tensor(numbers, layout=layout))
+        for layout, numbers in given.items()
     }
     answer = subject.run(program.give(**outputs))
     return {layout: answer.tensor(layout, x.shape, "the output", device=subject.device) for layout in outputs}
@@ -575,8 +577,8 @@ def in_layouts(subject, size, weights, x):
 
 @check("layouts", "a non-contiguous input gives the same output", ("values",))
 def test_layouts(exam, Size=Size):
-    # The same numbers, laid out in memory in another order, as after x.transpose, x[..., ::2], x[:, 2:-1], or for a
-    # prompt that stands for a whole batch, x.expand.
+    # The same numbers, laid out in memory in another order: as after x.transpose, x[..., ::2], x[:, 2:-1], or
+    # x.expand, for a prompt that stands for a whole batch.
     for size in kinds(Size, seed=8):
         weights, x = random_weights(size), random_input(size)
         expected = exam.expected(forward, size, weights, x)["y"]
@@ -585,8 +587,8 @@ def test_layouts(exam, Size=Size):
             right = expected if layout != "expanded batch" else expected[:1].repeat(size.B, axis=0)
             expect(
                 right, y, allowance(size, weights, x, expected), size.as_case(layout=layout),
-                f"The output must not depend on how x lies in memory ({layout}). Do you view, or read strides, where you "
-                f"should reshape?",
+                f"The output must not depend on how x lies in memory ({layout}). Do you view, or read strides, "
+                f"where you should reshape?",
             )  # fmt: skip
 
 
@@ -613,8 +615,8 @@ def test_input_kept(exam, Size=Size):
             if got.get(key) is None or not np.array_equal(got[key], before):
                 fail(
                     size.as_case(),
-                    f"{key} is not what it was before forward. Which operation works in place (a name that ends in _, +=, "
-                    f"masked_fill_)?",
+                    f"{key} is not what it was before forward. Which operation works in place (a name that ends "
+                    f"in _, +=, masked_fill_)?",
                 )
 
 
@@ -679,8 +681,8 @@ def same_bfloat16(one, other):
     return same_reading(one, other, tolerance=8 * EPSILON["bfloat16"])
 
 
-# Dropout. A share of weights that is dropped may lie as far from P as 1 of 10 ** 7 right attempts' does (numbers.py),
-# of 2000 heads here. All in all fewer than 1 of 10 ** 6 right attempts fail one of the checks for this.
+# Dropout. A share of weights that is dropped may lie as far from P as that of 1 in 10 ** 7 right attempts does
+# (numbers.py), of 2000 heads here. In all fewer than 1 in 10 ** 6 right attempts fail a check for this.
 
 SHARE = room_for_chance(looks.P, looks.weights_seen(4 * looks.SEQUENCES, 8))
 
@@ -757,7 +759,7 @@ def test_dropout_weights(exam, Size=Size):
     long = look(exam, lengths, looks.dropped_in_long, Size, same=same_in_long)
     if long["wrong"]:
         lines = [f"{key}: {share:.0%} of the weights are dropped" for key, share in long["shares"].items()]
-        fail(lengths, question + "With few tokens yours does, in longer sequences it does not. What depends on T?", lines)
+        fail(lengths, question + "With few tokens yours is so, with more it is not. What depends on T?", lines)
 
 
 @check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
@@ -802,8 +804,8 @@ def test_dropout_gradients(exam, Size=Size):
     if bad:
         fail(
             case,
-            f"In train mode the gradients of {', '.join(bad)} are not {known}; without dropout they are right. Is dropout "
-            f"applied under no_grad, or to something detached?",
+            f"In train mode the gradients of {', '.join(bad)} are not {known}; without dropout they are right. "
+            f"Is dropout applied under no_grad, or to something detached?",
         )
 
 
@@ -869,8 +871,9 @@ def operations(subject, Size, counts):
             raise CheckFailed("The operations of your forward could not be counted.", same=("count",))
         if counted["same"] is not True:
             raise CheckFailed(
-                f"While its operations are counted your forward gives another output than in the same call before ({key}). It "
-                f"must do the same whether or not it is watched: what in your code looks at torch's modes, or counts calls?",
+                f"While its operations are counted your forward gives another output than in the same call before "
+                f"({key}). It must do the same whether or not it is watched: what in your code looks at torch's "
+                f"modes, or counts calls?",
                 same=("counted",),
             )
         found[key] = counted["count"]
@@ -1007,15 +1010,16 @@ def fused_module(subject, size, weights, x, dtype, train):
 
 
 def rounded_to(value, right) -> str:
-    """How far the values of a copy are from the right ones, where they are close, and what they look rounded to."""
+    """How far a copy's values are off, and what they look rounded to; "" where they are right or far off."""
     if value is None or value.shape != right.shape or not np.allclose(value, right, rtol=0.01, atol=1e-6):
         return ""
     off = float(np.abs(value - right).max())
     if off == 0:
         return ""
     dtype = rounding(right, value)
-    what = f"they are the baseline's rounded to {dtype}: where does a copy go through {dtype}" if dtype else "what is computed with them"
-    return f"the values are off by {off:.1e} at most; {what}?"
+    if dtype is None:
+        return f"the values are off by {off:.1e} at most; what is computed with them?"
+    return f"the values are off by {off:.1e} at most: rounded to {dtype}. Where does a copy go through {dtype}?"
 
 
 def source_rows(value, right):
@@ -1057,8 +1061,8 @@ def compare_fused(exam, size, dtype, train):
         if len(bad) and got["rounded"][key]:
             fail(
                 case,
-                f"{key} of the fused module must hold exactly the baseline's weights, which are {dtype} here; {len(bad)} of its "
-                f"{len(rows)} rows do only nearly.",
+                f"{key} of the fused module must hold exactly the baseline's weights, which are {dtype} here. "
+                f"{len(bad)} of its {len(rows)} rows are only close to them.",
                 got["rounded"][key],
             )
         if len(bad):

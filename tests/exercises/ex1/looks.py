@@ -264,8 +264,8 @@ def dropped_out(answer, key: str, size: Size, subject: Subject, dtype="float32")
         count = int((~np.isfinite(y)).sum())
         raise CheckFailed(
             f"In train mode, with dropout, {count} of {y.size} elements of the output are NaN or infinite. Is "
-            f"something divided by 0 there, or is a row of scores left without any key? Dropout multiplies weights, "
-            f"after the softmax.",
+            f"something divided by 0 there, or is a row of scores left without any key? Dropout multiplies the "
+            f"weights, after the softmax.",
             same=("not finite in training",),
         )
     return y
@@ -398,9 +398,9 @@ NEAREST = 30.0  # the score of a key above that of the key before it
 def dropped_in_long(subject: Subject, Size=Size) -> Reading:
     """Which share of the weights is dropped in longer sequences, for early and for late queries.
 
-    {"wrong": the tokens with another share than P, "shares": {tokens: their share}}. The score grows with the key's
-    position, so that each token has all of its weight on itself, turned or not: the longer a rotation's distance, the
-    smaller the score. All values and proj's bias are 1, so that what is left of an output without a weight is the bias.
+    {"wrong": the tokens with another share than P, "shares": {tokens: their share}}. The score grows with the
+    position of the key, so that each token has all of its weight on itself; turning makes the other scores smaller
+    still. All values and proj's bias are 1: of an output whose weight is dropped, the bias is left.
     """
     reading = {"wrong": [], "shares": {}}
     for T, B, n_head in LENGTHS:
@@ -410,7 +410,8 @@ def dropped_in_long(subject: Subject, Size=Size) -> Reading:
         qkv[:C:D, 0] = NEAREST * np.sqrt(D)
         qkv[C : 2 * C : D, 1] = 1.0
         qkv[2 * C :, 0] = 1.0
-        weights = {"qkv.weight": qkv, "proj.weight": np.eye(C, dtype=np.float32), "proj.bias": np.ones(C, np.float32)}
+        proj, bias = np.eye(C, dtype=np.float32), np.ones(C, np.float32)
+        weights = {"qkv.weight": qkv, "proj.weight": proj, "proj.bias": bias}
         x = random_input(size)
         x[..., 0], x[..., 1] = 1.0, np.arange(T)
         program = Program()
@@ -429,9 +430,9 @@ def dropped_in_long(subject: Subject, Size=Size) -> Reading:
 def switched(subject: Subject, Size=Size) -> Reading:
     """Whether dropout follows the mode as it is switched: {what: whether it was so}.
 
-    All values and proj's bias are 1 and proj is the identity. So the output is 2 where nothing is dropped, and 0 in the
-    share P; at the first token, which attends to itself alone, the rest is below 1.75 where its weight is dropped, in
-    the share P, and else at least 2.
+    All values and proj's bias are 1 and proj is the identity. So the output is 2 where nothing is dropped, and 0
+    in the share P; at the first token, which attends to itself alone, the rest is below 1.75 where its weight is
+    dropped, in the share P, and else at least 2.
     """
     size = Size(B=480, T=3, n_embd=32, n_head=4, seed=13)
     one_head = replace(size, B=1920, T=1, n_embd=2, n_head=1)
@@ -477,8 +478,8 @@ def switched(subject: Subject, Size=Size) -> Reading:
     return reading
 
 
-# Large enough for a softmax in float32, small enough for the curvature: over 400 dropouts, half of them with such a
-# softmax, the slopes were off by 0.0017 of their size at most (with ten times the step by 0.14, with a third by
+# Large enough for a softmax in float32, small enough for the curvature: over 800 dropouts, half of them with such
+# a softmax, slopes were off by 0.0017 of their size at most (with ten times the step by 0.14, with a third by
 # 0.007).
 STEP = 1e-3
 APART = 0.05  # two slopes that differ by more of their size, or of 1, are not the same
@@ -545,8 +546,8 @@ def average_gradients(subject: Subject, Size=Size) -> Reading:
     """{name: whether the gradient in train mode, averaged over MANY dropouts, is that of eval mode}.
 
     It is for dropout whose numbers no seed repeats: the output is linear in both masks, and their mean is 1. A
-    gradient has hundreds of elements, whose mean square hardly depends on the draws: over 100 streams of
-    dropout the solution's averages were off by 0.08 of the gradient's size at most; where a gradient is missing, by 1.
+    gradient has many elements, whose mean square hardly depends on the draws: over 200 streams of dropout the
+    averages were off by 0.08 of the gradient's size at most; where a gradient is missing they are off by 1.
     """
     size = Size(B=MANY, T=5, seed=12)
     weights = random_weights(size)
@@ -559,12 +560,14 @@ def average_gradients(subject: Subject, Size=Size) -> Reading:
         program.train(attention, mode)
         tensor = program.tensor(x, requires_grad=True)
         y = program.call(attention, tensor)
-        program.give(**{"train" if mode else "eval": program.gradients(y, cotangent, x=tensor, attention=attention)})
+        found = program.gradients(y, cotangent, x=tensor, attention=attention)
+        program.give(**{"train" if mode else "eval": found})
     answer = subject.run(program)
 
     def by_part(name):
         found = answer.tensors(name)
-        found = {key: np.zeros(shape) if found.get(key) is None else found[key] for key, shape in shapes.items()}
+        missing = {key: np.zeros(shape) for key, shape in shapes.items() if found.get(key) is None}
+        found = {key: found.get(key) for key in shapes} | missing
         parts = dict(zip(("queries", "keys", "values"), np.split(found.pop("qkv.weight"), 3)))
         return parts | found | {"x": found["x"].sum(axis=0)}
 

@@ -441,8 +441,8 @@ def test_rope_any(exam):
 
 @check("rope_dtypes", "x's dtype comes back, and half precision is computed in float32", ("rope_any",))
 def test_rope_dtypes(exam):
-    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a length of
-    # its own, so that what is kept by length from one of them cannot serve another.
+    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a length
+    # of its own, so that what is kept by length from one of them cannot serve another.
     for dtype, T in (("bfloat16", 300), ("float16", 301), ("float64", 302)):
         x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
@@ -460,7 +460,7 @@ def test_rope_dtypes(exam):
         )  # fmt: skip
 
 
-# Heads that are moved in front of the time, and what else an attention hands over; one head, one token, one sequence.
+# Heads that are moved in front of the time, and what else an attention hands over; also with one of each.
 FORMS = ((2, 3, 5, 8), (2, 1, 5, 8), (2, 3, 1, 8), (1, 3, 5, 8), (3, 3, 3, 2))
 AS_ATTENTION_HANDS_OVER = ("heads moved", "part of qkv", "part of wider rows", "some of the tokens")
 
@@ -470,7 +470,8 @@ def test_rope_layouts(exam):
     for shape, dtype in itertools.product(FORMS, ("float32", "bfloat16")):
         x, angles = random_x(shape, 12), random_angles(*shape[-2:], 12)
         x = bfloat16(x) if dtype == "bfloat16" else x
-        given = {layout: x for layout in AS_ATTENTION_HANDS_OVER} | {"expanded batch": x[:1].repeat(shape[0], axis=0)}
+        given = dict.fromkeys(AS_ATTENTION_HANDS_OVER, x)
+        given["expanded batch"] = x[:1].repeat(shape[0], axis=0)
         case = {"x": list(shape), "dtype": dtype}
         got = look(exam, case, looks.in_layouts, given, angles, dtype)
         for layout, numbers in given.items():
@@ -478,8 +479,8 @@ def test_rope_layouts(exam):
             rounded = np.abs(expected) * EPSILON[dtype] / 2 if dtype == "bfloat16" else 0.0
             expect(
                 expected, got[layout], rotation_allowed(x) + rounded, case | {"layout": layout},
-                f"The result must not depend on how x lies in memory ({layout}); its last dimension has stride 1 here. "
-                f"Do you view where only reshape can join dimensions, or write into memory that several share?",
+                f"The result must not depend on how x lies in memory ({layout}); its last dimension has stride 1 "
+                f"here. Do you view where only reshape can join dimensions, or write into memory that is shared?",
                 tuple(f"dimension {i}" for i in range(len(shape))),
             )  # fmt: skip
 
@@ -610,8 +611,8 @@ CORNERS = (
     Rotary(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
     Rotary(B=2, T=5, n_embd=6, n_head=3, block_size=6),  # one pair
     Rotary(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
-    # Longer than masks, windows and tables of 1024 tokens. One pair, whose angles are whole numbers: right formulas
-    # give the same, and nothing has to be allowed for them.
+    # Longer than masks, windows and tables of 1024 tokens. One pair, whose angles are whole numbers: right
+    # formulas give the same, and nothing has to be allowed for them.
     Rotary(B=1, T=1100, n_embd=2, n_head=1, block_size=1100),
 )
 test_values = as_in_exercise_1(
@@ -669,7 +670,7 @@ SHARE = 0.15
 
 
 def late_rows(subject, size, distance, first):
-    """The outputs, in bfloat16, of the tokens that it cannot count; first: the dtype of the module's first call."""
+    """The outputs, in bfloat16, of the tokens that it cannot count; first: the dtype of the first call."""
     weights, x = far_neighbours(size, distance)
     program = Program()
     dtype = "float64" if subject.role == "reference" else "float32"
@@ -707,7 +708,7 @@ def far_neighbours(size, distance):
 @check("bfloat16_late", "in bfloat16 too, tokens beyond position 256 know their places", ("dtypes",))
 def test_bfloat16_late(exam):
     for (size, distance), first in itertools.product(((LONG, 1), (WIDE, COUNTED)), ("float32", "bfloat16")):
-        if first == "bfloat16":  # a length that has had no call yet: what is kept by length, by whomever, is made now
+        if first == "bfloat16":  # a length that has had no call yet: what is kept by length is made now
             size = replace(size, T=size.T + 1)
         case = size.as_case(dtype="bfloat16", tokens=f">= {COUNTED}", distance=distance, first_call_in=first)
         expected = exam.expected(late_rows, size, distance, first)["late"]
@@ -720,7 +721,8 @@ def test_bfloat16_late(exam):
                 case,
                 "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. "
                 "A buffer of angles, positions or frequencies is cast with the model, and bfloat16 has 8 "
-                "significant bits: what of yours is kept in a buffer, or made in x's dtype, perhaps in the first call?",
+                "significant bits: what of yours is kept in a buffer, or made in x's dtype, if only in the first "
+                "call?",
                 f"the outputs differ by {share:.0%} of their size; rounding alone gives about 2%",
             )
 

@@ -102,7 +102,8 @@ def apply(program: Program, x: np.ndarray, angles: np.ndarray, dtype="float32", 
     """apply_rope of these numbers."""
     # The angles of an attention with a table are some of its rows.
     rows = "contiguous" if layout == "contiguous" else "some of the tokens"
-    return program.call(name("apply_rope"), program.tensor(x, dtype, layout), program.tensor(angles, layout=rows))
+    given = program.tensor(x, dtype, layout)
+    return program.call(name("apply_rope"), given, program.tensor(angles, layout=rows))
 
 
 def turned(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32") -> Reading:
@@ -117,10 +118,8 @@ def in_layouts(subject: Subject, given: dict, angles: np.ndarray, dtype: str) ->
     program = Program()
     program.give(**{layout: apply(program, x, angles, dtype, layout) for layout, x in given.items()})
     answer = subject.run(program)
-    return {
-        layout: answer.tensor(layout, x.shape, f"apply_rope(x, angles) of an x in memory as {layout}", dtype, subject.device)
-        for layout, x in given.items()
-    }
+    what = "apply_rope(x, angles) of an x that is no contiguous tensor"
+    return {layout: answer.tensor(layout, x.shape, what, dtype, subject.device) for layout, x in given.items()}
 
 
 def several(subject: Subject, *cases: tuple) -> Reading:

@@ -1,4 +1,4 @@
-"""A mask that is a tensor subclass, which cannot be made under a dispatch mode; the output's dropout is numpy's."""
+"""A mask that is a tensor subclass, which no dispatch mode lets be made; the output's dropout is numpy's."""
 import numpy as np
 import torch
 import torch.nn as nn
