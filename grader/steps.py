@@ -240,7 +240,7 @@ class Context:
         return dict.fromkeys(inputs) | {name: tensor.grad for name, tensor in wanted.items()}
 
     def do_count_operations(self, function, args=()):
-        """{"count": how many tensor operations a call dispatches, "same": whether it gives what it does uncounted}.
+        """{"count": how many tensor operations a call dispatches, "same": as when not counted}.
 
         The third call is counted, so that what is made once is not. The first two tell whether calls repeat.
         """

@@ -117,7 +117,7 @@ def main() -> int:
                     passed[exercise.name, check.id] += 1
                 elif check.status != "not_run":
                     failures.append((exercise.name, check.id, way, stream, check.message))
-                    said = f"{exercise.name} {way}, stream {stream}: {check.id} {check.status}: {check.message}"
+                    said = f"{exercise.name} {way} {stream}: {check.id} {check.status}: {check.message}"
                     progress.console.print(said, markup=False)
             progress.advance(task)
     failed = Counter((name, id) for name, id, *_ in failures)

@@ -35,12 +35,12 @@ def way(name: str) -> str:
     return (WAYS / f"{name}.py").read_text(encoding="utf-8")
 
 
-IMPORTS = ("import torch\nimport torch.nn as nn\n", "import numpy as np\nimport torch\nimport torch.nn as nn\n")
+TORCH = "import torch\nimport torch.nn as nn\n"
 SDPA = "F.scaled_dot_product_attention("
 FUNCTIONAL = "from torch.nn import functional as F\n"
 WRONG = {
     "dropout by numpy that cuts the gradient": (
-        changed(IMPORTS, (WEIGHTS, BY_NUMPY)), "dropout_gradients", "under the same dropout",
+        changed((TORCH, f"import numpy as np\n{TORCH}"), (WEIGHTS, BY_NUMPY)), "dropout_gradients", "under the same dropout",
     ),
     "dropout that no seed repeats and that cuts the gradient": (
         changed(("out = self.drop(scores.softmax(-1)) @ v", "weights = self.drop(scores.softmax(-1))\n"
@@ -49,7 +49,7 @@ WRONG = {
         "dropout_gradients", "on average over many dropouts",
     ),
     "scores that are dropped to NaN": (
-        changed(("weights = F.softmax(scores, dim=-1)", "weights = F.softmax(self.weight_dropout(scores), dim=-1)")),
+        changed(("F.softmax(scores, dim=-1)", "F.softmax(self.weight_dropout(scores), dim=-1)")),
         "dropout_weights", "are NaN or infinite",
     ),
     "a loop over the heads where a dispatch mode raises": (

@@ -335,7 +335,8 @@ CORNERS = (
     Size(B=2, T=5, n_embd=3, n_head=3, block_size=6),  # head size 1
     Size(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
 )
-# bfloat16 cannot count beyond 256. A length that no check in float32 has: what is kept by length would hide it.
+# bfloat16 cannot count beyond 256. A length that no check in float32 has: what is kept by length would hide
+# it.
 LONG = Size(B=1, T=310, n_embd=6, n_head=2, block_size=310, seed=11)
 # Longer than masks, windows and tables of 256, 384, 512 or 1024 tokens.
 LONGEST = Size(B=1, T=1100, n_embd=2, n_head=1, block_size=1100)
@@ -587,8 +588,8 @@ def test_layouts(exam, Size=Size):
             right = expected if layout != "expanded batch" else expected[:1].repeat(size.B, axis=0)
             expect(
                 right, y, allowance(size, weights, x, expected), size.as_case(layout=layout),
-                f"The output must not depend on how x lies in memory ({layout}). Do you view, or read strides, "
-                f"where you should reshape?",
+                f"The output must not depend on how x lies in memory ({layout}). Do you view, or read "
+                f"strides, where you should reshape?",
             )  # fmt: skip
 
 
@@ -615,8 +616,8 @@ def test_input_kept(exam, Size=Size):
             if got.get(key) is None or not np.array_equal(got[key], before):
                 fail(
                     size.as_case(),
-                    f"{key} is not what it was before forward. Which operation works in place (a name that ends "
-                    f"in _, +=, masked_fill_)?",
+                    f"{key} is not what it was before forward. Which operation works in place (a name that "
+                    f"ends in _, +=, masked_fill_)?",
                 )
 
 
@@ -681,8 +682,8 @@ def same_bfloat16(one, other):
     return same_reading(one, other, tolerance=8 * EPSILON["bfloat16"])
 
 
-# Dropout. A share of weights that is dropped may lie as far from P as that of 1 in 10 ** 7 right attempts does
-# (numbers.py), of 2000 heads here. In all fewer than 1 in 10 ** 6 right attempts fail a check for this.
+# Dropout. A share of weights that is dropped may lie as far from P as that of 1 in 10 ** 7 right attempts
+# does (numbers.py), of 2000 heads here. In all fewer than 1 in 10 ** 6 right attempts fail a check for this.
 
 SHARE = room_for_chance(looks.P, looks.weights_seen(4 * looks.SEQUENCES, 8))
 
@@ -759,7 +760,7 @@ def test_dropout_weights(exam, Size=Size):
     long = look(exam, lengths, looks.dropped_in_long, Size, same=same_in_long)
     if long["wrong"]:
         lines = [f"{key}: {share:.0%} of the weights are dropped" for key, share in long["shares"].items()]
-        fail(lengths, question + "With few tokens yours is so, with more it is not. What depends on T?", lines)
+        fail(lengths, question + "With few tokens it is so, with more it is not. What depends on T?", lines)
 
 
 @check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
@@ -804,8 +805,8 @@ def test_dropout_gradients(exam, Size=Size):
     if bad:
         fail(
             case,
-            f"In train mode the gradients of {', '.join(bad)} are not {known}; without dropout they are right. "
-            f"Is dropout applied under no_grad, or to something detached?",
+            f"In train mode the gradients of {', '.join(bad)} are not {known}; without dropout they are "
+            f"right. Is dropout applied under no_grad, or to something detached?",
         )
 
 
@@ -871,9 +872,9 @@ def operations(subject, Size, counts):
             raise CheckFailed("The operations of your forward could not be counted.", same=("count",))
         if counted["same"] is not True:
             raise CheckFailed(
-                f"While its operations are counted your forward gives another output than in the same call before "
-                f"({key}). It must do the same whether or not it is watched: what in your code looks at torch's "
-                f"modes, or counts calls?",
+                f"While its operations are counted your forward gives another output than in the same call "
+                f"before ({key}). It must do the same whether or not it is watched: what in your code looks "
+                f"at torch's modes, or counts calls?",
                 same=("counted",),
             )
         found[key] = counted["count"]
@@ -1019,7 +1020,7 @@ def rounded_to(value, right) -> str:
     dtype = rounding(right, value)
     if dtype is None:
         return f"the values are off by {off:.1e} at most; what is computed with them?"
-    return f"the values are off by {off:.1e} at most: rounded to {dtype}. Where does a copy go through {dtype}?"
+    return f"the values are off by {off:.1e} at most: rounded to {dtype}. What goes through {dtype}?"
 
 
 def source_rows(value, right):
@@ -1061,8 +1062,8 @@ def compare_fused(exam, size, dtype, train):
         if len(bad) and got["rounded"][key]:
             fail(
                 case,
-                f"{key} of the fused module must hold exactly the baseline's weights, which are {dtype} here. "
-                f"{len(bad)} of its {len(rows)} rows are only close to them.",
+                f"{key} of the fused module must hold exactly the baseline's weights, which are {dtype} "
+                f"here. {len(bad)} of its {len(rows)} rows are only close to them.",
                 got["rounded"][key],
             )
         if len(bad):

@@ -263,9 +263,9 @@ def dropped_out(answer, key: str, size: Size, subject: Subject, dtype="float32")
     if not np.isfinite(y).all():
         count = int((~np.isfinite(y)).sum())
         raise CheckFailed(
-            f"In train mode, with dropout, {count} of {y.size} elements of the output are NaN or infinite. Is "
-            f"something divided by 0 there, or is a row of scores left without any key? Dropout multiplies the "
-            f"weights, after the softmax.",
+            f"In train mode, with dropout, {count} of {y.size} elements of the output are NaN or infinite. "
+            f"Is something divided by 0 there, or is a row of scores left without any key? Dropout "
+            f"multiplies the weights, after the softmax.",
             same=("not finite in training",),
         )
     return y
@@ -399,8 +399,8 @@ def dropped_in_long(subject: Subject, Size=Size) -> Reading:
     """Which share of the weights is dropped in longer sequences, for early and for late queries.
 
     {"wrong": the tokens with another share than P, "shares": {tokens: their share}}. The score grows with the
-    position of the key, so that each token has all of its weight on itself; turning makes the other scores smaller
-    still. All values and proj's bias are 1: of an output whose weight is dropped, the bias is left.
+    position of the key, so that each token has all of its weight on itself; turning only lowers the others. All
+    values and proj's bias are 1: of an output whose weight is dropped, the bias is left.
     """
     reading = {"wrong": [], "shares": {}}
     for T, B, n_head in LENGTHS:
@@ -430,9 +430,9 @@ def dropped_in_long(subject: Subject, Size=Size) -> Reading:
 def switched(subject: Subject, Size=Size) -> Reading:
     """Whether dropout follows the mode as it is switched: {what: whether it was so}.
 
-    All values and proj's bias are 1 and proj is the identity. So the output is 2 where nothing is dropped, and 0
-    in the share P; at the first token, which attends to itself alone, the rest is below 1.75 where its weight is
-    dropped, in the share P, and else at least 2.
+    All values and proj's bias are 1 and proj is the identity. So the output is 2 where nothing is dropped,
+    and 0 in the share P; at the first token, which attends to itself alone, the rest is below 1.75 where its
+    weight is dropped, in the share P, and else at least 2.
     """
     size = Size(B=480, T=3, n_embd=32, n_head=4, seed=13)
     one_head = replace(size, B=1920, T=1, n_embd=2, n_head=1)
@@ -478,9 +478,9 @@ def switched(subject: Subject, Size=Size) -> Reading:
     return reading
 
 
-# Large enough for a softmax in float32, small enough for the curvature: over 800 dropouts, half of them with such
-# a softmax, slopes were off by 0.0017 of their size at most (with ten times the step by 0.14, with a third by
-# 0.007).
+# Large enough for a softmax in float32, small enough for the curvature: over 800 dropouts, half of them with
+# such a softmax, slopes were off by 0.0017 of their size at most (with ten times the step by 0.14, with a
+# third by 0.007).
 STEP = 1e-3
 APART = 0.05  # two slopes that differ by more of their size, or of 1, are not the same
 
@@ -545,7 +545,7 @@ ON_AVERAGE = 0.2
 def average_gradients(subject: Subject, Size=Size) -> Reading:
     """{name: whether the gradient in train mode, averaged over MANY dropouts, is that of eval mode}.
 
-    It is for dropout whose numbers no seed repeats: the output is linear in both masks, and their mean is 1. A
+    For dropout whose numbers no seed repeats: the output is linear in both masks, and their mean is 1. A
     gradient has many elements, whose mean square hardly depends on the draws: over 200 streams of dropout the
     averages were off by 0.08 of the gradient's size at most; where a gradient is missing they are off by 1.
     """

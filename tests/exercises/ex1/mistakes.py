@@ -178,9 +178,9 @@ MISTAKES = (
     ),
     Mistake(
         "window_of_384", "a token sees only the last 384 tokens",
-        "Keys further back than 384 tokens are masked. A sliding window is a way to make long inputs cheaper; the "
-        "lecture's token sees all tokens before it, up to block_size.",
-        ((_MASK_LINE, f"{_MASK_LINE}        far = torch.ones(T, T, dtype=torch.bool, device=x.device).tril(-384)\n"
+        "Keys further back than 384 tokens are masked. A sliding window is a way to make long inputs "
+        "cheaper; the lecture's token sees all tokens before it, up to block_size.",
+        ((_MASK_LINE, f"{_MASK_LINE}        far = torch.ones_like(self.future[:T, :T]).tril(-384)\n"
           '        scores = scores.masked_fill(far, float("-inf"))\n'),),
     ),
     Mistake(
@@ -502,8 +502,8 @@ MISTAKES = (
     ),
     Mistake(
         "dropout_on_short_inputs", "the attention weights are dropped in short inputs only",
-        "Dropout on the weights depends on T: from some length on it is left out, as on a path for long inputs that "
-        "has none. Training is done at the full length. Drop on every path.",
+        "Dropout on the weights depends on T: from some length on it is left out, as on a path for long "
+        "inputs that has none. Training is done at the full length. Drop on every path.",
         ((f"weights = {_DROP_WEIGHTS}", f"weights = {_DROP_WEIGHTS} if T <= 8 else weights"),),
     ),
     Mistake(
@@ -684,8 +684,9 @@ MISTAKES = (
     ),
     Mistake(
         "fuse_goes_through_float32", "fuse_heads copies by way of float32",
-        "Somewhere on its way a weight is float32, so that a float64 baseline loses half of its digits. Look for "
-        ".float(), for torch.empty without a dtype, and for a copy into a module that gets its dtype only afterwards.",
+        "Somewhere on its way a weight is float32, so that a float64 baseline loses half of its digits. Look "
+        "for .float(), for torch.empty without a dtype, and for a copy into a module that "
+        "gets its dtype only afterwards.",
         ((_FUSED + "\n    fused.to(baseline.proj.weight)  # its dtype and its device\n",
           f"{_FUSED}.to(baseline.proj.weight.device)\n"),
          ("    return fused\n", "    return fused.to(baseline.proj.weight)\n")),

@@ -441,8 +441,8 @@ def test_rope_any(exam):
 
 @check("rope_dtypes", "x's dtype comes back, and half precision is computed in float32", ("rope_any",))
 def test_rope_dtypes(exam):
-    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a length
-    # of its own, so that what is kept by length from one of them cannot serve another.
+    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a
+    # length of its own, so that what is kept by length from one of them cannot serve another.
     for dtype, T in (("bfloat16", 300), ("float16", 301), ("float64", 302)):
         x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
@@ -479,8 +479,9 @@ def test_rope_layouts(exam):
             rounded = np.abs(expected) * EPSILON[dtype] / 2 if dtype == "bfloat16" else 0.0
             expect(
                 expected, got[layout], rotation_allowed(x) + rounded, case | {"layout": layout},
-                f"The result must not depend on how x lies in memory ({layout}); its last dimension has stride 1 "
-                f"here. Do you view where only reshape can join dimensions, or write into memory that is shared?",
+                f"The result must not depend on how x lies in memory ({layout}); its last dimension has "
+                f"stride 1 here. Do you view where only reshape can join dimensions, or write into memory "
+                f"that is shared?",
                 tuple(f"dimension {i}" for i in range(len(shape))),
             )  # fmt: skip
 
@@ -721,8 +722,8 @@ def test_bfloat16_late(exam):
                 case,
                 "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. "
                 "A buffer of angles, positions or frequencies is cast with the model, and bfloat16 has 8 "
-                "significant bits: what of yours is kept in a buffer, or made in x's dtype, if only in the first "
-                "call?",
+                "significant bits: what of yours is kept in a buffer, or made in x's dtype, if only in the "
+                "first call?",
                 f"the outputs differ by {share:.0%} of their size; rounding alone gives about 2%",
             )
 

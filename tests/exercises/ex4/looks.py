@@ -118,8 +118,8 @@ def in_layouts(subject: Subject, given: dict, angles: np.ndarray, dtype: str) ->
     program = Program()
     program.give(**{layout: apply(program, x, angles, dtype, layout) for layout, x in given.items()})
     answer = subject.run(program)
-    what = "apply_rope(x, angles) of an x that is no contiguous tensor"
-    return {layout: answer.tensor(layout, x.shape, what, dtype, subject.device) for layout, x in given.items()}
+    what, device = "apply_rope(x, angles) of an x that is no contiguous tensor", subject.device
+    return {layout: answer.tensor(layout, x.shape, what, dtype, device) for layout, x in given.items()}
 
 
 def several(subject: Subject, *cases: tuple) -> Reading:

@@ -356,9 +356,10 @@ _OWN = (
     ),
     Mistake(
         "rope_views_x", "apply_rope joins the dimensions before T with view",
-        "view never moves a number, so it can join sequences and heads only where they lie one behind the other "
-        "in memory. Attention hands over (B, T, H, D) seen through transpose(1, 2), and there they do not. Leave "
-        "the dimensions in front as they are, x.reshape(*x.shape[:-1], -1, 2), or take reshape for view.",
+        "view never moves a number, so it can join sequences and heads only where they lie one behind the "
+        "other in memory. Attention hands over (B, T, H, D) seen through transpose(1, 2), and there they do "
+        "not. Leave the dimensions in front as they are, x.reshape(*x.shape[:-1], -1, 2), or take "
+        "reshape for view.",
         ((_POINTS, "torch.view_as_complex(wide.view(-1, x.shape[-2], x.shape[-1] // 2, 2))"),
          (_JOINED, f"{_JOINED}.view(x.shape)"),
          (_BOTH, "q, k = apply_rope(q.contiguous(), angles), apply_rope(k.contiguous(), angles)")),
@@ -461,8 +462,8 @@ _OWN = (
     ),
     Mistake(
         "angles_kept_in_the_first_dtype", "the angles of a length are kept in the dtype of its first call",
-        "They are made once for each length, in the dtype that x has then. Where the first call is in bfloat16 they "
-        "are rounded to 8 significant bits, for good. Keep them in float32, whatever x is.",
+        "They are made once for each length, in the dtype that x has then. Where the first call is in "
+        "bfloat16 they are rounded to 8 significant bits, for good. Keep them in float32, whatever x is.",
         ((f"angles = {_MADE}", "self.kept = getattr(self, 'kept', {})\n"
           f"        angles = self.kept.setdefault(T, {_MADE}.to(x.dtype)).float()"),),
     ),
