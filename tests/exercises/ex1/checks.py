@@ -418,14 +418,19 @@ def same_values(exam, size):
         )  # fmt: skip
 
 
+def scores_apart(T):
+    """(T, T) scores of which a query's neighbours differ by 200 at least, and which of them a query may see."""
+    steps = [[200.0 * ((3 * s + t) % T) for s in range(T)] for t in range(T)]
+    return np.array(steps, dtype=np.float32), np.tril(np.ones((T, T), dtype=bool))
+
+
 @check("large_logits", "large scores stay exact: a masked key weighs exactly 0", ("first_token", "values"))
 def test_large_logits(exam, Size=Size):
     # The seen scores are around -30000 and the masked ones +30000, so a mask of -1e4 is no mask at all; then
     # the seen ones around +30000, where exp overflows without the maximum taken off first; then so far out that
     # float16's -65504 is no mask either. Neighbouring scores differ by 200, so the right weights are exactly 0 and 1.
     size = Size(B=1, T=5, seed=5)
-    steps = np.array([[200.0 * ((3 * s + t) % size.T) for s in range(size.T)] for t in range(size.T)], dtype=np.float32)
-    seen = np.tril(np.ones((size.T, size.T), dtype=bool))
+    steps, seen = scores_apart(size.T)
     for low, high in ((-30000.0, 30000.0), (30000.0, 60000.0), (-200000.0, 200000.0)):
         scores = np.where(seen, low + steps, high).astype(np.float32)
         weights = looks.with_scores(size, scores)
@@ -441,9 +446,11 @@ def test_large_logits(exam, Size=Size):
             f"score, and can exp overflow?",
         )  # fmt: skip
 
-    # The same in bfloat16, for whoever masks it with another number. It rounds scores of 2 ** 18 to 2 ** 11, and the
-    # rotation of the fourth exercise adds some of that: neighbours differ by more.
-    reach = 2.0**18
+    # The same in bfloat16, for whoever masks it with another number, and with a length of its own: a mask that is
+    # kept by length is float32's. Scores of 2 ** 18 are rounded to 2 ** 11, and the rotation of the fourth exercise
+    # adds some of that: neighbours differ by more.
+    size, reach = Size(B=1, T=13, n_embd=64, block_size=13, seed=5), 2.0**18
+    steps, seen = scores_apart(size.T)
     scores = np.where(seen, steps * (reach / 3200) - reach, reach).astype(np.float32)
     case = size.as_case(seen_scores=-reach, masked_scores=reach, dtype="bfloat16")
     got = look(exam, case, attention_in_bfloat16, size, looks.with_scores(size, scores), looks.positions(size), same=same_bfloat16)
