@@ -21,8 +21,9 @@ The contract (`python grade.py ex4` checks every line of it). No function change
   apply_rope(x, angles)                  x: (.., T, D), angles: (T, D / 2) -> (.., T, D), x's dtype
     channels 2i and 2i + 1 of token t are turned by angles[t, i]:
       (x0, x1) -> (x0 cos a - x1 sin a, x0 sin a + x1 cos a)
-    any number of dimensions before T, however x lies in memory; computed in float32 at least, also
-    where x is bfloat16
+    any number of dimensions before T; x may be any view whose last dimension has stride 1, as attention
+    hands it over: heads moved in front of the time by transpose, a slice of qkv, an expanded batch
+    computed in float32 at least, also where x is bfloat16
 
   RotaryAttention(config)                config is a gpt_core.GPTConfig
     exercise 1's contract: parameters qkv.weight (3C, C) (queries, keys, values, head after head),

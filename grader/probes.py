@@ -2,7 +2,6 @@
 to the judge, an observer of a training run, what a call may not change in a model, and greedy decoding.
 """
 
-import random
 import time
 from dataclasses import dataclass, field
 
@@ -11,6 +10,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 import gpt_core
+from grader.seeds import seed_all
 
 MAX_CALLS = 200  # of a test model, that are recorded
 MAX_ROWS = 1 << 17  # of training input, that are kept
@@ -256,9 +256,7 @@ def observe(function, args, kwargs, width: int, shake: int, sampled: int, send) 
     width, sampled: how many tokens are kept of a row of input, and how many rows of a batch.
     shake: seeds every generator that the run is not to depend on.
     """
-    torch.manual_seed(shake)
-    random.seed(shake)
-    np.random.seed(shake)
+    seed_all(shake)
     observer = Observer(width, kwargs["steps"], send, sampled)
     with observer:
         try:

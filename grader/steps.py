@@ -14,18 +14,58 @@ Learner's code runs inside `call`, `build` and `count_operations`, and, since a 
 is never trusted to return what it should: `describe` says what came without calling into it.
 """
 
+import contextlib
+import os
+
 import numpy as np
 import torch
+from torch.autograd import profiler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpt_core
 from data import addition
 from gpt_core.evaluation import exhaustive_loss
 from grader import probes
+from grader.seeds import seed_all
 
 MAX_ELEMENTS = 1 << 26  # of one returned tensor
 MAX_PARAMETERS = 2000  # of one returned model
 PLAIN = (bool, int, float, str, type(None))
+
+
+def _within(tensor: torch.Tensor, wide: torch.Tensor, part: tuple) -> torch.Tensor:
+    """The numbers of a tensor as a part of a wider one."""
+    wide[part] = tensor
+    return wide[part]
+
+
+def _of_qkv(heads: torch.Tensor) -> torch.Tensor:
+    """(B, H, T, D) as the keys that attention takes out of (B, T, 3C): a slice, viewed, then transposed."""
+    tokens = heads.transpose(-3, -2)
+    B, T, H, D = tokens.shape
+    joined = tokens.new_zeros(B, T, 3 * H * D)
+    joined[..., H * D : 2 * H * D] = tokens.reshape(B, T, H * D)
+    return joined.split(H * D, dim=-1)[1].view(B, T, H, D).transpose(1, 2)
+
+
+# How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed,
+# sliced and batch last.
+LAYOUTS = {
+    "contiguous": lambda t: t,
+    "transposed": lambda t: t.transpose(-2, -1).contiguous().transpose(-2, -1),
+    "sliced": lambda t: _within(t, t.new_zeros(*t.shape[:-1], 2 * t.shape[-1]), (..., slice(None, None, 2))),
+    "batch last": lambda t: t.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+    "time first": lambda t: t.transpose(0, 1).contiguous().transpose(0, 1),
+    "heads moved": lambda t: t.transpose(-3, -2).contiguous().transpose(-3, -2),
+    "part of wider rows": lambda t: _within(
+        t, t.new_zeros(*t.shape[:-1], 3 * t.shape[-1]), (..., slice(t.shape[-1], 2 * t.shape[-1]))
+    ),
+    "part of qkv": _of_qkv,
+    "some of the tokens": lambda t: _within(
+        t, t.new_zeros(*t.shape[:-2], t.shape[-2] + 3, t.shape[-1]), (..., slice(2, -1), slice(None))
+    ),
+    "expanded batch": lambda t: t[:1].expand_as(t),  # of numbers that are the same in the whole batch
+}
 
 
 class StepError(Exception):
@@ -127,15 +167,7 @@ class Context:
     def do_tensor(self, array, dtype, layout="contiguous", requires_grad=False):
         """A tensor of the array's numbers, in a layout that does not show in the numbers."""
         tensor = torch.from_numpy(np.ascontiguousarray(self.arrays[array]))
-        tensor = tensor.to(device=self.device, dtype=getattr(torch, dtype))
-        if layout == "transposed":  # time and channels swapped in memory
-            tensor = tensor.transpose(-2, -1).contiguous().transpose(-2, -1)
-        elif layout == "sliced":  # every other channel of a wider tensor
-            wide = torch.zeros(*tensor.shape[:-1], 2 * tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
-            wide[..., ::2] = tensor
-            tensor = wide[..., ::2]
-        elif layout == "batch last":
-            tensor = tensor.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+        tensor = LAYOUTS[layout](tensor.to(device=self.device, dtype=getattr(torch, dtype)))
         return tensor.requires_grad_() if requires_grad else tensor
 
     def do_call(self, function, args=(), kwargs=None, no_grad=False):
@@ -172,8 +204,8 @@ class Context:
                 own[name].copy_(torch.from_numpy(self.arrays[array]))
 
     def do_seed(self, seed):
-        """Seed torch's generators again, within a request."""
-        torch.manual_seed(seed)
+        """Seed the global generators again, within a request."""
+        seed_all(seed)
 
     def do_to(self, module, dtype):
         self._guarded(self.value(module).to, getattr(torch, dtype))
@@ -208,12 +240,26 @@ class Context:
         return dict.fromkeys(inputs) | {name: tensor.grad for name, tensor in wanted.items()}
 
     def do_count_operations(self, function, args=()):
-        """How many tensor operations one call dispatches; the second, so that what is made once is not counted."""
-        self._call(function, args, {})
+        """{"count": how many tensor operations a call dispatches, "same": as when not counted}.
+
+        The third call is counted, so that what is made once is not. The first two tell whether calls repeat.
+        """
+        first, second = (self._seeded_call(function, args) for _ in range(2))
         counter = _Counter()
-        with counter:
-            self._call(function, args, {})
-        return counter.count
+        try:
+            with counter:
+                counted = self._seeded_call(function, args)
+            count = counter.count
+        except LearnerError:
+            # Some tensor subclasses, torch's own causal bias is one, cannot be made under a dispatch mode.
+            with _no_standard_error(), profiler.profile() as profile:
+                counted = self._seeded_call(function, args)
+            count = _outermost_operations(profile)
+        return {"count": count, "same": _close(second, counted) or not _close(first, second)}
+
+    def _seeded_call(self, function, args):
+        seed_all(0)
+        return self._call(function, args, {})
 
     def do_parameters(self, module):
         """What `named_parameters` of a module lists: name to shape, dtype, device, requires_grad, and the
@@ -373,6 +419,39 @@ class Context:
 
     def do_generate(self, model, prompts, count):
         return self._guarded(probes.generate, self.value(model), self.value(prompts), count)
+
+
+def _close(one, other) -> bool:
+    """Whether two results are the same within rounding, or are no tensors that could be compared."""
+    if not (_is_plain_tensor(one) and _is_plain_tensor(other)):
+        return True
+    if one.shape != other.shape:
+        return False
+    return torch.allclose(one.double(), other.double(), atol=1e-4, equal_nan=True)
+
+
+@contextlib.contextmanager
+def _no_standard_error():
+    """Some builds of torch's profiler write to descriptor 2, which would be taken for the learner's words."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _outermost_operations(profile) -> int:
+    """How many tensor operations a profile holds that no other one called, as a dispatch mode counts them."""
+    # The raw events: to make torch's FunctionEvents of some thousands takes a second.
+    operations = [event for event in profile.kineto_results.events() if event.name().startswith("aten::")]
+    count, end = 0, -1
+    for event in sorted(operations, key=lambda event: (event.start_ns(), -event.duration_ns())):
+        if event.start_ns() >= end:
+            count, end = count + 1, event.start_ns() + event.duration_ns()
+    return count
 
 
 class _Counter(TorchDispatchMode):

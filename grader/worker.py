@@ -28,6 +28,7 @@ import data
 import exercises  # noqa: F401 (an attempt may look at the other exercises; its folder is not listable)
 import gpt_core
 from grader import protocol, sandbox
+from grader.seeds import seed_all
 from grader.steps import LearnerError, StepError, run_steps
 
 STUCK_LEAD = 0.3  # seconds before the deadline at which the line that is running is written down
@@ -133,7 +134,7 @@ def reset_torch(seed: int, threads: int) -> None:
     torch.backends.cudnn.allow_tf32 = False
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    torch.manual_seed(seed)
+    seed_all(seed)
 
 
 def _send_progress(answers: int, id: int, progress: dict) -> None:

@@ -30,6 +30,30 @@ def bfloat16(array: np.ndarray) -> np.ndarray:
     return (rounded & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
 
+def float16(array: np.ndarray) -> np.ndarray:
+    """The nearest numbers that float16 can hold, in the array's dtype."""
+    with np.errstate(over="ignore"):
+        return array.astype(np.float16).astype(array.dtype)
+
+
+def rounding(exact: np.ndarray, got: np.ndarray) -> str | None:
+    """The shorter dtype to which `got` is `exact` rounded; None where it is nothing of the kind."""
+    rounded = {"float32": exact.astype(np.float32), "bfloat16": bfloat16(exact), "float16": float16(exact)}
+    return next((dtype for dtype, values in rounded.items() if np.array_equal(values, got)), None)
+
+
+RATE = 1e-7  # how often a right attempt may fall out of a range that leaves room for chance
+
+
+def room_for_chance(share: float, draws: float, rate: float = RATE) -> float:
+    """How far the share of `draws` independent events of probability `share` may lie from it.
+
+    Bernstein's inequality, two-sided: farther out lie fewer than `rate` of all right attempts.
+    """
+    log = math.log(2 / rate)
+    return log / (3 * draws) + math.sqrt((log / (3 * draws)) ** 2 + 2 * log * share * (1 - share) / draws)
+
+
 def wrong(expected: np.ndarray, got: np.ndarray, allowed: float) -> np.ndarray:
     """Where `got` is not `expected` within `allowed`; NaN and infinity are wrong unless expected."""
     with np.errstate(invalid="ignore"):

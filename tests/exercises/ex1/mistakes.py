@@ -170,6 +170,20 @@ MISTAKES = (
         (("self.future[:T, :T]", "self.future"),),
     ),
     Mistake(
+        "mask_of_512", "the mask is made for 512 tokens, whatever block_size is",
+        "Your mask has a fixed size, so that longer inputs fail although block_size allows them. Make it for "
+        "config.block_size, or in forward for T.",
+        (("torch.ones(config.block_size, config.block_size, dtype=torch.bool)",
+          "torch.ones(512, 512, dtype=torch.bool)"),),
+    ),
+    Mistake(
+        "window_of_384", "a token sees only the last 384 tokens",
+        "Keys further back than 384 tokens are masked. A sliding window is a way to make long inputs "
+        "cheaper; the lecture's token sees all tokens before it, up to block_size.",
+        ((_MASK_LINE, f"{_MASK_LINE}        far = torch.ones_like(self.future[:T, :T]).tril(-384)\n"
+          '        scores = scores.masked_fill(far, float("-inf"))\n'),),
+    ),
+    Mistake(
         "mask_of_first_length", "the mask of the first input is kept for all later ones",
         "You build the mask once, for the T of the first call, and keep it on self. The next input has another length. "
         "Build it for block_size and cut it to T, or make it anew in each call.",
@@ -487,6 +501,12 @@ MISTAKES = (
         ((f"weights = {_DROP_WEIGHTS}", f"weights = {_DROP_WEIGHTS} if torch.is_grad_enabled() else weights"),),
     ),
     Mistake(
+        "dropout_on_short_inputs", "the attention weights are dropped in short inputs only",
+        "Dropout on the weights depends on T: from some length on it is left out, as on a path for long "
+        "inputs that has none. Training is done at the full length. Drop on every path.",
+        ((f"weights = {_DROP_WEIGHTS}", f"weights = {_DROP_WEIGHTS} if T <= 8 else weights"),),
+    ),
+    Mistake(
         "dropout_default_on_weights", "the attention weights are dropped with 0.5, whatever the config says",
         "nn.Dropout() without an argument drops half. Pass config.dropout.",
         ((_MODULE_WEIGHTS, "self.weight_dropout = nn.Dropout()"),),
@@ -661,6 +681,15 @@ MISTAKES = (
         "fuse_forgets_bias", "fuse_heads leaves proj.bias as it was initialised",
         "Both weights are copied and proj.bias is not: it is the random one of a new module.",
         (("    fused.proj.bias.copy_(baseline.proj.bias)\n", ""),),
+    ),
+    Mistake(
+        "fuse_goes_through_float32", "fuse_heads copies by way of float32",
+        "Somewhere on its way a weight is float32, so that a float64 baseline loses half of its digits. Look "
+        "for .float(), for torch.empty without a dtype, and for a copy into a module that "
+        "gets its dtype only afterwards.",
+        ((_FUSED + "\n    fused.to(baseline.proj.weight)  # its dtype and its device\n",
+          f"{_FUSED}.to(baseline.proj.weight.device)\n"),
+         ("    return fused\n", "    return fused.to(baseline.proj.weight)\n")),
     ),
     Mistake(
         "fuse_shares_projection", "fuse_heads shares proj with the baseline",

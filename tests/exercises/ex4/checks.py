@@ -2,7 +2,9 @@
 that it is the paper's, then the attention: what exercise 1 asks of one, and what its places do.
 """
 
+import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -439,9 +441,10 @@ def test_rope_any(exam):
 
 @check("rope_dtypes", "x's dtype comes back, and half precision is computed in float32", ("rope_any",))
 def test_rope_dtypes(exam):
-    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off.
-    x, angles = random_x((2, 300, 8), 11), exact_angles(np.arange(300), 8).astype(np.float32)
-    for dtype in ("bfloat16", "float16", "float64"):
+    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a
+    # length of its own, so that what is kept by length from one of them cannot serve another.
+    for dtype, T in (("bfloat16", 300), ("float16", 301), ("float64", 302)):
+        x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
         given = bfloat16(x) if dtype == "bfloat16" else x.astype(dtype).astype(x.dtype)
         expected = exactly_turned(given, angles.astype(np.float64))
@@ -457,20 +460,30 @@ def test_rope_dtypes(exam):
         )  # fmt: skip
 
 
-@check("rope_layouts", "how x and the angles lie in memory makes no difference", ("rope_any",))
+# Heads that are moved in front of the time, and what else an attention hands over; also with one of each.
+FORMS = ((2, 3, 5, 8), (2, 1, 5, 8), (2, 3, 1, 8), (1, 3, 5, 8), (3, 3, 3, 2))
+AS_ATTENTION_HANDS_OVER = ("heads moved", "part of qkv", "part of wider rows", "some of the tokens")
+
+
+@check("rope_layouts", "however an attention hands x over, the result is the same", ("rope_any",))
 def test_rope_layouts(exam):
-    wide = (2, 3, 5, 8)
-    layouts = ((3, 5, 8), "batch last"), (wide, "transposed"), (wide, "sliced"), ((5, 8), "sliced")
-    for shape, layout in layouts:
-        x, angles = random_x(shape, 12), random_angles(5, 8, 12)
-        case = {"x": list(shape), "layout": layout}
-        got = look(exam, case, looks.turned, x, angles, "float32", layout)["y"]
-        expect(
-            exactly_turned(x, angles), got, rotation_allowed(x), case,
-            f"The result must not depend on how x lies in memory ({layout}). Do you view, or read pairs of "
-            f"neighbours, where the numbers may not be neighbours? contiguous() first (reshape may give a view).",
-            tuple(f"dimension {i}" for i in range(len(shape))),
-        )  # fmt: skip
+    for shape, dtype in itertools.product(FORMS, ("float32", "bfloat16")):
+        x, angles = random_x(shape, 12), random_angles(*shape[-2:], 12)
+        x = bfloat16(x) if dtype == "bfloat16" else x
+        given = dict.fromkeys(AS_ATTENTION_HANDS_OVER, x)
+        given["expanded batch"] = x[:1].repeat(shape[0], axis=0)
+        case = {"x": list(shape), "dtype": dtype}
+        got = look(exam, case, looks.in_layouts, given, angles, dtype)
+        for layout, numbers in given.items():
+            expected = exactly_turned(numbers, angles)
+            rounded = np.abs(expected) * EPSILON[dtype] / 2 if dtype == "bfloat16" else 0.0
+            expect(
+                expected, got[layout], rotation_allowed(x) + rounded, case | {"layout": layout},
+                f"The result must not depend on how x lies in memory ({layout}); its last dimension has "
+                f"stride 1 here. Do you view where only reshape can join dimensions, or write into memory "
+                f"that is shared?",
+                tuple(f"dimension {i}" for i in range(len(shape))),
+            )  # fmt: skip
 
 
 @check("rope_kept", "apply_rope changes neither x nor the angles, and keeps nothing for the next call",
@@ -599,6 +612,9 @@ CORNERS = (
     Rotary(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
     Rotary(B=2, T=5, n_embd=6, n_head=3, block_size=6),  # one pair
     Rotary(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
+    # Longer than masks, windows and tables of 1024 tokens. One pair, whose angles are whole numbers: right
+    # formulas give the same, and nothing has to be allowed for them.
+    Rotary(B=1, T=1100, n_embd=2, n_head=1, block_size=1100),
 )
 test_values = as_in_exercise_1(
     ex1.test_values, "the same output as a rotary attention's, for any B, T, C and H, in both modes",
@@ -648,21 +664,21 @@ test_layouts = as_in_exercise_1(ex1.test_layouts)
 test_input_kept = as_in_exercise_1(ex1.test_input_kept)
 test_dtypes = as_in_exercise_1(ex1.test_dtypes)
 
-LONG = Rotary(B=1, T=300, n_embd=32, n_head=2, block_size=300, seed=23)
-WIDE = Rotary(B=1, T=300, n_embd=56, n_head=2, block_size=300, seed=23)
+LONG = Rotary(B=1, T=303, n_embd=32, n_head=2, block_size=304, seed=23)
+WIDE = Rotary(B=1, T=305, n_embd=56, n_head=2, block_size=306, seed=23)
 COUNTED = 256  # bfloat16 holds every whole number up to here
 SHARE = 0.15
 
 
-def late_rows(subject, size, distance):
-    """The outputs, in bfloat16, of the tokens that it cannot count."""
+def late_rows(subject, size, distance, first):
+    """The outputs, in bfloat16, of the tokens that it cannot count; first: the dtype of the first call."""
     weights, x = far_neighbours(size, distance)
     program = Program()
     dtype = "float64" if subject.role == "reference" else "float32"
     attention = build(program, subject, size, weights, dtype=dtype)
     if dtype == "float32":
-        # Once in float32: what is made in the first call is cast with the model, too.
-        program.call(attention, program.tensor(x))
+        if first == "float32":  # what is made in the first call is cast with the model, too
+            program.call(attention, program.tensor(x))
         program.to(attention, dtype := "bfloat16")
     answer = subject.run(program.give(y=program.call(attention, program.tensor(x, dtype))))
     return {"late": answer.tensor("y", x.shape, "the output", dtype, subject.device)[:, COUNTED:]}
@@ -692,10 +708,12 @@ def far_neighbours(size, distance):
 
 @check("bfloat16_late", "in bfloat16 too, tokens beyond position 256 know their places", ("dtypes",))
 def test_bfloat16_late(exam):
-    for size, distance in ((LONG, 1), (WIDE, COUNTED)):
-        case = size.as_case(dtype="bfloat16", tokens=f">= {COUNTED}", distance=distance)
-        expected = exam.expected(late_rows, size, distance)["late"]
-        got = look(exam, case, late_rows, size, distance, same=ex1.same_bfloat16)["late"]
+    for (size, distance), first in itertools.product(((LONG, 1), (WIDE, COUNTED)), ("float32", "bfloat16")):
+        if first == "bfloat16":  # a length that has had no call yet: what is kept by length is made now
+            size = replace(size, T=size.T + 1)
+        case = size.as_case(dtype="bfloat16", tokens=f">= {COUNTED}", distance=distance, first_call_in=first)
+        expected = exam.expected(late_rows, size, distance, first)["late"]
+        got = look(exam, case, late_rows, size, distance, first, same=ex1.same_bfloat16)["late"]
         # Rounding q, k and the scores to bfloat16 moves these outputs by a fiftieth of their size; angles,
         # positions or frequencies that are rounded to it, by more than a quarter.
         share = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)))
@@ -704,7 +722,8 @@ def test_bfloat16_late(exam):
                 case,
                 "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. "
                 "A buffer of angles, positions or frequencies is cast with the model, and bfloat16 has 8 "
-                "significant bits: what of yours is kept in a buffer, or made in x's dtype?",
+                "significant bits: what of yours is kept in a buffer, or made in x's dtype, if only in the "
+                "first call?",
                 f"the outputs differ by {share:.0%} of their size; rounding alone gives about 2%",
             )
 
@@ -777,7 +796,7 @@ def test_bfloat16_turn(exam):
 
 test_bfloat16 = as_in_exercise_1(
     ex1.test_bfloat16, after=("bfloat16_turn",),
-    long=Rotary(B=1, T=300, n_embd=8, n_head=2, block_size=300, seed=11),
+    long=Rotary(B=1, T=310, n_embd=8, n_head=2, block_size=310, seed=11),
 )  # fmt: skip
 
 test_dropout_weights = as_in_exercise_1(ex1.test_dropout_weights, after=AFTER_TURNED)

@@ -100,19 +100,26 @@ def angles_kept(subject: Subject, positions: tuple) -> Reading:
 
 def apply(program: Program, x: np.ndarray, angles: np.ndarray, dtype="float32", layout="contiguous") -> Ref:
     """apply_rope of these numbers."""
-    rows = "contiguous" if layout == "batch last" else layout  # angles have two dimensions only
-    return program.call(
-        name("apply_rope"), program.tensor(x, dtype, layout), program.tensor(angles, layout=rows)
-    )  # fmt: skip
+    # The angles of an attention with a table are some of its rows.
+    rows = "contiguous" if layout == "contiguous" else "some of the tokens"
+    given = program.tensor(x, dtype, layout)
+    return program.call(name("apply_rope"), given, program.tensor(angles, layout=rows))
 
 
-def turned(
-    subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32", layout="contiguous"
-) -> Reading:
+def turned(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32") -> Reading:
     """{"y": apply_rope(x, angles)}, of x's shape and dtype."""
     program = Program()
-    answer = subject.run(program.give(y=apply(program, x, angles, dtype, layout)))
+    answer = subject.run(program.give(y=apply(program, x, angles, dtype)))
     return {"y": answer.tensor("y", x.shape, "apply_rope(x, angles)", dtype, subject.device)}
+
+
+def in_layouts(subject: Subject, given: dict, angles: np.ndarray, dtype: str) -> Reading:
+    """{layout: apply_rope of these numbers in that layout}, of arrays of one shape by layout."""
+    program = Program()
+    program.give(**{layout: apply(program, x, angles, dtype, layout) for layout, x in given.items()})
+    answer = subject.run(program)
+    what, device = "apply_rope(x, angles) of an x that is no contiguous tensor", subject.device
+    return {layout: answer.tensor(layout, x.shape, what, dtype, device) for layout, x in given.items()}
 
 
 def several(subject: Subject, *cases: tuple) -> Reading:

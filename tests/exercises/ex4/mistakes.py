@@ -355,10 +355,14 @@ _OWN = (
         (("wide = x.to(", "wide = x.detach().to("),),
     ),
     Mistake(
-        "rope_views_x", "apply_rope works only where neighbours lie side by side in memory",
-        "view, or view_as_complex, reads pairs where they lie; after a transpose or a slice they lie "
-        "elsewhere. reshape, or contiguous() before it.",
-        ((_POINTS, "torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))"),),
+        "rope_views_x", "apply_rope joins the dimensions before T with view",
+        "view never moves a number, so it can join sequences and heads only where they lie one behind the "
+        "other in memory. Attention hands over (B, T, H, D) seen through transpose(1, 2), and there they do "
+        "not. Leave the dimensions in front as they are, x.reshape(*x.shape[:-1], -1, 2), or take "
+        "reshape for view.",
+        ((_POINTS, "torch.view_as_complex(wide.view(-1, x.shape[-2], x.shape[-1] // 2, 2))"),
+         (_JOINED, f"{_JOINED}.view(x.shape)"),
+         (_BOTH, "q, k = apply_rope(q.contiguous(), angles), apply_rope(k.contiguous(), angles)")),
     ),
     # The attention.
     Mistake(
@@ -455,6 +459,13 @@ _OWN = (
         ((_BUFFER, f"{_BUFFER}\n        positions = torch.arange(config.block_size)\n"
           '        self.register_buffer("angles", rope_angles(positions, config.head_size), persistent=False)'),
          (f"angles = {_MADE}", "angles = self.angles[:T].float()")),
+    ),
+    Mistake(
+        "angles_kept_in_the_first_dtype", "the angles of a length are kept in the dtype of its first call",
+        "They are made once for each length, in the dtype that x has then. Where the first call is in "
+        "bfloat16 they are rounded to 8 significant bits, for good. Keep them in float32, whatever x is.",
+        ((f"angles = {_MADE}", "self.kept = getattr(self, 'kept', {})\n"
+          f"        angles = self.kept.setdefault(T, {_MADE}.to(x.dtype)).float()"),),
     ),
     Mistake(
         "positions_in_the_dtype_of_x", "the positions are made in x's dtype",

@@ -12,7 +12,7 @@ def rope_angles(positions, head_size, base=10000.0):
 
 def apply_rope(x, angles):
     freqs_cis = torch.polar(torch.ones_like(angles), angles)
-    x_ = torch.view_as_complex(x.float().contiguous().reshape(*x.shape[:-1], -1, 2))
+    x_ = torch.view_as_complex(x.float().reshape(*x.shape[:-1], -1, 2))
     return torch.view_as_real(x_ * freqs_cis).flatten(-2).type_as(x)
 
 

@@ -1,0 +1,13 @@
+"""Seeds every generator that a learner's code may draw from without having one of its own."""
+
+import random
+
+import numpy as np
+import torch
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of torch, numpy and Python: dropout may be drawn from any of them."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
