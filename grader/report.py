@@ -24,7 +24,7 @@ ROWS_OF_FILE = 40  # the same where the report goes into a file or a pipe, which
 BELOW, BELOW_WATCHED = 3, 6  # lines around the last part: an empty one, the prompt; what --watch writes
 SHOWN_FAILURES = 3  # with all their details, where everything is shown
 FOLDED = 5  # checks in a row that were not reached; more of them share a line
-LEAST_MESSAGE = 4  # lines of a message that are shown however much else there is to show
+LEAST_BODY = 4  # lines of a message and its details that are shown however much else there is
 NAMED = 6  # ids in a list of checks
 MARKS = {
     "passed": ("ok  ", "green"), "failed": ("FAIL", "bold red"), "not_reached": ("  ..", "dim"),
@@ -117,8 +117,7 @@ def listed(ids: list[str]) -> str:
 def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResult, rows: int) -> list[Text]:
     """The failure to begin with, in `rows` lines if it can be: what it says, where, and the mistake.
 
-    Where there are too many lines the case is left out first, then details from the last one on, then
-    what a message says beyond its first lines.
+    Where there are too many lines the case is left out first, then details and message from the end on.
     """
     head = hung(out, Text("  FAIL ", style="bold red"), Text(f"{check.id}: {check.title}", style="bold"))
     message, mistake = hung(out, Text("    "), Text(clean(check.message))), []
@@ -132,19 +131,15 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
     elif check.mistake == SOLUTION_READ:
         said = "The solution is for reading after trying; this file tried to use it."
         mistake += hung(out, Text("  "), Text(said))
-    left = max(rows - len(head) - len(mistake), LEAST_MESSAGE)
-    message, left = _cut(message, left)
-    details, left = _cut([line for text in check.details for line in _detail(out, text)], left)
-    case = _case(out, check)
-    return head + message + (case if len(case) <= left else []) + details + mistake
-
-
-def _cut(lines: list[Text], room: int) -> tuple[list[Text], int]:
-    """As many lines as there is room for, and the room that is left."""
-    if len(lines) > room:
-        more = f"      .. {len(lines) - room + 1} more lines: --verbose shows everything"
-        lines = [*lines[: room - 1], Text(more, style="dim")] if room else []
-    return lines, room - len(lines)
+    room = max(rows - len(head) - len(mistake), LEAST_BODY)
+    details = [line for text in check.details for line in _detail(out, text)]
+    body = message + _case(out, check) + details
+    if len(body) > room:
+        body = message + details
+    if len(body) > room:
+        more = f"      .. {len(body) - room + 1} more lines: --verbose shows everything"
+        body = body[: room - 1] + [Text(more, style="dim")]
+    return head + body + mistake
 
 
 def _case(out: Console, check: CheckResult) -> list[Text]:
