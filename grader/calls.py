@@ -1,8 +1,10 @@
 """What all parts of the command line share: exit statuses, a wrong call, paths and times as shown, copies."""
 
 import os
+import shlex
 import tempfile
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 PASSED, FAILED, FAULT, INTERRUPTED = 0, 1, 2, 130
@@ -10,6 +12,40 @@ PASSED, FAILED, FAULT, INTERRUPTED = 0, 1, 2, 130
 
 class UsageError(Exception):
     """The call is at fault; the text is one sentence that says what to do."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A grade as it was asked for; from it comes every command that a report suggests.
+
+    attempt: the file as it was typed after --attempt, "" for the learner's own file of the exercise.
+    """
+
+    exercise: str
+    attempt: str = ""
+    device: str = "auto"
+    seed: int = 0
+    quick: bool = False
+
+    @property
+    def again(self) -> str:
+        """The command that makes the same grade again."""
+        words = ["python grade.py", self.exercise, *self._file()]
+        words += [f"--device {self.device}"] * (self.device != "auto")
+        words += [f"--seed {self.seed}"] * (self.seed != 0)
+        return " ".join(words + ["--quick"] * self.quick)
+
+    @property
+    def whole(self) -> str:
+        """The same with the training runs."""
+        return replace(self, quick=False).again
+
+    def replay(self, token: str) -> str:
+        """The command that writes a failing case of this file as a script; seed and device are in the token."""
+        return " ".join(["python grade.py --replay", token, *self._file()])
+
+    def _file(self) -> list[str]:
+        return [f"--attempt {shlex.quote(self.attempt)}"] if self.attempt else []
 
 
 def shown(path: Path) -> Path:

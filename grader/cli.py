@@ -7,13 +7,22 @@ the overview answer at once.
 
 import argparse
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from grader.calls import FAILED, FAULT, INTERRUPTED, PASSED, UsageError, keep_copy, shown, write_atomically
+from grader.calls import (
+    FAILED,
+    FAULT,
+    INTERRUPTED,
+    PASSED,
+    Call,
+    UsageError,
+    keep_copy,
+    shown,
+    write_atomically,
+)
 from grader.processes import REPOSITORY, InstallationError, Starter, worker_environment
 from tests.exercises import EXERCISES
 
@@ -42,6 +51,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
     made.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
     made.add_argument("--quick", action="store_true", help="leave out training runs")
+    made.add_argument("--verbose", action="store_true", help="a line for every check, and all details")
     made.add_argument("--watch", action="store_true", help="check again on every save, without training runs")
     made.add_argument("--hint", action="store_true", help="one more hint each time")
     made.add_argument("--solution", action="store_true", help="show the solution, and where yours differs")
@@ -118,7 +128,7 @@ def _run(arguments: list[str]) -> int:
     paths = [_path(options, exercise) for exercise in exercises]
     for path in paths:
         _check_readable(path)
-    with _starter() as starter:
+    with _starter(many=mode == "watch" and bool(EXERCISES[exercises[0]].training)) as starter:
         if mode == "watch":
             return _watch(starter, options, exercises[0], paths[0])
         return _grade(starter, options, list(zip(exercises, paths)))
@@ -129,7 +139,7 @@ def _mode(options) -> str:
     asked = [mode for mode in MODES if getattr(options, mode) not in (None, False)]
     if len(asked) > 1:
         raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
-    for name in ("json", "junit", "quick"):
+    for name in ("json", "junit", "quick", "verbose"):
         if asked and asked[0] in ("hint", "solution", "reset", "replay") and getattr(options, name):
             raise UsageError(f"--{name} is for a grade, and --{asked[0]} makes none; leave one of them away.")
     if options.force and asked != ["solution"]:
@@ -194,8 +204,11 @@ def _check_readable(path: Path) -> None:
 class _starter:
     """The starter of the workers, ended whatever happens."""
 
+    def __init__(self, many: bool = False):
+        self.many = many
+
     def __enter__(self) -> Starter:
-        self.starter = Starter()
+        self.starter = Starter(many=self.many)
         return self.starter
 
     def __exit__(self, *_):
@@ -218,9 +231,11 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
                 quick=options.quick, report=progress.step, note=progress.note,
             )  # fmt: skip
         verdicts.append(verdict)
-        report.show(out, verdict, command=_command(name, options))
+        report.show(out, verdict, call=_call(name, options), verbose=options.verbose)
         out.print()
         _record(verdict, path, _note)
+    if len(verdicts) > 1:
+        report.show_all(out, [(verdict, _call(verdict.exercise, options)) for verdict in verdicts])
     _write_files(options, verdicts)
     return PASSED if all(verdict.passed for verdict in verdicts) else FAILED
 
@@ -244,15 +259,8 @@ def _write_files(options, verdicts: list) -> None:
                 raise UsageError(f"{path} could not be written ({error.strerror}).") from None
 
 
-def _command(name: str, options) -> str:
-    words = ["python grade.py", name]
-    if options.attempt:
-        words.append(f"--attempt {shlex.quote(options.attempt)}")
-    if options.device != "auto":
-        words.append(f"--device {options.device}")
-    if options.seed:
-        words.append(f"--seed {options.seed}")
-    return " ".join(words + ["--quick"] * options.quick)
+def _call(name: str, options) -> Call:
+    return Call(name, options.attempt or "", options.device, options.seed, options.quick)
 
 
 def _watch(starter: Starter, options, name: str, path: Path) -> int:
@@ -264,7 +272,7 @@ def _watch(starter: Starter, options, name: str, path: Path) -> int:
 
     return watch(
         starter, EXERCISES[name], path, device=options.device, seed=options.seed,
-        command=_command(name, options), graded=graded,
+        call=_call(name, options), verbose=options.verbose, graded=graded,
     )  # fmt: skip
 
 
@@ -328,8 +336,9 @@ class _Progress:
     def __init__(self, name: str):
         from rich.console import Console
 
-        self._console = Console(stderr=True, markup=False)
-        self._name, self._done, self._status = name, 0, None
+        # The stream of now: pytest, which runs the checks, has sys.stderr redirected meanwhile.
+        self._console = Console(file=sys.stderr, markup=False)
+        self._name, self._status = name, None
 
     def __enter__(self):
         if self._console.is_terminal:
@@ -339,9 +348,8 @@ class _Progress:
 
     def step(self, result) -> None:
         """A check has reported."""
-        self._done += 1
-        if self._status is not None:
-            self._status.update(f"{self._name}: {self._done} of {len(EXERCISES[self._name].checks)} checks")
+        ids = EXERCISES[self._name].checks
+        self.note(f"{ids.index(result.id) + 1} of {len(ids)} checks")
 
     def note(self, text: str) -> None:
         """What the running check has come to."""
@@ -358,19 +366,22 @@ def _demo(starter: Starter, options) -> int:
     from grader.judge import Session, grade, read_source
 
     out, session, exercise = report.console(), Session(starter), EXERCISES["ex1"]
-    example = REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py"
+
+    def graded(path: Path):
+        with _Progress("ex1") as progress:
+            verdict = grade(
+                session, "ex1", read_source(shown(path)), device=options.device, seed=options.seed,
+                report=progress.step, note=progress.note,
+            )  # fmt: skip
+        call = Call("ex1", str(shown(path)), options.device, options.seed)
+        report.show(out, verdict, call=call, verbose=options.verbose)
+        out.print()
+        return verdict
+
     out.print("First, an attempt with a mistake in it, as a learner might hand it in.\n")
-    with _Progress("demo"):
-        first = grade(session, "ex1", read_source(shown(example)), device=options.device, seed=options.seed)
-    report.show(out, first, command=f"python grade.py ex1 --attempt {shown(example)}")
-    out.print("\nThen the reference solution.\n")
-    with _Progress("demo"):
-        second = grade(
-            session, "ex1", read_source(shown(REPOSITORY / exercise.solution_path)),
-            device=options.device, seed=options.seed,
-        )  # fmt: skip
-    report.show(out, second, command="python grade.py ex1")
-    out.print()
+    first = graded(REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py")
+    out.print("Then the reference solution.\n")
+    second = graded(REPOSITORY / exercise.solution_path)
     if first.mistakes != ["softmax_over_queries"] or not second.passed:
         raise InstallationError(
             "the demo did not come out as it should: the example must fail by its mistake, and the reference "

@@ -119,7 +119,7 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
     if kind == "raised":
         type_, message = one_line(description["type"], 100), clean(description["message"], 600)
         lines = [
-            f"line {int(frame['line'])}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 70)}"
+            f"line {int(frame['line'])}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 80)}"
             for frame in description["frames"]
         ]
         if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:

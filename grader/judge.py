@@ -253,6 +253,8 @@ class _Sitting:
             )
             try:
                 if not self.stop.asked and only is None:
+                    if any(result.status == "failed" for result in results):
+                        self.note("looking for the mistake")
                     diagnosis.name_mistakes(exercise, reference, results, evidence)
             except WorkerDied:
                 pass  # a verdict without a name is better than none

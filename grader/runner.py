@@ -141,7 +141,7 @@ class _Checks:
     def _result(self, id, title, error) -> CheckResult:
         if error is None:
             self.evidence[id] = self.sat.evidence[:KEPT]
-            return CheckResult(id, title, "passed")
+            return CheckResult(id, title, "passed", message=self.sat.measured)
         if isinstance(error, InstallationError):
             self.broken = self.broken or error
             return CheckResult(id, title, "failed")

@@ -84,8 +84,8 @@ def read(text: str) -> Token:
     found = FORM.fullmatch(text) if len(text) <= LONGEST else None
     if found is None or found["exercise"] not in EXERCISES:
         raise UsageError(
-            f"{text[:60]!r} is no token; copy one from a report: it stands below a failing case, "
-            f'after "replay:".'
+            f"{text[:60]!r} is no token; copy one from a report: it stands after --replay, at the end of a "
+            f"report that fails, and below every failing case with --verbose."
         )
     exercise = EXERCISES[found["exercise"]]
     if found["sum"] != _sum(text[: -len(".123456")]) or found["check"] not in exercise.checks:

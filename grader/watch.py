@@ -19,11 +19,12 @@ from pathlib import Path
 from rich.text import Text
 
 from grader import files, hints, report
-from grader.calls import INTERRUPTED, PASSED, UsageError, shown
+from grader.calls import INTERRUPTED, PASSED, Call, UsageError, shown
 from grader.judge import Session, Source, Stop, Stopped, grade, read_source
 from grader.keyboard import Keyboard
 from grader.processes import REPOSITORY, Starter
 from grader.progress import Progress, read, update
+from grader.results import Verdict
 from tests.exercises import Exercise
 
 TICK = 0.01  # seconds between two looks
@@ -32,6 +33,7 @@ READ_AGAIN = 1.0  # for a change that shows neither in the time nor in the size
 MISSING = 1.0  # an editor that removes a file first is back long before
 BUSY = 0.3  # a grade that takes longer says so
 KEYS = "h hint   s solution   r run again   q quit"
+ASK = "The solution? Press s again to see it, any other key to go on without."
 
 
 class File:
@@ -123,22 +125,28 @@ class Screen:
     def __init__(self, keys: bool):
         self.file = sys.stdout  # a grade in another thread may have standard output redirected
         self.size = self._size()
-        self._draw: list[Callable] = []
+        self._draw: dict[str, Callable] = {}
         self._footer, self._status = KEYS if keys else "Ctrl-C ends it", ""
         self.path = ""
 
     def _size(self):
         return shutil.get_terminal_size()
 
-    def show(self, *draw: Callable) -> None:
-        """Replace everything; each of `draw` prints a part on a console."""
-        self._draw = list(draw)
+    def show(self, draw: Callable) -> None:
+        """Replace everything; `draw` prints on a console."""
+        self._draw = {}
+        self.add("", draw)
+
+    def add(self, name: str, draw: Callable) -> None:
+        """Print one part more, instead of the part that was added by this name before."""
+        self._draw.pop(name, None)
+        self._draw[name] = draw
         self.redraw()
 
-    def add(self, draw: Callable) -> None:
-        """Print one part more."""
-        self._draw.append(draw)
-        self.redraw()
+    def remove(self, name: str) -> None:
+        """Take a part away."""
+        if self._draw.pop(name, None):
+            self.redraw()
 
     def redraw(self) -> None:
         """Clear, and print all parts at the width of now."""
@@ -149,7 +157,7 @@ class Screen:
             out.clear()
         else:
             out.print(f"-- {time.strftime('%H:%M:%S')} --")
-        for draw in self._draw:
+        for draw in self._draw.values():
             draw(out)
             out.print()
         report.hanging(out, Text(""), Text(f"Watching {self.path}: save it, and it is checked.", style="dim"))
@@ -177,7 +185,8 @@ def watch(
     *,
     device: str,
     seed: int,
-    command: str,
+    call: Call,
+    verbose: bool,
     graded: Callable,
 ) -> int:
     """Grade `path` on every save until q (exit status 0) or Ctrl-C (130).
@@ -188,7 +197,7 @@ def watch(
     errors = sys.stderr  # a grade in another thread may have it redirected
     with contextlib.ExitStack() as stack:
         keyboard = stack.enter_context(Keyboard())
-        loop = _Loop(starter, exercise, path, device, seed, command, graded, keyboard)
+        loop = _Loop(starter, exercise, path, device, seed, call, verbose, graded, keyboard)
         stack.callback(loop.close)
         resumed = stack.enter_context(_signals())
         try:
@@ -228,13 +237,13 @@ class _Loop:
     """What happens between two looks at the keyboard."""
 
     def __init__(
-        self, starter, exercise: Exercise, path: Path, device: str, seed: int, command: str, graded, keyboard
+        self, starter, exercise: Exercise, path: Path, device: str, seed: int, call: Call, verbose, graded, keyboard
     ):
         self.session = Session(starter)
         # One thread for all: on Linux a worker that is not forked ends with the thread that started it.
         self.executor = futures.ThreadPoolExecutor(1)
         self.exercise, self.path, self.device, self.seed = exercise, path, device, seed
-        self.command, self.graded = command, graded
+        self.call, self.verbose, self.graded = call, verbose, graded
         self.file, self.source = File(path), None
         self.grading: Grading | None = None
         self.latest: Grading | None = None  # which may have its verdict, and still prepare the next
@@ -242,13 +251,17 @@ class _Loop:
         self.screen.path = str(shown(path))
         self.own = path.resolve() == (REPOSITORY / exercise.attempt_path).resolve()
         self.others = Progress()  # of a file that is not the learner's own: for hints, and not kept
-        self.last = ""  # sha256 of the last verdict's file
+        self.last: Verdict | None = None
+        self.asked = False  # for the solution, once
         self.told: list[str] = []  # each once, however many verdicts come
 
     def step(self, key: str) -> bool:
         """One look at keys, file and grade; whether to go on."""
         if key == "q":
             return False
+        if key and key != "s":
+            self.asked = False
+            self.screen.remove("ask")
         if key == "r" and self.source is not None:
             self._start(self.source)
         elif key == "h":
@@ -278,28 +291,43 @@ class _Loop:
         grading, self.grading = self.grading, None
         if grading.error is not None:
             raise grading.error
-        verdict = grading.verdict
-        self.screen.show(lambda out: report.show(out, verdict, command=self.command, watched=True))
-        if verdict.sha256 != self.last:  # the same text again is no further attempt
+        verdict, last, self.last = grading.verdict, self.last, grading.verdict
+        again = last is not None and verdict.sha256 == last.sha256
+
+        def draw(out) -> None:
+            report.show(out, verdict, call=self.call, watched=True, verbose=self.verbose)
+            if last is not None and not again:
+                out.print()
+                report.show_changes(out, last, verdict)
+
+        self.asked = False
+        self.screen.show(draw)
+        if not again:  # the same text again is no further attempt
             self.graded(verdict, self._tell)
             update(self.others, verdict)
-        self.last = verdict.sha256
 
     def _tell(self, text: str) -> None:
         if text not in self.told:
             self.told.append(text)
-            self.screen.add(lambda out: report.hanging(out, Text("Note: ", style="bold"), Text(text)))
+            head, said = Text("Note: ", style="bold"), Text(text)
+            self.screen.add(text, lambda out: report.hanging(out, head, said))
 
     def _hint(self) -> None:
         if self.own:
-            hint = hints.give(self.exercise, self._tell)
+            given = hints.give(self.exercise, self._tell)
         else:
-            hint = hints.advance(self.exercise, self.others)
-        self.screen.add(lambda out: hints.show(out, self.exercise, hint))
+            given = hints.advance(self.exercise, self.others)
+        self.screen.add("hints", lambda out: hints.show(out, self.exercise, given))
 
     def _solution(self) -> None:
+        """Ask at the first press, show it at the second; before the first attempt say that it waits."""
         notes: list[str] = []
         done = read(self.exercise.name, notes.append) if self.own else self.others
+        if done.attempts and not self.asked:
+            self.asked = True
+            self.screen.add("ask", lambda out: report.hanging(out, Text(""), Text(ASK, style="bold")))
+            return
+        self.asked = False
 
         def draw(out) -> None:
             try:

@@ -14,6 +14,7 @@ import faulthandler
 import functools
 import gc
 import importlib.util
+import itertools
 import linecache
 import os
 import sys
@@ -31,6 +32,7 @@ from grader import protocol, sandbox
 from grader.seeds import seed_all
 from grader.steps import LearnerError, StepError, run_steps
 
+LONGEST_LINE = 64  # characters of a learner's line that are shown
 STUCK_LEAD = 0.3  # seconds before the deadline at which the line that is running is written down
 
 
@@ -189,17 +191,24 @@ def _load(header: dict, source: bytes) -> types.ModuleType:
 
 def describe_error(error: BaseException, filename: str) -> dict:
     """An exception as plain data: its type, its text, and the learner's own lines that led to it."""
-    lines = []
+    places = []
     trace = error.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_code.co_filename == filename:
-            lines.append([trace.tb_lineno, trace.tb_frame.f_code.co_name])
+        code = trace.tb_frame.f_code
+        if code.co_filename == filename:
+            first, last, start, end = next(itertools.islice(code.co_positions(), trace.tb_lasti // 2, None))
+            line = linecache.getline(filename, trace.tb_lineno).encode()
+            span = (start, end if first == last else len(line)) if first == trace.tb_lineno else (0, 0)
+            # They count bytes; a cut within a character leaves that out.
+            columns = tuple(len(line[: place or 0].decode(errors="ignore")) for place in span)
+            places.append((trace.tb_lineno, code.co_name, columns))
         trace = trace.tb_next
     if isinstance(error, SyntaxError) and error.filename == filename and error.lineno:
-        lines.append([error.lineno, "<module>"])
+        place = max((error.offset or 1) - 1, 0)
+        places.append((error.lineno, "<module>", (place, place + 1)))
     frames = [
-        {"line": line, "function": name, "code": linecache.getline(filename, line).strip()[:200]}
-        for line, name in lines[-5:]
+        {"line": line, "function": name, "code": excerpt(linecache.getline(filename, line), *columns)}
+        for line, name, columns in places[-5:]
     ]
     try:
         message = str(error.msg if isinstance(error, SyntaxError) else error)[:2000]
@@ -213,6 +222,19 @@ def describe_error(error: BaseException, filename: str) -> dict:
         "message": message,
         "frames": frames,
     }
+
+
+def excerpt(line: str, start: int, end: int) -> str:
+    """A line of source, without what surrounds the characters from `start` to `end` where it is long."""
+    text = line.strip()
+    if len(text) <= LONGEST_LINE:
+        return text
+    indent = len(line) - len(line.lstrip())
+    start, end = max(start - indent, 0), max(end - indent, 0)
+    first = max(min(start, (start + end - LONGEST_LINE) // 2), 0)
+    first = min(first, len(text) - LONGEST_LINE)
+    after = " .." if first + LONGEST_LINE < len(text) else ""
+    return ".. " * (first > 0) + text[first : first + LONGEST_LINE] + after
 
 
 def as_bytes(source: bytes) -> np.ndarray:

@@ -80,3 +80,9 @@ def fuse_heads(baseline: MultiHeadAttention) -> FusedMultiHeadAttention:
     fused.proj.weight.copy_(baseline.proj.weight)
     fused.proj.bias.copy_(baseline.proj.bias)
     return fused
+
+
+if __name__ == "__main__":
+    from gpt_core.speed import main
+
+    main(FusedMultiHeadAttention)

@@ -46,7 +46,9 @@ class Exercise:
     """One exercise: its files, the checks that must all report, and what to tell who has not begun.
 
     checks: the ids of the checks in the order in which they run; the judge fails a grade in which one
-    of them did not report. training: those of them that train a model, and that --quick leaves out.
+    of them did not report. training: those of them that train for long, and that --quick leaves out; at
+    least one check that calls the same function is not among them, so that what is not written is seen.
+    uses: what to do with a file that passes, (text, command) pairs.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Exercise:
     asks: tuple[str, ...]
     checks: tuple[str, ...]
     training: tuple[str, ...] = ()
+    uses: tuple[tuple[str, str], ...] = ()
 
     @property
     def attempt_path(self) -> str:
@@ -101,6 +104,14 @@ EXERCISES = {
                 "fuse_values", "fuse_copies", "fuse_dtype", "fuse_mode", "fuse_dropout",
                 "fuse_block_size",
             ),
+            uses=(
+                ("how many times faster than the loop over heads is it?", "python exercises/ex1_fused_attention.py"),
+                (
+                    "train a GPT with your attention:",
+                    "python -m gpt_core.train toy --out runs/mine "
+                    "--attention exercises.ex1_fused_attention:FusedMultiHeadAttention",
+                ),
+            ),
         ),
         Exercise(
             name="ex2",
@@ -125,9 +136,10 @@ EXERCISES = {
                 "train_report", "train_adds",
             ),
             training=(
-                "train_updates", "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",
+                "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",
                 "train_report", "train_adds",
             ),
+            uses=(("train your adder, and see what it can do:", "python exercises/ex2_addition.py"),),
         ),
         Exercise(
             name="ex3",
@@ -154,6 +166,10 @@ EXERCISES = {
                 "finetune_helps",
             ),
             training=("finetune_improves", "finetune_best", "finetune_unseen", "finetune_helps"),
+            uses=(
+                ("the experiment with your functions, on a small corpus:",
+                 "python exercises/ex3_pretrain_finetune.py --size toy"),
+            ),
         ),
         Exercise(
             name="ex4",
@@ -178,6 +194,7 @@ EXERCISES = {
                 "dropout_weights", "dropout_output", "dropout_eval", "dropout_modes", "dropout_gradients",
                 "operations", "in_gpt",
             ),
+            uses=(("does it improve your GPT? The experiment:", "python exercises/ex4_rope.py"),),
         ),
     )
 }

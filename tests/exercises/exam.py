@@ -224,6 +224,7 @@ class Exam:
     load_error: CheckFailed | None = None
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
+    measured: str = ""  # what the running check found out, worth telling where it passes
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
     position: Position = Position()
@@ -233,7 +234,7 @@ class Exam:
     def begin(self) -> None:
         """Before each check."""
         self.evidence.clear()
-        self.position, self.series = Position(), 0
+        self.position, self.series, self.measured = Position(), 0, ""
 
     @property
     def at_the_case(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from grader import report
+from grader.calls import Call
 from grader.judge import Session, Source, compare_devices, grade
 from grader.processes import Starter
 from grader.results import CheckResult
@@ -29,7 +30,7 @@ def graded(session, source: str, exercise="ex1"):
 
 
 def shown(verdict, capsys) -> str:
-    report.show(report.console(), verdict, command="python grade.py ex1")
+    report.show(report.console(), verdict, call=Call("ex1"))
     return " ".join(capsys.readouterr().out.split())
 
 

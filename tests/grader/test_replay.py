@@ -213,7 +213,7 @@ def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_scri
     own = workbook / "exercises" / "ex1_fused_attention.py"
     own.write_text(SOLUTION.replace("q.shape[-1] ** -0.5", "1.0"))
     graded = python(grade_py, "ex1", "--device", "cpu", "--json", "verdict.json")
-    (text,) = re.findall(r"replay: (ex1\.scale\.\S+)", graded.stdout)
+    (text,) = re.findall(r"--replay (ex1\.scale\.\S+)", graded.stdout)
     assert f'"replay": "{text}"' in (tmp_path / "verdict.json").read_text()
 
     written = python(grade_py, "--replay", text)

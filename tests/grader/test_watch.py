@@ -108,9 +108,16 @@ def test_the_keys_give_hints_and_the_solution_and_grade_again(watched, own):
     own.write_text(WRONG)
     terminal = watched()
     terminal.send("h")
-    assert "the scores are not scaled" in plain(terminal.until(r"Hint 1 of[\s\S]*q quit"))
+    assert "FusedMultiHeadAttention.forward" in plain(terminal.until(r"Hint 1 of[\s\S]*q quit"))
     terminal.send("h")
-    assert "Hint 1" in plain(terminal.until(r"Hint 2 of[\s\S]*q quit"))  # the first still stands there
+    # The first still stands there, once.
+    assert plain(terminal.until(r"Hint 2 of[\s\S]*q quit")).count("Hint 1 of") == 1
+    terminal.send("s")
+    assert "self.weight_dropout" not in plain(terminal.until(r"Press s again[\s\S]*q quit"))
+    terminal.send("r")
+    assert "Press s again" not in "".join(screen(terminal.until(NOT_YET)))
+    terminal.send("s")
+    terminal.until(r"Press s again[\s\S]*q quit")
     terminal.send("s")
     assert "+        scores = q @ k" in plain(terminal.until(r"From yours[\s\S]*q quit"))
     terminal.send("r")
@@ -119,6 +126,34 @@ def test_the_keys_give_hints_and_the_solution_and_grade_again(watched, own):
     terminal.send("\x1b[A")  # an arrow is no key of ours
     terminal.send("q")
     assert terminal.wait() == 0 and terminal.restored
+
+
+def test_a_save_is_told_which_checks_it_changed(watched, own):
+    own.write_text(WRONG)
+    terminal = watched()
+    assert "Since the last save" not in plain(terminal.shown)
+    other = SOLUTION.replace("self.output_dropout(self.proj(out))", "self.proj(out)")
+    own.write_text(other)
+    said = " ".join(plain(terminal.until(NOT_YET)).split())
+    assert "Since the last save: now passing: scale, " in said and "; newly failing: dropout_output" in said
+    terminal.send("r")  # the same text again has changed nothing
+    assert "Since the last save" not in plain(terminal.until(NOT_YET))
+    own.write_text(other + "\n")
+    assert "the same checks pass and fail" in plain(terminal.until(NOT_YET))
+    terminal.send("q")
+    assert terminal.wait() == 0
+
+
+def test_in_a_small_terminal_the_first_failure_its_mistake_and_what_to_do_are_on_the_screen(watched, own):
+    own.write_text(WRONG)
+    terminal = watched(columns=80, rows=24)
+    own.write_text(SOLUTION.replace("q.shape[-1] ** -0.5", "C ** -0.5"))
+    terminal.until(NOT_YET)
+    seen = "\n".join(screen(terminal.shown)[-24:])
+    for words in ("FAIL scale", "scaled by C instead of D", "Next: ", "Since the last save", "q quit"):
+        assert words in seen
+    terminal.send("q")
+    assert terminal.wait() == 0
 
 
 def test_before_the_first_attempt_the_solution_is_not_shown(watched, own):

@@ -808,4 +808,4 @@ def test_finetune_helps(exam):
     if found is not None:
         fail(case, found[0], *found[1])
     gain = min(outcome.scratch - outcome.finetuned for outcome in outcomes)
-    exam.note(f"lower by at least {gain:.2f} nats per character")
+    exam.measured = f"with each of {training.SEEDS} seeds the loss is lower, by at least {gain:.2f} nats per character"
