@@ -57,6 +57,11 @@ class Exercise:
     training: tuple[str, ...] = ()
 
     @property
+    def defines(self) -> tuple[str, ...]:
+        """The names that a file of this exercise defines."""
+        return tuple(name.strip() for asked in self.asks for name in asked.partition(":")[0].split(","))
+
+    @property
     def attempt_path(self) -> str:
         """Where the learner's file stands, relative to the repository."""
         return f"exercises/{self.file}"
