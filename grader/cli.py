@@ -82,7 +82,9 @@ def main(arguments: list[str]) -> int:
         # The reader of our output is gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULT
-    except (MemoryError, OSError) as error:
+    except (MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
+            raise
         print(
             f"grade.py: this process was refused what it needs ({error or type(error).__name__}), and gives no verdict; are its "
             f"memory, open files or disk limited (ulimit -a)?",
