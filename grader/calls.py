@@ -19,6 +19,7 @@ class Call:
     """A grade as it was asked for; from it comes every command that a report suggests.
 
     attempt: the file as it was typed after --attempt, "" for the learner's own file of the exercise.
+    helpers: the files as they were typed after --with.
     """
 
     exercise: str
@@ -26,6 +27,7 @@ class Call:
     device: str = "auto"
     seed: int = 0
     quick: bool = False
+    helpers: tuple[str, ...] = ()
 
     @property
     def again(self) -> str:
@@ -45,7 +47,8 @@ class Call:
         return " ".join(["python grade.py --replay", token, *self._file()])
 
     def _file(self) -> list[str]:
-        return [f"--attempt {shlex.quote(self.attempt)}"] if self.attempt else []
+        words = [f"--attempt {shlex.quote(self.attempt)}"] if self.attempt else []
+        return words + [f"--with {shlex.quote(helper)}" for helper in self.helpers]
 
 
 def shown(path: Path) -> Path:

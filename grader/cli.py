@@ -7,6 +7,7 @@ the overview answer at once.
 
 import argparse
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,10 @@ def parser() -> argparse.ArgumentParser:
         "exercise", nargs="?", help=f"{names}, or all; nothing shows what is done and what is next"
     )
     made.add_argument("--attempt", metavar="FILE", help="check this file instead of the one in exercises/")
+    made.add_argument(
+        "--with", dest="helpers", metavar="FILE", action="append", default=[],
+        help="a Python file that the attempt may import; repeatable",
+    )  # fmt: skip
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
     made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
@@ -83,18 +88,29 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return FAULT
-    except KeyboardInterrupt:
-        print("\ngrade.py: stopped; nothing was changed.", file=sys.stderr)
-        return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output is gone (`| head`); there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULT
+    except (MemoryError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
+            raise
+        print(
+            f"grade.py: this process was refused what it needs ({error or type(error).__name__}), and gives no verdict; are its "
+            f"memory, open files or disk limited (ulimit -a)?",
+            file=sys.stderr,
+        )
+        return FAULT
+    except KeyboardInterrupt:
+        print("\ngrade.py: stopped; nothing was changed.", file=sys.stderr)
+        return INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
+    for helper in options.helpers:
+        _check_helper(Path(helper))
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
     for path in filter(None, (options.json, options.junit)):
@@ -142,6 +158,8 @@ def _mode(options) -> str:
     for name in ("json", "junit", "quick", "verbose"):
         if asked and asked[0] in ("hint", "solution", "reset", "replay") and getattr(options, name):
             raise UsageError(f"--{name} is for a grade, and --{asked[0]} makes none; leave one of them away.")
+    if options.helpers and (asked and asked[0] not in ("watch", "replay") or options.exercise == "all"):
+        raise UsageError("--with names what one attempt may import; it goes with a grade of one file, --watch or --replay.")
     if options.force and asked != ["solution"]:
         raise UsageError("--force goes with --solution; leave it away, or add --solution.")
     return asked[0] if asked else ""
@@ -184,9 +202,20 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"{path} cannot be written ({error.strerror}); choose another place.") from None
 
 
+def _check_helper(path: Path) -> None:
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        raise UsageError(f"--with {path} is no module; it takes a Python file that can be imported by its name, such as helper.py.")
+    _check_readable(path)
+    if path.is_dir():
+        raise UsageError(f"--with {path} is a folder; name each file of it that may be imported.")
+
+
 def _check_readable(path: Path) -> None:
     try:
-        if not path.is_dir():
+        mode = path.stat().st_mode
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):  # opening a pipe would wait for somebody to write
+            raise UsageError(f"{path} is a pipe or a device; give the path of a Python file.")
+        if stat.S_ISREG(mode):
             with open(path, "rb"):
                 pass
     except FileNotFoundError as error:
@@ -227,7 +256,8 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
     for name, path in graded:
         with _Progress(name) as progress:
             verdict = grade(
-                session, name, read_source(shown(path)), device=options.device, seed=options.seed,
+                session, name, read_source(shown(path), list(map(Path, options.helpers))),
+                device=options.device, seed=options.seed,
                 quick=options.quick, report=progress.step, note=progress.note,
             )  # fmt: skip
         verdicts.append(verdict)
@@ -260,7 +290,9 @@ def _write_files(options, verdicts: list) -> None:
 
 
 def _call(name: str, options) -> Call:
-    return Call(name, options.attempt or "", options.device, options.seed, options.quick)
+    return Call(
+        name, options.attempt or "", options.device, options.seed, options.quick, tuple(options.helpers)
+    )  # fmt: skip
 
 
 def _watch(starter: Starter, options, name: str, path: Path) -> int:
@@ -273,6 +305,7 @@ def _watch(starter: Starter, options, name: str, path: Path) -> int:
     return watch(
         starter, EXERCISES[name], path, device=options.device, seed=options.seed,
         call=_call(name, options), verbose=options.verbose, graded=graded,
+        helpers=list(map(Path, options.helpers)),
     )  # fmt: skip
 
 
@@ -304,7 +337,8 @@ def _replay(options) -> int:
     _check_readable(path)
     script = Path.cwd() / f"replay_{token.exercise}_{token.check}.py"
     done = subprocess.run(
-        [sys.executable, "-m", "grader.replay", options.replay, str(path.resolve()), script.name],
+        [sys.executable, "-m", "grader.replay", options.replay, str(path.resolve()), script.name,
+         *(str(Path(helper).resolve()) for helper in options.helpers)],
         cwd=REPOSITORY, env=worker_environment(), capture_output=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     said = done.stderr.decode(errors="replace").strip().splitlines()

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grader import advices
 from grader.processes import InstallationError, Starter
-from grader.results import SOLUTION_READ
+from grader.results import OTHER_FILE_READ, SOLUTION_READ
 from grader.text import clean, one_line
 from grader.workers import Worker, WorkerDied
 from tests.exercises.exam import Answer, CheckFailed, Subject, describe
@@ -71,24 +72,32 @@ class Host:
             if self.worker is not None:
                 self.worker.close()
             self.worker = self.starter.start(self.role, self.device, folder=self.folder)
-            for request, source in self.sources.values():
-                self._ask(request, {"source": source}, self._patience(self.deadlines.load))
+            for request, data in self.sources.values():
+                self._ask(request, data, self._patience(self.deadlines.load))
         return self.worker
 
-    def load(self, subject: str, module: str, filename: str, source: bytes, siblings=False) -> dict:
-        """Load a module; the worker's answer (names, or an error)."""
-        request = {
-            "do": "load", "subject": subject, "module": module, "filename": filename, "siblings": siblings,
-        }  # fmt: skip
-        data = np.frombuffer(source, dtype=np.uint8)
+    def load(self, subject: str, module: str, filename: str, source: bytes, helpers: dict[str, bytes] | None = None) -> dict:
+        """Load a module; the worker's answer (names, or an error).
+
+        helpers: None for a file of ours. Else the file was handed in: the worker gets a copy of it in its scratch
+        folder under the name `filename`, and of these modules that it may import, by file name.
+        """
+        request = {"do": "load", "subject": subject, "module": module, "filename": filename}
+        data = {"source": np.frombuffer(source, dtype=np.uint8)}
+        if helpers is not None:
+            keys = {name: f"helper{number}" for number, name in enumerate(helpers)}
+            request |= {"hand_in": True, "helpers": keys}
+            data |= {keys[name]: np.frombuffer(helper, dtype=np.uint8) for name, helper in helpers.items()}
         self.started()
-        answer, _ = self._ask(request, {"source": data}, self.deadlines.load)
+        answer, _ = self._ask(request, data, self.deadlines.load)
         if "error" not in answer:
             self.sources[subject] = (request, data)
         return answer
 
     def _ask(self, request: dict, arrays: dict, deadline: float, progress=None) -> tuple[dict, dict]:
-        self.worker.setup["filename"] = request.get("filename") or self.worker.setup.get("filename")
+        if "filename" in request:
+            folder = self.worker.setup["scratch"] if request.get("hand_in") else ""
+            self.worker.setup["filename"] = os.path.join(folder, request["filename"])
         try:
             return self.worker.ask(request, arrays, deadline, progress)
         except WorkerDied as death:
@@ -113,13 +122,21 @@ class Host:
             self.worker.close()
 
 
-def attempt_error(description: dict, load: bool = False) -> CheckFailed:
-    """What a learner's code raised, or gave instead of what the contract names, as a failed check."""
+def line_number(line: int) -> str:
+    """Where a line of a plain Python file stands; a notebook has words of its own (sources.Code.place)."""
+    return f"line {line}"
+
+
+def attempt_error(description: dict, place=line_number, load: bool = False) -> CheckFailed:
+    """What a learner's code raised, or gave instead of what the contract names, as a failed check.
+
+    place: the words for where a line stands. load: while the file was imported.
+    """
     kind = description.get("kind")
     if kind == "raised":
         type_, message = one_line(description["type"], 100), clean(description["message"], 600)
         lines = [
-            f"line {int(frame['line'])}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 80)}"
+            f"{place(int(frame['line']))}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 80)}"
             for frame in description["frames"]
         ]
         if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:
@@ -128,23 +145,14 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
                 lines,
                 same=("no forward",),
             )
-        if "NotImplementedError" in description["kinds"]:
+        if "NotImplementedError" in description["kinds"] and "Could not run 'aten::" not in message:  # torch says that of devices
             return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
+        if "SyntaxError" in description["kinds"]:
+            message = re.sub(r"\bline (\d{1,6})\b", lambda found: place(int(found[1])), message)
         doing = "Loading your file" if load else "Your code"
-        advice = ""
-        if "TypeError" in description["kinds"] and "__init__() takes 1 positional argument but" in message:
-            advice = " Python's own __init__ was called: does your class have one, spelt __init__, and inside the class?"
-        elif "BdbQuit" in type_:
-            advice = " A breakpoint() is left in; nobody can answer it here. For a debugger write a script: --replay TOKEN."
-        elif "SystemExit" in description["kinds"]:
-            advice = " A module that is imported must not end the program; remove the call to exit."
-        elif "MemoryError" in description["kinds"] or "can't allocate memory" in message:
-            advice = " It asked for more memory than the grader gives; which tensor is so large?"
-        elif "view size is not compatible" in message:
-            advice = (
-                " Before you take reshape: view and reshape read the numbers in the order in which they lie in memory. Is "
-                "the order of dimensions that you ask for that one, or is a transpose missing?"
-            )
+        code = str(description["frames"][-1]["code"]) if description["frames"] else ""
+        advice = advices.find({type_, *map(str, description["kinds"])}, message, code, load)
+        advice = f" {advice}" if advice else ""
         return CheckFailed(
             f"{doing} raised {type_}: {message}".rstrip() + ("" if message.endswith(".") else ".") + advice,
             lines,
@@ -216,12 +224,16 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
     return CheckFailed(f"Your code's answer cannot be used ({one_line(str(kind), 60)}).", same=("unusable", str(kind)))
 
 
-def attempt_death(death: WorkerDied) -> CheckFailed:
-    """A worker's death as a failed check: what happened, and the line where it did."""
-    where = [f"line {death.line[0]}, in {one_line(death.line[1], 60)}"] if death.line else []
+def attempt_death(death: WorkerDied, place=line_number, load: bool = False) -> CheckFailed:
+    """A worker's death as a failed check: what happened, and the place where it did."""
+    where = [f"{place(death.line[0])}, in {one_line(death.line[1], 60)}"] if death.line else []
     if death.kind == "deadline":
         message = f"Your code was stopped: {death.detail}. Is there a loop that does not end? "
+        if load:
+            message = f"Your file was stopped while it was imported: {death.detail}. Does it train, download or wait? {advices.GUARD} "
         message += "(If it is only slow: GRADE_PATIENCE=3 gives it three times as long.)"
+    elif death.kind == "scratch":
+        message = f"Your code was stopped: {death.detail} into its folder. What does it save so often?"
     elif death.kind == "protocol":
         message = f"Your code broke into the grader's private pipe: {one_line(death.detail)}."
     elif death.status is not None and death.status < 0:
@@ -239,8 +251,8 @@ class AttemptSubject:
     deadline each time, so after a death the check is over.
     """
 
-    def __init__(self, host: Host):
-        self.host = host
+    def __init__(self, host: Host, place=line_number):
+        self.host, self.place = host, place
         self.fatal: CheckFailed | None = None
         self.on_device = False  # whether the running check put anything on the device
 
@@ -254,26 +266,33 @@ class AttemptSubject:
         try:
             answer, arrays = self.host.run("attempt", program, seed)
         except WorkerDied as death:
-            self.on_device, self.fatal = True, attempt_death(death)
+            self.on_device, self.fatal = True, attempt_death(death, self.place)
             raise self.fatal from None
         self.on_device = self.on_device or answer.get("on_device") is not False
-        return read_answer(answer, arrays)
+        return read_answer(answer, arrays, self.place)
 
 
-def read_answer(answer: dict, arrays: dict, load: bool = False) -> Answer:
+def read_answer(answer: dict, arrays: dict, place=line_number, load: bool = False) -> Answer:
     """An answer's values; CheckFailed where the learner's code failed, or was caught reaching out."""
     failure = None
     try:
         if answer.get("reached"):
-            failure = CheckFailed(
-                f"Your file reached for the solution ({one_line(str(answer['reached'][0]), 100)}), which is "
-                f"hidden while it is graded. Remove that, and write it yourself; solutions/ is there to be "
-                f"read after trying.",
-                same=("reached",),
-            )
-            failure.mistake = SOLUTION_READ
+            what, name = answer["reached"][0]
+            name = one_line(str(name), 100)
+            if what == "solution":
+                message = (
+                    f"Your file reached for the solution ({name}), which is hidden while it is graded. Remove that, and "
+                    f"write it yourself; solutions/ is there to be read after trying."
+                )
+            else:
+                message = (
+                    f"Your file reached for another Python file ({name}). A file is graded alone: write into it what you need, "
+                    f"or name a helper of your own with --with FILE."
+                )
+            failure = CheckFailed(message, same=("reached",))
+            failure.mistake = SOLUTION_READ if what == "solution" else OTHER_FILE_READ
         elif "error" in answer:
-            failure = attempt_error(answer["error"], load)
+            failure = attempt_error(answer["error"], place, load)
         else:
             return Answer(dict(answer["values"]), arrays)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):

@@ -5,14 +5,15 @@ computes are two workers (`processes.py`). pytest runs the checks and hypothesis
 """
 
 import hashlib
+import os
 import re
 import stat
 import time
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from grader import diagnosis, runner, tokens
+from grader import diagnosis, runner, sources, tokens
 from grader.hosts import (
     AttemptSubject,
     Deadlines,
@@ -22,44 +23,121 @@ from grader.hosts import (
     reference_subject,
 )
 from grader.processes import REPOSITORY, InstallationError, Starter
-from grader.results import SOLUTION_READ, CheckResult, Verdict
+from grader.reach import SOLVED
+from grader.results import OTHER_FILE_READ, SOLUTION_READ, CheckResult, Verdict
+from grader.sources import Code
 from grader.text import clean, one_line
 from grader.workers import WorkerDied
 from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import CheckFailed, Exam, Subject
 
-LARGEST_FILE = 1 << 20  # bytes of source
 MODULE = "attempt"  # the learner's module in sys.modules
 
 
 @dataclass(frozen=True)
 class Source:
-    """A learner's file as it was read: where it stands, and its bytes; or why it cannot be read."""
+    """A hand-in as it was read: where it stands, and its bytes; or why it cannot be read.
+
+    helpers: modules that it may import, file name to bytes. members: the files of a folder, instead of `data`.
+    """
 
     path: Path
     data: bytes = b""
     problem: str = ""
+    helpers: Mapping[str, bytes] = field(default_factory=dict)
+    members: Mapping[str, bytes] | None = None
 
     @property
     def sha256(self) -> str:
-        return hashlib.sha256(self.data).hexdigest()
+        """Of the file; of a folder, of all that was read of it."""
+        files = [self.data] if self.members is None else [name.encode() + b"\0" + self.members[name] for name in self.members]
+        return hashlib.sha256(b"".join(files)).hexdigest()
+
+    @property
+    def folder(self) -> str:
+        """Where it was handed in from."""
+        return str(self.path.resolve().parent if self.members is None else self.path.resolve())
+
+    def code(self, exercise: Exercise) -> Code:
+        """The Python source in it."""
+        if self.problem:
+            return Code(self.path.name, problem=self.problem)
+        if self.members is not None:
+            found = sources.choose(self.members, exercise)
+        else:
+            found = sources.read(self.path.name, self.data, exercise)
+        return replace(found, helpers={**self.helpers, **found.helpers})
 
 
-def read_source(path: Path) -> Source:
-    """The bytes of a learner's file; something that is no file of source has a `problem` instead.
+def read_source(path: Path, helpers: Collection[Path] = ()) -> Source:
+    """The bytes of a hand-in; something that cannot be graded has a `problem` instead.
 
-    OSError where there is nothing, or it may not be read.
+    helpers: further Python files that it may import. A learner's own file in exercises/ has the other modules of its
+    folder as well, but no other exercise.
+    OSError where there is nothing, or it may not be read. A pipe or a device is never opened.
     """
+    link = _solved_link(path)
+    if link:
+        return Source(path, problem=f"it is a link to {link}; expected a file of your own")
     mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        return Source(path, problem="it is a directory; expected one Python file")
-    if not stat.S_ISREG(mode):
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         return Source(path, problem="it is no regular file; expected one Python file")
-    with open(path, "rb") as file:
-        data = file.read(LARGEST_FILE + 1)
-    if len(data) > LARGEST_FILE:
-        return Source(path, data, problem=f"it is larger than {LARGEST_FILE:,} bytes; expected one Python file")
+    allowed, own = list(helpers), {exercise.file for exercise in EXERCISES.values()}
+    here = path.resolve()
+    if here.parent == REPOSITORY / "exercises" and here.name in own:
+        allowed += [other for other in sorted(here.parent.glob("*.py")) if other.name not in own | {"__init__.py"}]
+    for helper in allowed:
+        if _solved_link(helper):
+            return Source(path, problem=f"its helper {helper.name} is a link to {_solved_link(helper)}")
+    source = _read_folder(path) if stat.S_ISDIR(mode) else _read_file(path)
+    return replace(source, helpers={helper.name: _read(helper) for helper in allowed if helper.is_file()})
+
+
+def _read_file(path: Path) -> Source:
+    data = _read(path)
+    if len(data) > sources.LARGEST_FILE:
+        return Source(path, data, problem=f"it is larger than {sources.LARGEST_FILE:,} bytes; expected one Python file")
     return Source(path, data)
+
+
+def _read(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(sources.LARGEST_FILE + 1)
+
+
+def _solved_link(path: Path) -> str:
+    """Where a path leads that reaches the solutions or the checks through a symbolic link; "" for every other."""
+    for place in (path.absolute(), *path.absolute().parents):
+        if place.is_symlink():
+            leads, stands = place.resolve(), place.parent.resolve()
+            for hidden in (REPOSITORY / name for name in SOLVED):
+                if leads.is_relative_to(hidden) and not stands.is_relative_to(hidden):
+                    return str(path.resolve().relative_to(REPOSITORY))
+    return ""
+
+
+def _read_folder(path: Path) -> Source:
+    """The Python files and notebooks in a folder; links in it are not followed."""
+    members, left, seen = {}, sources.LARGEST_FILE, 0
+    for folder, folders, names in os.walk(path):
+        relative = Path(folder).relative_to(path)
+        folders[:] = sorted(
+            name for name in folders
+            if not sources.SKIPPED.search(f"{name}/") and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        )  # fmt: skip
+        for name in sorted(names):
+            seen += 1
+            if seen > sources.MOST_FILES:
+                return Source(path, problem=f"it is a folder of more than {sources.MOST_FILES:,} files; name the one that is meant")
+            file = Path(folder, name)
+            if name.lower().endswith(sources.KINDS) and not file.is_symlink() and file.is_file():
+                with open(file, "rb") as opened:
+                    data = opened.read(left + 1)
+                left -= len(data)
+                if left < 0:
+                    return Source(path, problem=f"it is a folder with more than {sources.LARGEST_FILE:,} bytes in it; name the file that is meant")
+                members[(relative / name).as_posix()] = data
+    return Source(path, members=members)
 
 
 class Session:
@@ -178,7 +256,7 @@ def grade(
     if stop.asked:
         raise Stopped
     for check in finished:
-        if check.mistake != SOLUTION_READ:
+        if check.mistake not in (SOLUTION_READ, OTHER_FILE_READ):
             check.replay = tokens.write(exercise.name, check.id, seed, device, check.position)
     ran = [check for check in results if check.status != "not_run"]
     return Verdict(
@@ -195,6 +273,7 @@ def grade(
         not_started=bool(failed) and not finished
         and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
         printed=sitting.printed,
+        remarks=list(sitting.code.remarks),
     )
 
 
@@ -216,15 +295,15 @@ class _Sitting:
         self.session, self.exercise, self.source = session, exercise, source
         self.device, self.seed = device, seed
         self.note, self.stop = note, stop
+        self.code = source.code(exercise)
         self.isolation, self.device_name, self.printed = "not started", device, ""
 
     def run(self, *, quick=False, only=None, report=None) -> list[CheckResult]:
         """Every check's result (only: of these alone), with the mistakes named."""
         exercise, reference = self.exercise, self.session.reference(self.exercise)
-        folder = str(self.source.path.absolute().parent)
-        attempt = self.session.attempt(self.device, folder)
+        attempt = self.session.attempt(self.device, self.source.folder)
         self.stop.follow(attempt)
-        subject = AttemptSubject(attempt)
+        subject = AttemptSubject(attempt, self.code.place)
 
         def on_result(result: CheckResult) -> None:
             result.on = self.device if subject.on_device else "cpu"
@@ -232,6 +311,7 @@ class _Sitting:
                 time.sleep(0.02)  # what was printed last may still be in the pipe
                 # Below what it printed may stand where it was stuck, which the message says already.
                 printed = re.split(r"Timeout \(|Fatal Python error", attempt.worker.output_tail())[0]
+                printed = printed.replace(attempt.worker.setup["scratch"] + os.sep, "")  # where the copy lies
                 self.printed = clean(printed, 4000)
             if report is not None:
                 report(result)
@@ -244,7 +324,7 @@ class _Sitting:
                 seed=self.seed,
                 note=self.note,
             )
-            exam.load_error, exam.names = _load(attempt, self.source)
+            exam.load_error, exam.names = _load(attempt, self.code)
             if attempt.worker:
                 hello = attempt.worker.hello
                 self.isolation, self.device_name = ", ".join(hello["isolation"]), hello["device"]
@@ -263,19 +343,19 @@ class _Sitting:
         return results
 
 
-def _load(attempt: Host, source: Source) -> tuple[CheckFailed | None, tuple[str, ...]]:
+def _load(attempt: Host, code: Code) -> tuple[CheckFailed | None, tuple[str, ...]]:
     """Load the attempt; the failure or None, and the names that it defines."""
-    if source.problem:
-        return CheckFailed(f"Your file cannot be graded: {source.problem}."), ()
-    if not source.data.strip():
+    if code.problem:
+        return CheckFailed(f"Your file cannot be graded: {code.problem}."), ()
+    if not code.data.strip():
         return CheckFailed("Your file is empty; the docstring of the exercise's stub says what belongs there."), ()
     try:
-        answer = attempt.load("attempt", MODULE, str(source.path.absolute()), source.data, siblings=True)
+        answer = attempt.load("attempt", MODULE, code.name, code.data, helpers=dict(code.helpers))
     except WorkerDied as death:
-        return attempt_death(death), ()
+        return attempt_death(death, code.place, load=True), ()
     if "error" in answer or answer.get("reached"):
         try:
-            read_answer(answer, {}, load=True)
+            read_answer(answer, {}, code.place, load=True)
         except CheckFailed as failure:
             return failure, ()
     names = answer.get("names")

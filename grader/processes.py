@@ -9,6 +9,7 @@ This module imports nothing slow: the zygote imports torch while the judge impor
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -35,16 +36,28 @@ def start_method() -> str:
     return method
 
 
+# All that a worker's environment keeps: what Python, torch and the system need. What else stands there, tokens and keys
+# among it, is nobody's business.
+KEPT = re.compile(
+    r"PATH|HOME|USER|LOGNAME|USERNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|LD_LIBRARY_PATH|DYLD_\w+|PYTHON\w*"
+    r"|VIRTUAL_ENV|CONDA_PREFIX|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|PROGRAMDATA|PROCESSOR_\w+"
+    r"|NUMBER_OF_PROCESSORS|CUDA_\w+|NVIDIA_\w+|CUBLAS_\w+|OMP_\w+|MKL_\w+|OPENBLAS_\w+|KMP_\w+|GOMP_\w+|TORCH\w*"
+    r"|PYTORCH_\w+|GPT_DATA_DIR|GRADE_\w+",
+    re.IGNORECASE,  # Windows' names are in capitals or not
+)
+
+
 def worker_environment() -> dict[str, str]:
     """One thread each: the tensors are small, and idle OpenMP threads that spin steal the other's core.
 
     And torch.compile gives back what it is given: the checks call with hundreds of shapes, and compiling for each
-    would take minutes.
+    would take minutes. Plots are drawn, and no window is opened for them, which would wait to be closed.
     """
+    kept = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     names += ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")  # the newer and the older name
-    return os.environ | dict.fromkeys(names, "1") | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    return kept | dict.fromkeys(names, "1") | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
 
 
 class Starter:
@@ -194,10 +207,17 @@ class Starter:
 
 
 def _kill_tree(process: subprocess.Popen) -> None:
-    """SIGKILL to a spawned worker and to its process group."""
+    """End a spawned worker, its process group and, on Linux, whatever it left behind."""
     if sys.platform == "win32":
         subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], capture_output=True)
         return
+    if sys.platform == "linux":
+        process.terminate()  # spawned.py: it ends the worker and its orphans
+        try:
+            process.wait(5)
+            return
+        except subprocess.TimeoutExpired:
+            pass
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except OSError:

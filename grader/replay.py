@@ -8,16 +8,18 @@ the open, on the learner's file. Whether what came is wrong, the check itself sa
 verdict.
 """
 
+import atexit
 import builtins
 import importlib
-import importlib.machinery
-import importlib.util
 import inspect
 import json
 import keyword
+import shutil
 import sys
+import tempfile
 import textwrap
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
 
@@ -25,11 +27,12 @@ import torch
 
 from grader.calls import UsageError
 from grader.hosts import attempt_error, read_answer
+from grader.judge import read_source
 from grader.processes import REPOSITORY
 from grader.steps import Context, LearnerError, StepError, describe, run_steps
 from grader.tokens import Token, read
-from grader.worker import describe_error, reset_torch
-from tests.exercises import EXERCISES
+from grader.worker import describe_error, load, reset_torch
+from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import Answer, CaseOver, CheckFailed, Exam, Position, Subject
 
 LONGEST_SCRIPT = 39  # lines
@@ -37,14 +40,31 @@ LONGEST_LINE = 110
 LONGEST_VALUE = 80  # characters of a value that is written into the script
 
 
-def load(name: str, path: Path):
-    """A Python file, whatever its name, as the module `name`, by Python's own rules."""
-    loader = importlib.machinery.SourceFileLoader(name, str(path))
-    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
-    sys.modules[name] = module
+def load_attempt(exercise: Exercise, path: Path):
+    """A hand-in as the module `attempt`: what a grade would run of it, with the lines of a Python file where they stand.
+
+    UsageError where there is no Python in it.
+    """
+    code = read_source(path).code(exercise)
+    if code.problem:
+        raise UsageError(f"{path} cannot be run: {code.problem}.")
+    if code.helpers:
+        folder = tempfile.mkdtemp(prefix="replay-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        for name, data in code.helpers.items():
+            Path(folder, name).write_bytes(data)
+        sys.path.append(folder)
     sys.dont_write_bytecode = True
-    loader.exec_module(module)
-    return module
+    try:
+        return load("attempt", str(path), code.data)
+    except LearnerError as error:
+        raise error.cause from None
+
+
+def load_solution(exercise: Exercise):
+    """The solution as the module `solution`."""
+    path = REPOSITORY / exercise.solution_path
+    return load("solution", str(path), path.read_bytes())
 
 
 def subject(role: str, module, device: str) -> Subject:
@@ -77,7 +97,7 @@ class Case:
         self.exercise = EXERCISES[self.token.exercise]
         self.function = _check(self.token)
         self.position = Position(self.token.look, self.token.series, _drawn(self.token, self.function))
-        self.solution = load("solution", REPOSITORY / self.exercise.solution_path)
+        self.solution = load_solution(self.exercise)
         self.programs, self.answers = [], []
         solved = subject("attempt", self.solution, "cpu")
 
@@ -132,14 +152,15 @@ def _drawn(token: Token, function):
 class Replay:
     """What a script works with: the case of a token, and a learner's file beside it."""
 
-    def __init__(self, token: str, file: str):
+    def __init__(self, token: str, file: str, *helpers: str):
+        """helpers: the files that came with it (--with)."""
         self.case = Case(token)
         self.device = self.case.token.device
         if self.device == "cuda" and not torch.cuda.is_available():
             print("This case failed on a GPU; there is none here, so it runs on the CPU.", file=sys.stderr)
             self.device = "cpu"
-        sys.path.append(str(Path(file).parent))  # its neighbours, last, as in a grade
-        self.attempt = load("attempt", Path(file))
+        sys.path += [str(Path(name).parent) for name in (file, *helpers)]  # last, so that a torch.py there is no torch
+        self.attempt = load_attempt(self.case.exercise, Path(file))
         self._seen: deque[Answer] = deque()
 
     def program(self, number: int) -> "Steps":
@@ -386,8 +407,8 @@ def _call(head: str, arguments: list[str], tail: str) -> list[str]:
     return [*lines, tail.lstrip()]
 
 
-def script(case: Case, path: Path, name: str) -> str:
-    """The text of the script for a learner's file; name: that of the script."""
+def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> str:
+    """The text of the script for a learner's file and its helpers; name: that of the script."""
     exercise, token = case.exercise, case.token
     _, title, _ = case.function.check
     taken: set[str] = set()
@@ -401,7 +422,7 @@ def script(case: Case, path: Path, name: str) -> str:
         except Unwritable:
             open_.append(closed[-1])
     shown = list(open_)
-    while len(text := _around(case, exercise, token, title, path, name, shown)) > LONGEST_SCRIPT:
+    while len(text := _around(case, exercise, token, title, [path, *helpers], name, shown)) > LONGEST_SCRIPT:
         longest = max(range(len(shown)), key=lambda number: len(shown[number]))
         if shown[longest] == closed[longest]:
             shown = [
@@ -415,7 +436,7 @@ def script(case: Case, path: Path, name: str) -> str:
     return "\n".join(text) + "\n"
 
 
-def _around(case, exercise, token, title, path, name, programs) -> list[str]:
+def _around(case, exercise, token, title, paths, name, programs) -> list[str]:
     """The lines of the script around those of its programs."""
     body = [line for lines in programs for line in ["", *lines]]
     if len(case.answers) == len(case.programs) == 1:
@@ -441,7 +462,7 @@ def _around(case, exercise, token, title, path, name, programs) -> list[str]:
         *imports,
         "from grader.replay import Replay",
         "",
-        f"replay = Replay({_quoted(case.text)}, {_quoted(str(path))})",
+        f"replay = Replay({_quoted(case.text)}, {', '.join(_quoted(str(path)) for path in paths)})",
         "attempt = replay.attempt  # your file",
         *body,
         "",
@@ -453,10 +474,10 @@ def _around(case, exercise, token, title, path, name, programs) -> list[str]:
 
 def main() -> None:
     """Prints the script; where there is none, the reason, with exit status 2."""
-    token, path, name = sys.argv[1:]
+    token, path, name, *helpers = sys.argv[1:]
     sys.stdout.reconfigure(encoding="utf-8")
     try:
-        print(script(Case(token), Path(path), name), end="")
+        print(script(Case(token), Path(path), name, list(map(Path, helpers))), end="")
     except UsageError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -51,6 +51,8 @@ def show(out: Console, verdict: Verdict, *, call: Call, watched: bool = False, v
     _fact(out, "device", f"{verdict.device}, seed {verdict.seed}, {verdict.seconds:.1f} s")
     _fact(out, "isolation", verdict.isolation)
     _fact(out, "", _devices(verdict))
+    for number, remark in enumerate(verdict.remarks):
+        _fact(out, "" if number else "read as", remark)
     out.print()
     if verdict.not_started:
         _not_started(out, exercise, verdict, call, watched)

@@ -6,7 +6,9 @@ from xml.etree import ElementTree
 
 STATUSES = ("passed", "failed", "not_reached", "not_run")
 SCHEMA = 1
-SOLUTION_READ = "reads_the_solution"  # stands where a mistake's id would
+# These stand where a mistake's id would.
+SOLUTION_READ = "reads_the_solution"
+OTHER_FILE_READ = "reads_another_file"
 
 
 @dataclass
@@ -43,6 +45,7 @@ class Verdict:
     seconds: float
     checks: list[CheckResult]
     not_started: bool = False
+    remarks: list[str] = field(default_factory=list)  # what was done to read the file
     printed: str = ""  # the end of what the file had printed when the first check failed
 
     @property

@@ -1,24 +1,23 @@
 """What a worker gives up before it runs a learner's file, as far as the operating system lets it.
 
-Memory is capped by an rlimit. On Linux, Landlock hides the solutions, the checks and the history of
-this repository, makes everything but a scratch folder read-only, and refuses TCP connections and
-signals to other processes (landlock(7); it needs no privileges and cannot be undone). Where Landlock
-is not to be had, an audit hook still refuses and reports every attempt that goes through Python.
+On Linux, Landlock hides what the attempt has no business with (reach.py) and makes everything but a scratch folder
+read-only (landlock(7); it needs no privileges and cannot be undone); a filter on system calls refuses what it does not
+cover: sockets, other processes' limits, changes of mode, owner, times and attributes. rlimits cap memory and the size of a
+file. Where Landlock is not to be had, an audit hook still refuses and reports what goes through Python.
 """
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-# All that an attempt may read of this repository. The rest (solutions, checks, history) is hidden.
-READABLE = ("gpt_core", "data", "exercises", "grader")
-SOLVED = ("solutions", "tests")
-HIDDEN = (*SOLVED, ".git", "build", "dist")
+from grader import reach, system_calls
+
 MEMORY = 4 << 30  # bytes that an attempt may take beyond what torch itself has mapped
 CUDA_MEMORY = 16 << 30
+SCRATCH = 1 << 30  # bytes that an attempt may write, in one file and in all (the judge looks: workers.py)
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER = 1, 4, 38, 36
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
@@ -43,12 +42,10 @@ def prctl(option: int, value: int) -> bool:
     return _libc().prctl(option, value, 0, 0, 0) == 0
 
 
-def die_with_parent() -> None:
-    """A worker whose judge was killed must not live on."""
+def die_with_parent(number: int | None = None) -> None:
+    """A worker whose judge was killed must not live on. number: the signal that it gets then; SIGKILL by default."""
     if sys.platform == "linux":
-        import signal
-
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_PDEATHSIG, number or signal.SIGKILL)
 
 
 def adopt_orphans() -> bool:
@@ -62,23 +59,27 @@ def hide_memory() -> None:
 
 
 def cap_memory(device: str) -> str:
-    """Cap what this process may allocate; returns the words for the report, "" where that failed."""
+    """Cap what this process may allocate, and the size of a file; the words for the report, "" where that failed."""
     try:
         import resource
     except ImportError:  # Windows has none
         return ""
+
+    def limit(kind: int, cap: int) -> None:
+        hard = resource.getrlimit(kind)[1]
+        cap = cap if hard == resource.RLIM_INFINITY else min(cap, hard)
+        resource.setrlimit(kind, (cap, cap))
+
     try:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        limit(resource.RLIMIT_CORE, 0)
+        limit(resource.RLIMIT_FSIZE, SCRATCH)
         if device == "cuda":
             # CUDA reserves address space by the terabyte, which RLIMIT_AS would forbid; RLIMIT_DATA
             # counts only memory that can be written.
             kind, cap = resource.RLIMIT_DATA, CUDA_MEMORY
         else:
             kind, cap = resource.RLIMIT_AS, _mapped_bytes() + MEMORY
-        hard = resource.getrlimit(kind)[1]
-        if hard != resource.RLIM_INFINITY:
-            cap = min(cap, hard)
-        resource.setrlimit(kind, (cap, cap))
+        limit(kind, cap)
     except (OSError, ValueError):
         return ""
     gigabytes = (CUDA_MEMORY if device == "cuda" else MEMORY) >> 30
@@ -92,15 +93,41 @@ def _mapped_bytes() -> int:
         return 8 << 30  # torch's own mappings, generously
 
 
-def restrict_files(scratch: str, folder: str) -> str:
-    """Apply Landlock (folder: where the learner's file stands); returns the words for the report, "" where this system has none."""
+def enter(setup: dict) -> tuple[reach.Reach, list[str]]:
+    """Give up what an attempt may not do; what it reaches for from here on, and the words for the report.
+
+    setup: scratch, device, and folder: where the learner's file was handed in from.
+    """
+    readable = reach.Readable(setup["scratch"], setup["folder"])
+    reached = reach.Reach(readable)
+    reached.install()
+    # The rlimits last: a failure of what comes before must not leave files open.
+    abi = restrict_files(setup["scratch"], readable)
+    filtered = system_calls.restrict()
+    return reached, [*words(abi, filtered), cap_memory(setup["device"])]
+
+
+def words(abi: int, filtered: bool) -> list[str]:
+    """What the report may claim. abi: of Landlock, 0 where it does not hold; filtered: whether system calls are."""
+    said = ["solutions hidden" if abi else "solutions NOT hidden"]
+    if abi >= 3:  # before, a file could still be cut short
+        said.append("files read-only" if filtered else "contents of files read-only")
+    if filtered:
+        said.append("no network")
+    elif abi >= 4:
+        said.append("no TCP")
+    return said
+
+
+def restrict_files(scratch: str, readable: reach.Readable) -> int:
+    """Apply Landlock; its ABI, 0 where this system has none."""
     if sys.platform != "linux":
-        return ""
+        return 0
     try:
         libc = _libc()
         abi = libc.syscall(_LANDLOCK_CREATE, None, 0, 1)
         if abi < 1:
-            return ""
+            return 0
         rights = _FS_RIGHTS_OF_ABI.get(abi, _FS_RIGHTS)
         attributes = struct.pack("<Q", rights)
         if abi >= 4:
@@ -109,8 +136,8 @@ def restrict_files(scratch: str, folder: str) -> str:
             attributes += struct.pack("<Q", _SCOPED)
         ruleset = libc.syscall(_LANDLOCK_CREATE, attributes, len(attributes), 0)
         if ruleset < 0:
-            return ""
-        for path in _readable_paths(folder):
+            return 0
+        for path in readable.grants():
             _allow(libc, ruleset, path, _READ & rights)
         for path in _devices():
             _allow(libc, ruleset, path, (_READ_FILE | _WRITE_FILE | _IOCTL_DEV) & rights)
@@ -119,10 +146,8 @@ def restrict_files(scratch: str, folder: str) -> str:
         done = libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0
         os.close(ruleset)
     except OSError:
-        return ""
-    if not done:
-        return ""
-    return "solutions hidden, files read-only" + (", no network" if abi >= 4 else "")
+        return 0
+    return abi if done else 0
 
 
 def _devices():
@@ -131,36 +156,8 @@ def _devices():
     for name in ("null", "zero", "full", "random", "urandom"):
         yield f"/dev/{name}"
     for name in os.listdir("/dev"):
-        if name.startswith("nvidia"):
+        if name.startswith(("nvidia", "dxg")):  # dxg: a GPU under WSL
             yield f"/dev/{name}"
-
-
-def _readable_paths(folder: str):
-    """Every path beside the way from / to the repository, and what may be read inside it.
-
-    Landlock only grants, and a grant covers all that lies below: so to hide one folder, grant all of
-    its neighbours and all neighbours of its ancestors. Links are left out: what they point to is
-    granted by its own path, or is meant to be hidden.
-    """
-    for ancestor in REPOSITORY.parents:
-        keep_out = REPOSITORY.relative_to(ancestor).parts[0]
-        try:
-            entries = list(os.scandir(ancestor))
-        except OSError:
-            continue
-        for entry in entries:
-            if entry.name != keep_out and entry.path != "/dev" and not entry.is_symlink():
-                yield entry.path
-    for name in READABLE:
-        yield str(REPOSITORY / name)
-    # Helpers beside a file that was handed in; never a folder that is to be hidden, or holds one.
-    inside = Path(folder).resolve()
-    if REPOSITORY in inside.parents and inside.relative_to(REPOSITORY).parts[0] not in HIDDEN:
-        yield str(inside)
-    # A virtual environment often lives inside the repository.
-    for prefix in {sys.prefix, sys.base_prefix}:
-        if Path(prefix).resolve().is_relative_to(REPOSITORY):
-            yield str(Path(prefix).resolve())
 
 
 def _allow(libc, ruleset: int, path: str, rights: int) -> None:
@@ -175,32 +172,3 @@ def _allow(libc, ruleset: int, path: str, rights: int) -> None:
         libc.syscall(_LANDLOCK_ADD, ruleset, 1, rule, 0)
     finally:
         os.close(fd)
-
-
-class Reach:
-    """Refuses, and remembers, every import or opening of the solutions that goes through Python."""
-
-    def __init__(self):
-        self.reached: list[str] = []
-        self._hidden = tuple(str(REPOSITORY / name) + os.sep for name in SOLVED)
-
-    def install(self) -> None:
-        """From here on; an audit hook cannot be removed (PEP 578)."""
-        for name in [n for n in sys.modules if n.split(".")[0] in SOLVED]:
-            del sys.modules[name]
-        sys.meta_path.insert(0, self)
-        sys.addaudithook(self._audit)
-
-    def find_spec(self, name, path=None, target=None):
-        """An import finder that finds nothing, and refuses what is hidden."""
-        if name.split(".")[0] in SOLVED:
-            self.reached.append(f"import {name}")
-            raise ModuleNotFoundError(f"{name} is out of reach while your file is graded", name=name)
-        return None
-
-    def _audit(self, event: str, arguments: tuple) -> None:
-        if event == "open" and arguments and isinstance(arguments[0], (str, bytes)):
-            path = os.path.realpath(os.fsdecode(arguments[0]))
-            if path.startswith(self._hidden):
-                self.reached.append(f"open {os.path.relpath(path, REPOSITORY)}")
-                raise PermissionError(f"{os.path.basename(path)} is out of reach while your file is graded")

@@ -7,7 +7,6 @@ many.
 """
 
 import contextlib
-import hashlib
 import shutil
 import signal
 import sys
@@ -39,10 +38,10 @@ ASK = "The solution? Press s again to see it, any other key to go on without."
 class File:
     """A file that is saved now and then."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, helpers: list[Path]):
+        self.path, self.helpers = path, helpers
         self._seen, self._since, self._read_at = None, 0.0, 0.0
-        self._digest = b""
+        self._source: Source | None = None
         self.missing_for = 0.0
 
     def saved(self) -> Source | None:
@@ -64,12 +63,11 @@ class File:
         if now - self._since < SETTLED or not due:
             return None
         try:
-            source = read_source(shown(self.path))
+            source = read_source(shown(self.path), self.helpers)
         except OSError:
             return None
         new, self._read_at = self._read_at == 0.0, now
-        digest = hashlib.sha256(source.data + source.problem.encode()).digest()
-        changed, self._digest = digest != self._digest, digest
+        changed, self._source = source != self._source, source
         return source if new or changed else None
 
     @property
@@ -102,7 +100,7 @@ class Grading:
             self.over = True
             if not self.stop.asked:
                 session.prepare(
-                    "cuda" if self.verdict.device != "cpu" else "cpu", str(source.path.absolute().parent)
+                    "cuda" if self.verdict.device != "cpu" else "cpu", source.folder
                 )
         except Stopped:
             pass
@@ -188,16 +186,17 @@ def watch(
     call: Call,
     verbose: bool,
     graded: Callable,
+    helpers: list[Path],
 ) -> int:
     """Grade `path` on every save until q (exit status 0) or Ctrl-C (130).
 
-    graded: takes each new verdict, and a function that takes a sentence for the learner.
+    helpers: files that it may import. graded: takes each new verdict, and a function that takes a sentence for the learner.
     Training runs take minutes and are left out.
     """
     errors = sys.stderr  # a grade in another thread may have it redirected
     with contextlib.ExitStack() as stack:
         keyboard = stack.enter_context(Keyboard())
-        loop = _Loop(starter, exercise, path, device, seed, call, verbose, graded, keyboard)
+        loop = _Loop(starter, exercise, path, device, seed, call, verbose, graded, keyboard, helpers)
         stack.callback(loop.close)
         resumed = stack.enter_context(_signals())
         try:
@@ -237,14 +236,15 @@ class _Loop:
     """What happens between two looks at the keyboard."""
 
     def __init__(
-        self, starter, exercise: Exercise, path: Path, device: str, seed: int, call: Call, verbose, graded, keyboard
-    ):
+        self, starter, exercise: Exercise, path: Path, device: str, seed: int, call: Call, verbose, graded, keyboard,
+        helpers: list[Path],
+    ):  # fmt: skip
         self.session = Session(starter)
         # One thread for all: on Linux a worker that is not forked ends with the thread that started it.
         self.executor = futures.ThreadPoolExecutor(1)
         self.exercise, self.path, self.device, self.seed = exercise, path, device, seed
         self.call, self.verbose, self.graded = call, verbose, graded
-        self.file, self.source = File(path), None
+        self.file, self.source = File(path, helpers), None
         self.grading: Grading | None = None
         self.latest: Grading | None = None  # which may have its verdict, and still prepare the next
         self.screen = Screen(keyboard.available)
@@ -270,7 +270,7 @@ class _Loop:
             self._solution()
         source = self.file.saved()
         # An editor that saves in two steps: the grade that runs is of this very text.
-        if source is not None and not (self.grading and self.grading.source.data == source.data):
+        if source is not None and not (self.grading and self.grading.source == source):
             self._start(source)
         if self.grading is not None and self.grading.over:
             self._finish()

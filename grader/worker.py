@@ -26,7 +26,7 @@ import torch
 import torch.utils._python_dispatch  # counts operations; imported here so that it is not paid per grade
 
 import data
-import exercises  # noqa: F401 (an attempt may look at the other exercises; its folder is not listable)
+import exercises  # helpers of the learner's own are imported from here as well
 import gpt_core
 from grader import protocol, sandbox
 from grader.seeds import seed_all
@@ -47,12 +47,9 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
     _redirect_output(output)
     faulthandler.enable(file=2)
     _work_in(setup["scratch"])
-    isolation = ["own process"]
-    reach = sandbox.Reach()
+    reach, isolation = None, []
     if setup["role"] == "attempt":
-        reach.install()
-        # Files first: the rlimit would not hinder it, but a failure there must not leave files open.
-        isolation += [sandbox.restrict_files(setup["scratch"], setup["folder"]), sandbox.cap_memory(setup["device"])]
+        reach, isolation = sandbox.enter(setup)
     else:
         sandbox.hide_memory()
     hello = {
@@ -60,7 +57,7 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
         "cuda": torch.cuda.is_available(),
         # Asking for the name takes a CUDA context, of which only an attempt may have one.
         "device": torch.cuda.get_device_name() if setup["device"] == "cuda" else "cpu",
-        "isolation": [words for words in isolation if words],
+        "isolation": ["own process", *filter(None, isolation)],
     }
     protocol.write_all(answers, protocol.pack(hello))
     modules: dict[str, types.ModuleType] = {}
@@ -72,10 +69,10 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
         faulthandler.dump_traceback_later(max(header["deadline"] - STUCK_LEAD, 0.1), file=2)
         reset_torch(header.get("seed", 0), setup["threads"])
         send = functools.partial(_send_progress, answers, header["id"])
-        answer, results = _answer(header, arrays, modules, setup["device"], send)
+        answer, results = _answer(header, arrays, modules, setup, send)
         faulthandler.cancel_dump_traceback_later()
         answer["id"] = header["id"]
-        answer["reached"] = reach.reached[:5]
+        answer["reached"] = reach.reached[:5] if reach else []
         try:
             frame = protocol.pack(answer, results)
         except (TypeError, ValueError) as error:  # a learner's object where a plain value was due
@@ -110,8 +107,9 @@ def _redirect_output(output: int) -> None:
 def _work_in(scratch: str) -> None:
     """All that a learner's code may write goes to a folder that is removed after the grade."""
     os.chdir(scratch)
-    for name in ("TMPDIR", "TEMP", "TMP", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME"):
-        os.environ[name] = scratch
+    homes = ("HOME", "USERPROFILE", "MPLCONFIGDIR")
+    temporary = ("TMPDIR", "TEMP", "TMP", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    os.environ.update(dict.fromkeys(homes + temporary, scratch))
     tempfile.tempdir = None
     sys.dont_write_bytecode = True
 
@@ -144,17 +142,20 @@ def _send_progress(answers: int, id: int, progress: dict) -> None:
     protocol.write_all(answers, protocol.pack({"id": id, "progress": progress}))
 
 
-def _answer(header: dict, arrays: dict, modules: dict, device: str, send) -> tuple[dict, dict]:
+def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tuple[dict, dict]:
     """One request's answer; whatever the learner's code raises becomes an error in it."""
     filename = header.get("filename", "")
     try:
         if header["do"] == "load":
-            modules[header["subject"]] = _load(header, arrays["source"].tobytes())
+            source = arrays["source"].tobytes()
+            if header.get("hand_in"):  # a file that was handed in: its copy is here
+                filename = _copy(header, arrays, source, setup["scratch"])
+            modules[header["subject"]] = load(header["module"], filename, source)
             names = [name for name in vars(modules[header["subject"]]) if not name.startswith("_")]
             return {"ok": True, "names": names[:20_000]}, {}
         module = modules[header["subject"]]
         filename = module.__file__
-        values, results, on_device = run_steps(header["steps"], header["give"], arrays, module, device, send)
+        values, results, on_device = run_steps(header["steps"], header["give"], arrays, module, setup["device"], send)
         return {"ok": True, "values": values, "on_device": on_device}, results
     except StepError as error:
         return {"error": error.description}, {}
@@ -164,18 +165,27 @@ def _answer(header: dict, arrays: dict, modules: dict, device: str, send) -> tup
         return {"error": describe_error(error, filename)}, {}
 
 
-def _load(header: dict, source: bytes) -> types.ModuleType:
+def _copy(header: dict, arrays: dict, source: bytes, folder: str) -> str:
+    """Write a file that was handed in, and the helpers that it may import, into the scratch folder; the file's path there."""
+    files = {name: arrays[key].tobytes() for name, key in header["helpers"].items()} | {header["filename"]: source}
+    for name, data in files.items():
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(data)
+    sys.path.append(folder)  # last, so that a helper named torch.py is no torch
+    exercises.__path__ = [folder]  # `from exercises.helper import ..`, as in the learner's own folder
+    sys.argv = [header["filename"]]  # a parser of arguments at import finds none, and not ours
+    return os.path.join(folder, header["filename"])
+
+
+def load(name: str, filename: str, source: bytes) -> types.ModuleType:
     """Run a source as a module that stands in sys.modules, read by Python's own rules.
 
     dataclasses, inspect and torch.jit look their module up by name; a learner's error is shown with
     its line, and neither may open the file again.
     """
-    name, filename = header["module"], header["filename"]
     module = types.ModuleType(name)
     module.__file__ = filename
     sys.modules[name] = module
-    if header.get("siblings"):
-        sys.path.append(os.path.dirname(filename))  # last, so that a neighbour named torch.py is no torch
     try:
         text = importlib.util.decode_source(source)  # as inspect and tracebacks will want to see it
     except (SyntaxError, UnicodeDecodeError):

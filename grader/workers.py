@@ -12,15 +12,18 @@ import subprocess
 import threading
 import time
 
-from grader import protocol
+from grader import protocol, sandbox
 
 KEPT_OUTPUT = 16 << 10  # bytes of a worker's output that are kept: the last ones
+FRAMES = 4  # that wait to be taken; the worker has to wait before it sends more
+LOOK = 0.5  # seconds between two looks at the scratch folder
+MOST_FILES = 20_000  # in the scratch folder
 
 
 class WorkerDied(Exception):
     """A worker stopped answering: it was killed at its deadline, ended itself, or broke the protocol.
 
-    kind: "deadline", "exit" or "protocol"; status: the exit status, negative for a signal.
+    kind: "deadline", "exit", "protocol" or "scratch"; status: the exit status, negative for a signal.
     line: (line number, function) of the learner's file that was running, where it is known.
     """
 
@@ -37,6 +40,8 @@ class Worker:
         self._requests, self._answers, self._output = requests, answers, output
         self._kill = kill
         self._arrived: queue.Queue = queue.Queue()
+        self._room = threading.Semaphore(FRAMES)
+        self._looked = 0.0
         self._outgoing: queue.Queue = queue.Queue()
         self._tail = bytearray()
         self._ended = threading.Event()
@@ -52,7 +57,7 @@ class Worker:
 
     def _read(self) -> None:
         try:
-            while True:
+            while self._room.acquire() and self.alive:
                 self._arrived.put(protocol.read_frame(self._answers))
         except EOFError:
             self._arrived.put(WorkerDied("exit", "it ended itself"))
@@ -107,19 +112,35 @@ class Worker:
 
     def receive(self, deadline: float, left: float | None = None) -> tuple[dict, dict]:
         """The next frame, or WorkerDied (the worker is killed then); left: what the deadline has left."""
-        try:
-            arrived = self._arrived.get(timeout=deadline if left is None else left)
-        except queue.Empty:
-            arrived = WorkerDied("deadline", f"no answer within {deadline:g} s")
+        arrived = self._next_frame(deadline, deadline if left is None else left)
         if isinstance(arrived, WorkerDied):
             self.kill()
             raise WorkerDied(arrived.kind, arrived.detail, self.status, self._last_line())
         return arrived
 
+    def _next_frame(self, deadline: float, left: float):
+        """The next frame, or the WorkerDied that came in its place; meanwhile the scratch folder is watched."""
+        ends = time.monotonic() + left
+        while True:
+            if time.monotonic() - self._looked > LOOK:
+                self._looked = time.monotonic()
+                if _holds_too_much(self.setup["scratch"]):
+                    return WorkerDied("scratch", f"it wrote more than {sandbox.SCRATCH >> 30} GiB or {MOST_FILES:,} files")
+            wait = max(ends - time.monotonic(), 0.0)
+            try:
+                arrived = self._arrived.get(timeout=min(wait, LOOK))
+            except queue.Empty:
+                if wait <= LOOK:
+                    return WorkerDied("deadline", f"no answer within {deadline:g} s")
+            else:
+                self._room.release()
+                return arrived
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
         if self.alive:
             self.alive = False
+            self._room.release()  # a reader that waits for room is to end
             if not self._ended.is_set():
                 self._kill()
                 self._ended.wait(10)
@@ -147,6 +168,24 @@ class Worker:
             if file == self.setup.get("filename"):
                 return int(line), function.strip()[:80]
         return None
+
+
+def _holds_too_much(folder: str) -> bool:
+    """Whether there is more in a scratch folder than an attempt may write."""
+    size, count, folders = 0, 0, [folder]
+    while folders and count <= MOST_FILES:
+        try:
+            with os.scandir(folders.pop()) as entries:
+                for entry in entries:
+                    count += 1
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    else:
+                        at = entry.stat(follow_symlinks=False)
+                        size += getattr(at, "st_blocks", at.st_size // 512) * 512  # a file with holes takes little
+        except OSError:
+            pass  # gone since, or too deep; the limit of a file's size holds in any case
+    return count > MOST_FILES or size > sandbox.SCRATCH
 
 
 def _remove(folder: str) -> None:

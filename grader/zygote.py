@@ -16,14 +16,15 @@ import select
 import signal
 import socket
 import sys
-import time
+
+from grader import orphans
 
 MAX_MESSAGE = 1 << 16
 
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
-    from grader import sandbox, worker  # the slow part: this imports torch
+    from grader import reach, sandbox, worker  # the slow part: this imports torch
 
     if os.environ.pop("GRADE_MANY", None):
         import torch._dynamo  # noqa: F401 (see processes.Starter)
@@ -32,6 +33,7 @@ def main() -> None:
     sandbox.adopt_orphans()
     # Ctrl-C reaches the whole process group; only the judge decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    reach.python_folders()  # once, for all workers
     worker.freeze()
     Zygote(control, worker.main).serve()
 
@@ -95,16 +97,12 @@ class Zygote:
     def _kill(self, number: int, report: bool = True) -> None:
         pid = next((p for p, n in self.workers.items() if n == number), None)
         if pid is not None:
-            for end in (os.killpg, os.kill):
-                try:
-                    end(pid, signal.SIGKILL)
-                except OSError:
-                    pass  # not yet, or no longer, a group of its own
-            status = _wait(pid)
+            orphans.end_group(pid)
+            status = orphans.wait(pid)
             del self.workers[pid]
             if report:
                 self._send({"exited": number, "status": status})
-        self._end_orphans()
+        orphans.end_orphans(keep=self.workers)
 
     def _reap(self) -> None:
         """Collect the dead, and report the workers among them."""
@@ -117,50 +115,8 @@ class Zygote:
                 return
             number = self.workers.pop(pid, None)
             if number is not None:
-                self._end_orphans()
+                orphans.end_orphans(keep=self.workers)
                 self._send({"exited": number, "status": os.waitstatus_to_exitcode(status)})
-
-    def _end_orphans(self) -> None:
-        """End every child that is no worker: what a learner's code forked and left behind.
-
-        Ending one hands its own children to us, so look again until there are none; a fork bomb gets
-        two seconds of this.
-        """
-        until = time.monotonic() + 2
-        while time.monotonic() < until:
-            orphans = [pid for pid in _children() if pid not in self.workers]
-            if not orphans:
-                return
-            for pid in orphans:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                except OSError:
-                    pass
-            for pid in orphans:
-                _wait(pid)
-
-
-def _wait(pid: int) -> int:
-    try:
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    except ChildProcessError:
-        return -signal.SIGKILL
-
-
-def _children() -> list[int]:
-    """The process ids of this process's children, dead ones that nobody waited for included."""
-    me, found = os.getpid(), []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    # The second field is the name in parentheses, and may hold anything.
-                    parent = int(file.read().rpartition(b")")[2].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
-            if parent == me:
-                found.append(int(name))
-    return found
 
 
 if __name__ == "__main__":

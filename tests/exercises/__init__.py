@@ -60,6 +60,11 @@ class Exercise:
     uses: tuple[tuple[str, str], ...] = ()
 
     @property
+    def defines(self) -> tuple[str, ...]:
+        """The names that a file of this exercise defines."""
+        return tuple(name.strip() for asked in self.asks for name in asked.partition(":")[0].split(","))
+
+    @property
     def attempt_path(self) -> str:
         """Where the learner's file stands, relative to the repository."""
         return f"exercises/{self.file}"
