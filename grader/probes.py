@@ -57,7 +57,7 @@ class Oracle(gpt_core.GPT):
         if len(self.record.tokens) < MAX_CALLS:
             self.record.tokens.append(idx.detach().to("cpu", copy=True))
             self.record.grad.append(logits.requires_grad)
-            self.record.training.append(self.training)
+            self.record.training.append(self.training or any(m.training for m in self.modules() if _is_dropout(m)))
         return logits
 
     def _logits(self, idx):
@@ -267,7 +267,7 @@ class Observer:
         else:  # several that step together make one update of a model
             new = len(own.keys() - models) - (not models and bool(own))
         optimizers.add(id(optimizer))
-        models |= own.keys()
+        models.update(own)
         self._updated(new)
 
     def _updated(self, times: int = 1) -> None:

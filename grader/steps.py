@@ -136,6 +136,10 @@ class Context:
             wide = torch.zeros(*tensor.shape[:-1], 2 * tensor.shape[-1], dtype=tensor.dtype, device=tensor.device)
             wide[..., ::2] = tensor
             tensor = wide[..., ::2]
+        elif layout == "cut":  # the beginning of a longer one
+            longer = torch.zeros(len(tensor), tensor.shape[1] + 3, *tensor.shape[2:], dtype=tensor.dtype, device=tensor.device)
+            longer[:, : tensor.shape[1]] = tensor
+            tensor = longer[:, : tensor.shape[1]]
         elif layout == "batch last":
             tensor = tensor.permute(1, 2, 0).contiguous().permute(2, 0, 1)
         return tensor.requires_grad_() if requires_grad else tensor

@@ -73,7 +73,7 @@ class Program:
         return self._add("config", **fields)
 
     def tensor(self, array, dtype="float32", layout="contiguous", requires_grad=False) -> Ref:
-        """A tensor of the array's numbers; layout: contiguous, transposed, sliced or batch last."""
+        """A tensor of the array's numbers; layout: contiguous, transposed, sliced, cut or batch last."""
         return self._add(
             "tensor", array=self._array(array), dtype=dtype, layout=layout, requires_grad=requires_grad
         )

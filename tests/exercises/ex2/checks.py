@@ -279,12 +279,21 @@ def test_batch_any(exam):
     for_all(exam, cases(), body, max_examples=10, always=(Case(1, 3), Case(9, 8), Case(2, 1), Case(5, 2)))
 
 
+# Shortcuts are taken for one digit, for one problem, and where nothing has to be padded.
+KEPT = (PLAIN, Case(1, 1), Case(9, 4), Case(2, 1))
+
+
+def all_kept(exam, case: dict, who: str, function, *arguments):
+    """Nothing of what a look at `function` lists may have changed."""
+    changed = [key for key, kept in look(exam, case, function, *arguments).items() if not kept]
+    if changed:
+        fail(case, f"{who} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} came out changed. What writes there?")
+
+
 @check("batch_kept", "make_batch leaves a and b as they are", ("batch_form",))
 def test_batch_kept(exam):
-    got = look(exam, PLAIN.as_case(), looks.batch_kept, PLAIN)
-    changed = [key for key in "ab" if not got[key]]
-    if changed:
-        fail(PLAIN.as_case(), f"make_batch must not change its arguments; {' and '.join(changed)} came out changed. Which operation works in place?")
+    for case in KEPT:
+        all_kept(exam, case.as_case(), "make_batch", looks.batch_kept, case)
 
 
 # The loss.
@@ -400,13 +409,34 @@ def test_loss_large(exam):
         )
 
 
+# What training hands over: logits with their first or last places cut off, or with V in the middle turned to the end; targets
+# that are a slice of longer rows.
+LOSS_LAYOUTS = ("cut", "transposed", "sliced")
+
+
+@check("loss_layouts", "logits and targets may be slices of larger tensors", ("loss_gradient", "loss_masked_gradient"))
+def test_loss_layouts(exam):
+    logits, targets = logits_and_targets()
+    expected, gradient = looks.loss_and_gradient(logits, targets)
+    for layout in LOSS_LAYOUTS:
+        case = loss_case(logits, targets) | {"layout of the logits": layout}
+        got = look(exam, case, looks.loss_layout, logits, targets, layout)
+        right = abs(got["loss"] - expected) <= tolerance("float32", logits.size, max(abs(expected), 1.0))
+        if not right or got["gradient"] is None or wrong(gradient.astype(np.float32), got["gradient"], 1e-6).any():
+            fail(
+                case,
+                f"The same numbers in another layout must give the same loss, {expected:.6f}, and the same gradient; yours is "
+                f"{got['loss']:.6f}. Does your code read memory in its own order (view, as_strided)? reshape follows the dimensions.",
+            )
+
+
 @check("loss_kept", "masked_loss leaves the logits and the targets as they are", ("runs",))
 def test_loss_kept(exam):
     logits, targets = logits_and_targets()
-    got = look(exam, loss_case(logits, targets), looks.loss_kept, logits, targets)
-    changed = [key for key in ("logits", "targets") if not got[f"{key}_kept"]]
-    if changed:
-        fail(loss_case(logits, targets), f"masked_loss must not change its arguments; the {' and the '.join(changed)} came out changed. What writes into them?")
+    # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut suggests itself.
+    cases = ((logits, targets), (logits, np.full_like(targets, -1)), (logits, np.maximum(targets, 0)), logits_and_targets(1, 1, 12))
+    for case in cases:
+        all_kept(exam, loss_case(*case), "masked_loss", looks.loss_kept, *case)
 
 
 # The sampler.
@@ -481,6 +511,13 @@ def test_sample_seed(exam):
         fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
     if not got["advances"]:
         fail(case, "A second call with the same generator must give new problems, and yours gives the first ones again: a model would train on one batch for ever. Is the generator used itself, or only its seed?")
+    changed = [key for key, kept in got["kept"].items() if not kept]
+    if changed:
+        fail(
+            case,
+            f"sample_problems is given a generator, and must draw from that alone; {' and '.join(changed)} came out changed. Somebody else's "
+            f"draws depend on it. Is a global generator seeded, or drawn from?",
+        )
     if not got["depends"]:
         fail(case, "A generator with another seed must give other problems, and yours gives the same. What decides in your code?")
 
@@ -723,18 +760,35 @@ def test_add_greedy(exam):
         fail(case.as_case(), "The same model gives the same problems different answers from call to call. Sampling suits prose; a sum has one answer: take the most likely digit.")
 
 
-@check("add_mode", "every module of the model is afterwards in the mode that it was in", ("add_form",))
-def test_add_mode(exam):
-    # All in train mode, all in eval mode, and mixed: a frozen part of a model in training.
-    trains = ((True,), (False,), (False, True, True, False, True))
-    for train, got in zip(trains, look(exam, PLAIN.as_case(), looks.modes, PLAIN, MODEL, trains)["modes"]):
+# All in train mode, all in eval mode, and mixed: a frozen part of a model in training.
+TRAIN, EVAL, MIXED = (True,), (False,), (True, False, True, False, False)
+
+
+@check("add_eval", "it decodes in eval mode, whatever mode the model came in", ("add_form",))
+def test_add_eval(exam):
+    came = (TRAIN, EVAL, MIXED)
+    for train, on in zip(came, look(exam, PLAIN.as_case(), looks.modes_inside, PLAIN, MODEL, came)["on"]):
         case = PLAIN.as_case(training=list(train))
-        changed = [key or "the model itself" for key in got["before"] if got["after"].get(key) != got["before"][key]]
+        if on is None:
+            fail(case, "The model was never called: where does the answer come from?")
+        if on:
+            fail(case, "The model came in train mode, and was asked in it: dropout then makes its answers random, and worse than they are. Call model.eval() first, and put the mode back afterwards.")
+
+
+@check("add_mode", "the model is afterwards in the mode that it was in", ("add_form",))
+def test_add_mode(exam):
+    # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not asked.
+    came = (TRAIN, EVAL, MIXED)
+    for train, got in zip(came, look(exam, PLAIN.as_case(), looks.modes, PLAIN, MODEL, came)["modes"]):
+        case = PLAIN.as_case(training=list(train))
+        asked = [""] if train == MIXED else list(got["before"])
+        changed = [key or "the model itself" for key in asked if got["after"].get(key) != got["before"][key]]
         if changed:
+            was = "train" if train[0] else "eval"
             fail(
                 case,
-                f"add must leave every module in train or eval mode as it was; {len(changed)} of {len(got['before'])} are in the "
-                f"other one afterwards. model.train() puts all of them into train mode: what was each one in before?",
+                f"The model came in {was} mode and must be in it afterwards; {len(changed)} of its {len(got['before'])} modules are in the other "
+                f"one. Remember model.training before model.eval(), and call model.train(that) at the end.",
                 f"for example {changed[0]}",
             )
 
@@ -745,12 +799,13 @@ def test_add_gradients(exam):
         fail(PLAIN.as_case(), "The model ran with gradients on: every activation is kept for a backward pass that never comes. Which decorator or context switches them off?")
 
 
-@check("add_kept", "add leaves a, b and the model's weights as they are", ("add_form",))
+@check("add_kept", "add leaves a, b and all else of the model as they are", ("add_form",))
 def test_add_kept(exam):
-    got = look(exam, PLAIN.as_case(), looks.add_kept, PLAIN, MODEL)
-    changed = [key for key, kept in got.items() if not kept]
-    if changed:
-        fail(PLAIN.as_case(), f"add must not change its arguments; {' and '.join(changed)} came out changed. Which operation works in place?")
+    for case in KEPT:
+        # Models that take no token more than the longest problem, and some that do; in both modes.
+        for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
+            tables = Tables(case.n_digits, 0, spare=spare)
+            all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", looks.add_kept, case, tables, train)
 
 
 # A few steps of training.

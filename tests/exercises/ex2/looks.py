@@ -78,16 +78,20 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is."""
+    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is.
+
+    spare: the tokens that the model takes beyond 3n + 2, its longest problem.
+    """
 
     n_digits: int
     seed: int
     margin: float = 40.0
+    spare: int = 0
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """steps (T, V) int64 and table (T, S, V) float32, T = 3n + 2."""
+        """steps (T, V) int64 and table (T, S, V) float32, T = 3n + 2 + spare."""
         rng = np.random.default_rng((self.seed, self.n_digits, 5))
-        T, V = 3 * self.n_digits + 2, len(VOCABULARY)
+        T, V = 3 * self.n_digits + 2 + self.spare, len(VOCABULARY)
         steps = rng.integers(0, STATES, size=(T, V))
         table = rng.uniform(0, 1, size=(T, STATES, V))
         winners = rng.integers(0, 10, size=(T, STATES))
@@ -178,25 +182,36 @@ def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
 
 
 def batch_kept(subject: Subject, case: Case) -> Reading:
-    """Whether make_batch leaves a and b as they are."""
+    """Whether make_batch leaves a, b and torch's settings as they are."""
     program = Program()
     numbers = case.numbers()
     a, b = (program.tensor(number, "int64") for number in numbers)
+    before = program.settings()
     program.call(name("make_batch"), a, b, case.n_digits)
-    answer = subject.run(program.give(a=a, b=b))
-    return {
-        key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), number))
-        for key, number in zip("ab", numbers)
-    }
+    answer = subject.run(program.give(a=a, b=b, before=before, after=program.settings()))
+    kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
+    return kept | settings_kept(answer)
 
 
-def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
-    """masked_loss, its gradient for the logits (None where there is none), and whether it kept its inputs."""
+def settings_kept(answer, before: str = "before", after: str = "after") -> dict[str, bool]:
+    """{a setting of torch, or a generator: whether it is as it was}, out of two of a program's settings."""
+    first, second = answer.plain(before), answer.plain(after)
+    return {str(key)[:60]: second.get(key) == value for key, value in first.items()}
+
+
+def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str = "contiguous") -> Reading:
+    """masked_loss, its gradient for the logits (None where there is none), and whether it kept its inputs.
+
+    layout: of the logits; the targets are "cut" (a slice of longer rows) unless the logits are contiguous.
+    """
     program = Program()
-    given, wanted = program.tensor(logits, requires_grad=True), program.tensor(targets, "int64")
+    given = program.tensor(logits, layout=layout, requires_grad=True)
+    wanted = program.tensor(targets, "int64", layout="contiguous" if layout == "contiguous" else "cut")
+    before = program.settings()
     loss = program.call(name("masked_loss"), given, wanted)
     gradient = program.gradients(loss, np.ones((), dtype=np.float32), logits=given)
-    answer = subject.run(program.give(loss=loss, gradient=gradient, logits=given, targets=wanted))
+    program.give(loss=loss, gradient=gradient, logits=given, targets=wanted, before=before, after=program.settings())
+    answer = subject.run(program)
     value = answer.tensor("loss", (), "the loss", "float32", subject.device)
     found = answer.tensors("gradient").get("logits")
     if found is not None and found.shape != logits.shape:
@@ -204,8 +219,10 @@ def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Readin
     return {
         "loss": float(value),
         "gradient": found,
-        "logits_kept": bool(np.array_equal(answer.tensor("logits", logits.shape, "logits"), logits)),
-        "targets_kept": bool(np.array_equal(answer.tensor("targets", targets.shape, "targets", "int64"), targets)),
+        "kept": {
+            "the logits": bool(np.array_equal(answer.tensor("logits", logits.shape, "logits"), logits)),
+            "the targets": bool(np.array_equal(answer.tensor("targets", targets.shape, "targets", "int64"), targets)),
+        } | settings_kept(answer),
     }
 
 
@@ -226,10 +243,15 @@ def loss_masked_gradient(subject: Subject, logits: np.ndarray, targets: np.ndarr
     return {"gradient": None if gradient is None else gradient[targets == -1]}
 
 
+def loss_layout(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str) -> Reading:
+    """The loss and its gradient where logits and targets are views."""
+    reading = loss_of(subject, logits, targets, layout)
+    return {key: reading[key] for key in ("loss", "gradient")}
+
+
 def loss_kept(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
-    """Whether the logits and the targets are as they were."""
-    reading = loss_of(subject, logits, targets)
-    return {key: reading[key] for key in ("logits_kept", "targets_kept")}
+    """Whether the logits, the targets and torch's settings are as they were."""
+    return loss_of(subject, logits, targets)["kept"]
 
 
 # The sampler.
@@ -278,17 +300,23 @@ def held_out_shares(subject: Subject, reference: Subject, count: int, n: int) ->
 
 
 def seeds(subject: Subject) -> Reading:
-    """What the generator decides: the same seed again, the next draw, another seed."""
+    """What the generator decides: the same seed again, the next draw, another seed; and what else a draw changes."""
     program = Program()
     program.seconds = SAMPLING_SECONDS
 
     def sample(generator, global_seed):
-        program.seed(global_seed)
+        if global_seed is not None:
+            program.seed(global_seed)
         pair = program.call(name("sample_problems"), 60, 3, generator)
         return [program.item(pair, index, 2) for index in range(2)]
 
     one, again, other = program.generator(5), program.generator(5), program.generator(6)
-    draws = {"first": sample(one, 1), "next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
+    program.seed(1)
+    before = [program.settings(), program.generators()]
+    draws = {"first": sample(one, None)}
+    after = [program.settings(), program.generators()]
+    draws |= {"next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
+    program.give(before0=before[0], before1=before[1], after0=after[0], after1=after[1])
     program.give(**{f"{key}{i}": ref for key, pair in draws.items() for i, ref in enumerate(pair)})
     answer = subject.run(program)
     numbers = {
@@ -298,6 +326,7 @@ def seeds(subject: Subject) -> Reading:
         "repeats": bool(np.array_equal(numbers["first"], numbers["again"])),
         "advances": not np.array_equal(numbers["first"], numbers["next"]),
         "depends": not np.array_equal(numbers["first"], numbers["other"]),
+        "kept": settings_kept(answer, "before0", "after0") | settings_kept(answer, "before1", "after1"),
     }
 
 
@@ -403,20 +432,23 @@ def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
     return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
 
 
-def calls(subject: Subject, case: Case, tables: Tables) -> list[dict]:
-    """The calls of the model, in order: {"tokens": (B, T), "grad": bool}."""
+def calls(subject: Subject, case: Case, tables: Tables, train=(False,)) -> list[dict]:
+    """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may be on}.
+
+    train: the modes in which the model comes.
+    """
     a, b = case.numbers()
     program = Program()
-    model, _ = _asked(program, tables, a, b)
+    model, _ = _asked(program, tables, a, b, train)
     answer = subject.run(program.give(record=program.record(model)))
     items = answer.values["record"]["items"]
-    grads = [item["value"] for item in items["grad"]["items"]]
+    grads, trains = ([item["value"] for item in items[key]["items"]] for key in ("grad", "training"))
     found = []
-    for item, grad in zip(items["tokens"]["items"], grads):
+    for item, grad, training in zip(items["tokens"]["items"], grads, trains):
         array = answer.arrays[item["sent"]]
         if array.ndim != 2:
             raise CheckFailed("The model must be called with tokens of shape (B, T).", same=("tokens",))
-        found.append({"tokens": array.astype(np.int64), "grad": bool(grad)})
+        found.append({"tokens": array.astype(np.int64), "grad": bool(grad), "training": bool(training)})
     return found
 
 
@@ -448,6 +480,12 @@ def grads_inside(subject: Subject, case: Case, tables: Tables) -> Reading:
     return {"grad": any(call["grad"] for call in calls(subject, case, tables))}
 
 
+def modes_inside(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
+    """For each pattern of modes in which the model comes: the share of its calls in which dropout may be on."""
+    found = [calls(subject, case, tables, train) for train in trains]
+    return {"on": [float(np.mean([call["training"] for call in of_one])) if of_one else None for of_one in found]}
+
+
 def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
     """The modes of the model and of the modules in it, before and after, for each pattern of `trains`."""
     a, b = case.numbers()
@@ -461,25 +499,21 @@ def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Readin
     return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(trains))]}
 
 
-def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
-    """Whether a, b and the model's parameters, their gradients included, are as they were."""
+def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,)) -> Reading:
+    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another look's."""
     numbers = case.numbers()
     program = Program()
-    model = program.oracle(*tables.arrays(), [False])
+    model = program.oracle(*tables.arrays(), list(train))
     # As in the middle of a training: some weights frozen, all with a gradient.
-    program.condition(model, train=(True,), frozen=(False, True), grad=0.5)
+    program.condition(model, train=train, frozen=(False, True), grad=0.5)
     a, b = (program.tensor(number, "int64") for number in numbers)
-    before, listed = program.state(model), program.parameters(model)
+    before, settings = program.state(model), program.settings()
     program.call(name("add"), model, a, b, case.n_digits)
-    program.give(a=a, b=b, before=before, after=program.state(model), listed=listed, then=program.parameters(model))
+    program.give(a=a, b=b, state=before, then=program.state(model), before=settings, after=program.settings())
     answer = subject.run(program)
     kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
-    same = models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
-    dtypes = [{key: p["dtype"] for key, p in answer.plain(when).items()} for when in ("listed", "then")]
-    return kept | {
-        "the model's weights": same["parameters"], "their gradients": same["grads"],
-        "their requires_grad": same["frozen"], "their dtype": dtypes[0] == dtypes[1],
-    }  # fmt: skip
+    same = models.same_state(models.state_of(answer, "state"), models.state_of(answer, "then"))
+    return kept | {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"} | settings_kept(answer)
 
 
 # Training, a few steps of it.

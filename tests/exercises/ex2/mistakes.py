@@ -27,6 +27,7 @@ _DRAWN = "a, b = torch.cat(kept, dim=1)[:, :count].clone()"
 _KEPT = "    kept, missing = [], count\n"
 _ADD = "@torch.no_grad()\ndef add("
 _MODES = "modes = [(module, module.training) for module in model.modules()]"
+_EVAL = "    model.eval()\n"
 _RESTORE = "    for module, training in modes:\n        module.training = training\n"
 _PROMPT = "tokens = x[:, : 2 * n_digits + 2]"
 _DIGITS_LOOP = "for _ in range(n_digits + 1):"
@@ -405,6 +406,12 @@ _LOSSES = (
         ((_MEAN, f"({_MEAN}).detach()"),),
     ),
     Mistake(
+        "loss_views_memory", "logits or targets must be contiguous",
+        "view() only works where the numbers lie in memory in the order of the dimensions, and a slice of a larger tensor, such as "
+        "logits[:, :-1], does not. reshape() copies where it has to.",
+        ((_LOSS, _LOSS.replace("logits.reshape(", "logits.view(")), ("flat = targets.reshape(-1)", "flat = targets.view(-1)")),
+    ),
+    Mistake(
         "loss_is_a_number", "the loss is a Python number",
         "You return loss.item(). A number has no gradient; return the tensor.",
         ((_MEAN, f"({_MEAN}).item()"),),
@@ -521,6 +528,12 @@ _SAMPLE = (
         ((_DRAW, _DRAW.replace(", generator=generator", "")),),
     ),
     Mistake(
+        "global_generator_seeded", "torch's global generator is seeded from the generator",
+        "You seed torch's global generator from the one that you are given, and draw from that. Whoever else draws from it, dropout or "
+        "fresh weights, then gets numbers that you decided. Pass generator=generator to every call.",
+        ((_KEPT, _KEPT + "    torch.manual_seed(int(torch.randint(1 << 60, (), generator=generator)))\n"), (_DRAW, _DRAW.replace(", generator=generator", ""))),
+    ),
+    Mistake(
         "generator_restarted", "the generator's seed is used, and the generator is not",
         "You make a new generator from the seed of the one that you are given. It does not advance: every call gives the "
         "same problems, and a model would train on one batch for ever.",
@@ -631,10 +644,33 @@ _ADDS = (
         ((_RESTORE, "    model.train()\n"),),
     ),
     Mistake(
-        "mode_of_the_model_alone", "all modules get the mode of the model",
-        "model.train(was_training) puts every module into one mode; a part that was frozen in eval mode is in train mode "
-        "afterwards. Remember the mode of each module.",
-        ((_RESTORE, "    model.train(modes[0][1])\n"),),
+        "decodes_in_train_mode", "the model is asked in the mode that it came in",
+        "You never call model.eval(), so a model that comes from its training answers with dropout on: other digits from call to call, "
+        "and worse ones. Call it before the first digit, and put the mode back after the last.",
+        ((_EVAL, ""),),
+    ),
+    Mistake(
+        "dropout_set_to_zero", "the p of every dropout is set to 0",
+        "You switch dropout off by writing p = 0 into the model, and it stays so: a training that goes on has none. model.eval() "
+        "switches it off and leaves p as it is.",
+        ((_EVAL, _EVAL + "    for module in model.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n"),),
+    ),
+    Mistake(
+        "hook_left", "a hook is left on the model",
+        "You register a hook to read the logits, and never remove it: it runs in every later call, and keeps what it saw. Take the logits "
+        "that the model returns, or call handle.remove() at the end.",
+        ((_EVAL, _EVAL + "    model.register_forward_hook(lambda module, inputs, outputs: None)\n"),),
+    ),
+    Mistake(
+        "attribute_left", "an attribute is left on the model",
+        "You keep something on the model (model.answers = ..). It belongs to the caller, who may save or copy it. Use a local variable.",
+        ((_NUMBER, "model.answers = answer\n    " + _NUMBER),),
+    ),
+    Mistake(
+        "model_frozen", "requires_grad of the weights is switched off",
+        "You switch gradients off in the model itself (requires_grad_(False)), and they stay off: it cannot be trained any more. "
+        "torch.no_grad() ends by itself.",
+        ((_EVAL, _EVAL + "    model.requires_grad_(False)\n"),),
     ),
     Mistake(
         "gradients_recorded", "gradients are recorded while decoding",
