@@ -119,7 +119,7 @@ EXERCISES = {
                 "loss_value", "loss_gradient", "loss_masked_gradient", "loss_all_masked", "loss_large", "loss_layouts",
                 "loss_kept",
                 "sample_form", "sample_range", "sample_held_out", "sample_seed", "sample_calls", "sample_uniform",
-                "sample_replacement", "sample_digits",
+                "sample_replacement", "sample_independent", "sample_digits",
                 "add_form", "add_prompt", "add_calls", "add_feedback", "add_answer", "add_any", "add_greedy",
                 "add_eval", "add_mode", "add_gradients", "add_kept",
                 "train_updates", "train_returned", "train_sizes", "train_parts", "train_problems", "train_seed",

@@ -370,17 +370,78 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
     return {"short": short, "held_out": int(held.sum()), "example": example, "again": len(a) - len(np.unique(1000 * a + b))}
 
 
-CORRELATIONS = ("a with b", "a with the next a", "b with the next b")
+def in_calls(subject: Subject, count: int, calls: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` draws from one generator, in as many calls of the same size, one after the other."""
+    if calls == 1:
+        return drawn(subject, count, n, seed)
+    program, size = Program(), count // calls
+    program.seconds = 2 * SAMPLING_SECONDS
+    generator = program.generator(seed)
+    for call in range(calls):
+        pair = program.call(name("sample_problems"), size, n, generator)
+        program.give(**{f"{side}{call}": program.item(pair, i, 2) for i, side in enumerate("ab")})
+    answer = subject.run(program)
+    what = f"of sample_problems({size}, {n}, generator)"
+    return tuple(
+        np.concatenate([answer.tensor(f"{side}{call}", (size,), f"{side} {what}", "int64", "cpu") for call in range(calls)])
+        for side in "ab"
+    )
 
 
-def neighbours(subject: Subject, count: int, n: int) -> Reading:
-    """How many different pairs there are, how often a pair comes turned round right after itself, and CORRELATIONS."""
-    a, b = drawn(subject, count, n, 8)
-    couples = ((a, b), (a[:-1], a[1:]), (b[:-1], b[1:]))
-    with np.errstate(invalid="ignore"):
-        correlations = [float(np.nan_to_num(np.corrcoef(one, other)[0, 1], nan=1.0)) for one, other in couples]
-    turned = (a[1:] == b[:-1]) & (b[1:] == a[:-1]) & (a[1:] != a[:-1])
-    return {"distinct": int(len(np.unique(a * 10**n + b))), "turned": float(turned.mean()), "correlations": correlations}
+def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
+    """Of draws of n digits: how many pairs are different, ordered and unordered; the fewest different couples of two numbers
+    that stand some way apart; how evenly the numbers come; and the strongest correlation of any two of them, and of which.
+
+    distinct, unordered, couples: numbers of different ones; couples_where, strongest_where: words.
+    spread: chi-square of a and of b over 1000 equal parts of their range. strongest: in standard deviations.
+    """
+    a, b = in_calls(subject, count, calls, n, 8)
+    a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
+    couples, couples_where = _fewest_couples(a, b, count // calls, n)
+    strongest, strongest_where = _strongest(a, b)
+    parts = [np.bincount(side * 1000 // 10**n, minlength=1000) for side in (a, b)]
+    return {
+        "distinct": len(np.unique(a * 10**n + b)),
+        "unordered": len(np.unique(np.minimum(a, b) * 10**n + np.maximum(a, b))),
+        "couples": couples, "couples_where": couples_where,
+        "spread": [float(((counts - count / 1000) ** 2).sum() / (count / 1000)) for counts in parts],
+        "strongest": strongest, "strongest_where": strongest_where,
+    }  # fmt: skip
+
+
+def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[int, str]:
+    """Of the numbers of all pairs with those some pairs later: in how many different ways do they come, at least?
+
+    A number that is made from an earlier one comes with it in few ways, whatever the rule. size: of one call.
+    """
+    found = []
+    for later in sorted({1, 2, 3, size // 2, size} - {len(a)}):
+        for (one, first), (other, second) in ((x, y) for x in (("a", a), ("b", b)) for y in (("a", a), ("b", b))):
+            found.append((len(np.unique(first * 10**n + np.roll(second, -later))), f"{one} and the {other} {later} pairs later"))
+    return min(found)
+
+
+def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
+    """The strongest correlation, in standard deviations, of a or b with a or b any number of pairs later, or in reverse order.
+
+    Both are sums over all pairs, so that independent draws give each of them a standard deviation of 1.
+    """
+    N = len(a)
+    series = {"a": a - a.mean(), "b": b - b.mean()}
+    series = {key: values / max(values.std(), 1e-9) for key, values in series.items()}
+    spectra = {key: np.fft.rfft(values) for key, values in series.items()}
+    found = []
+    for one, other in (("a", "a"), ("b", "b"), ("a", "b")):
+        along = np.fft.irfft(np.conj(spectra[one]) * spectra[other], N) / np.sqrt(N)
+        back = np.fft.irfft(spectra[one] * spectra[other], N) / np.sqrt(N)
+        if one == other:
+            along[0] = 0.0  # with itself
+            back /= np.sqrt(2)  # each product comes twice
+        for values, words in ((along, "the {} {} pairs later"), (back, "the {} as many pairs before pair {}")):
+            at = int(np.abs(values).argmax())
+            where = "the b of the same pair" if (one, other, at) == ("a", "b", 0) and values is along else words.format(other, at)
+            found.append((float(abs(values[at])), f"{one} with {where}"))
+    return max(found)
 
 
 def digit_shares(subject: Subject, count: int, n: int) -> Reading:

@@ -450,6 +450,18 @@ _SAMPLE = (
         ((_DRAWN, "a, b = torch.cat(kept, dim=1)[:, :count].clone()\n    a[1::2], b[1::2] = b[: count - 1 : 2].clone(), a[: count - 1 : 2].clone()"),),
     ),
     Mistake(
+        "second_half_turned_round", "the second half of a draw is the first one turned round",
+        "You draw half as many pairs, and give each of them once more as (b, a). Every number is as likely as it should be, and half of the "
+        "problems say nothing new: draws that follow from others are not independent.",
+        ((_DRAWN, _DRAWN + "\n    half = count // 2\n    a[count - half :], b[count - half :] = b[:half].clone(), a[:half].clone()"),),
+    ),
+    Mistake(
+        "draw_sorted", "the draws come in order",
+        "You sort what you draw, by a or by its sum (torch.unique sorts too). A batch that is cut from it holds one kind of problem alone. "
+        "Leave the draws in the order in which they came.",
+        ((_DRAWN, _DRAWN + "\n    order = a.argsort()\n    a, b = a[order], b[order]"),),
+    ),
+    Mistake(
         "only_held_out_drawn", "only held-out problems are drawn",
         "You keep the problems for which is_held_out says True, and these are the ones to leave out. A ~ is missing.",
         ((_FILTER, "pairs[:, is_held_out(pairs[0], pairs[1], n_digits)]"),),
