@@ -9,7 +9,7 @@ import time
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.exercises import EXERCISES, updates
+from tests.exercises import EXERCISES, models, updates
 from tests.exercises.ex2 import looks, training
 from tests.exercises.ex2.looks import Case, Tables
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
@@ -871,6 +871,7 @@ def sizes_right(n, reading):
 
 @check("train_updates", "train_adder makes exactly `steps` updates, of all models together", CHEAP)
 def test_train_updates(exam):
+    exam.prepare()  # for train_seed
     # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
     for n, steps in ((2, 5), (2, 1)):
         case = {"n_digits": n, "steps": steps}
@@ -947,6 +948,19 @@ def test_train_seed(exam):
         fail(case, "Two runs with the same seed return different weights: they depend on torch's, numpy's or Python's global generators as they were before. Are the first weights, the problems and the dropout all drawn from the seed?")
     if not got["depends"]:
         fail(case, "Two runs with different seeds return the same weights. What does your code do with the seed?")
+    # The same run in a process in which strings have other hashes. Not through `look`: what differs between two processes
+    # is one mistake, and to look for it in all others would take minutes.
+    program, run = looks.observed(2, 3, 5)
+    program.give(weights=program.weights(run.attr("model"), MOST_PARAMETERS))
+    here, there = (answer.tensors("weights") for answer in exam.in_another_process(program))
+    if models.far_apart(here, there):
+        fail(
+            case,
+            "With the same seed the weights are others in another process. What differs there are the hashes of strings, and with them "
+            "the order of a set: is a seed made with hash(\"..\"), or are problems taken from a set in its order? Make numbers from the seed by "
+            "arithmetic, and sort a set before it is used.",
+            mistake="seed_from_a_hash",
+        )
 
 
 @check("train_report", "it calls report(step, loss), with an int and a float", ("train_updates",))

@@ -790,6 +790,12 @@ _TRAIN = (
         ((_BATCH, "a, b = sample_problems(batch, n_digits, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))"),),
     ),
     Mistake(
+        "seed_from_a_hash", "a seed is made with the hash of a string",
+        "hash(\"..\") and the order of a set of strings are others in every process, unless PYTHONHASHSEED is set: the run repeats as long as "
+        "the program goes on, and never again. Make further seeds by arithmetic (seed + 1), and sort a set before you use it.",
+        (("generator = torch.Generator().manual_seed(seed)", 'generator = torch.Generator().manual_seed((hash("problems") + seed) % 2**31)'),),
+    ),
+    Mistake(
         "seed_fixed", "the seed is your own",
         "You seed with a number of your own (1337?), so that every seed gives the same model. Take the argument.",
         (("torch.Generator().manual_seed(seed)", "torch.Generator().manual_seed(1337)"),),

@@ -539,6 +539,7 @@ def same_by(facts):
 
 @check("finetune_updates", "it makes exactly `steps` updates, of all models together", ("runs",))
 def test_finetune_updates(exam):
+    exam.prepare()  # for finetune_seed
     # On what can be learned: weights that are kept apart show their last update by coming back. And where the rest gets
     # worse from the first update on, so that stopping early would suggest itself.
     for case in (replace(LEARNED, steps=6), replace(LEARNED, steps=1), WORSENED):
@@ -703,6 +704,18 @@ def test_finetune_seed(exam):
         fail(LEARNED.as_case(), "Two runs with the same seed return different weights. Are the fresh weights, the batches and the dropout all drawn from the seed, and not from what torch's generator was before?")
     if not got["depends"]:
         fail(LEARNED.as_case(), "Two runs with different seeds return the same weights: several seeds then say no more than one. What does your code do with the seed?")
+    # In a process in which strings have other hashes; not through `look`, as in exercise 2.
+    program, run, _ = looks.tuning(LEARNED)
+    model, tokenizer = looks.came_back(program, run)
+    program.give(weights=program.weights(model, looks.MOST_PARAMETERS), chars=program.chars(tokenizer))
+    here, there = exam.in_another_process(program)
+    if here.plain("chars") != there.plain("chars") or models.far_apart(here.tensors("weights"), there.tensors("weights")):
+        fail(
+            LEARNED.as_case(),
+            "With the same seed what comes back is different in another process. What differs there are the hashes of strings, and with them "
+            "the order of a set: is the vocabulary list(set(text)) without sorted(..), or a seed made with hash(\"..\")?",
+            mistake="seed_from_a_hash",
+        )
 
 
 @check("finetune_report", "it calls report(step, loss), with an int and a float", ("finetune_updates",))

@@ -798,6 +798,12 @@ _FINETUNE = (
         ((_PARTS, "import os\n\n    batches, rest = Batches(tokens[:border], T, int.from_bytes(os.urandom(4), \"big\")), tokens[border:]"),),
     ),
     Mistake(
+        "seed_from_a_hash", "a seed, or the order of the vocabulary, comes from the hash of a string",
+        "hash(\"..\") and the order of set(text) are others in every process, unless PYTHONHASHSEED is set: the run repeats as long as the "
+        "program goes on, and never again. Make seeds by arithmetic, and sort a set before you use it.",
+        ((_PARTS, 'batches, rest = Batches(tokens[:border], T, (hash("batches") + seed) % 2**31), tokens[border:]'),),
+    ),
+    Mistake(
         "seed_fixed", "the seed is your own",
         "You seed with a number of your own, so that every seed gives the same model: five seeds are then one, five times.",
         ((_SEED, "    seed = 1337\n" + _SEED),),
