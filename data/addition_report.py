@@ -1,14 +1,21 @@
-"""Trains an adder and shows what it can do: `python exercises/ex2_addition.py` ends up here."""
+"""Trains an adder, keeps it, and shows what it can do: `python exercises/ex2_addition.py` ends up here."""
 
 import argparse
+import re
+import sys
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 
 from data.addition import carry_chain, sample_held_out
+from gpt_core import GPT, GPTConfig, checkpoint
 
 PROBLEMS = 2000
 SHOWN = 5
+FOLDER = Path("runs")
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 
 def accuracies(a: torch.Tensor, b: torch.Tensor, answers: torch.Tensor, n_digits: int) -> dict:
@@ -29,22 +36,101 @@ def accuracies(a: torch.Tensor, b: torch.Tensor, answers: torch.Tensor, n_digits
     return {"exact": right.float().mean().item(), "digit": same.float().mean(dim=0).tolist(), "chain": lengths}
 
 
-def main(train_adder: Callable, add: Callable, arguments: list[str] | None = None) -> None:
-    """Train with `train_adder`, then let the model solve held-out problems with `add`, and print."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def kept_at(n_digits: int) -> Path:
+    """Where the adder of n digits is kept."""
+    return FOLDER / f"adder-{n_digits}-digits.safetensors"
 
-    parser = argparse.ArgumentParser(description="Train a GPT that adds, and measure it on held-out problems.")
+
+def keep(model: GPT, n_digits: int) -> Path:
+    """Save an adder; where it was saved. NoSpace where the disk is full."""
+    path = kept_at(n_digits)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.save(path, model.state_dict(), {"adder": {"n_digits": n_digits, "config": asdict(model.config)}})
+    return path
+
+
+def kept(n_digits: int, device: str) -> GPT:
+    """The adder that was saved last. CheckpointError where there is none."""
+    saved = checkpoint.load(kept_at(n_digits))
+    model = GPT(GPTConfig(**saved.info["adder"]["config"]))
+    model.load_state_dict(saved.tensors)
+    return model.to(device)
+
+
+def model_of(interrupt: BaseException) -> GPT | None:
+    """The model that a function was training when it was interrupted: a GPT among the variables of the functions that ran,
+    the one that called the others first; one that is named `model`, if there is."""
+    trace = interrupt.__traceback__
+    while trace is not None:
+        found = {name: value for name, value in trace.tb_frame.f_locals.items() if isinstance(value, GPT)}
+        if found:
+            return found.get("model", next(iter(found.values())))
+        trace = trace.tb_next
+    return None
+
+
+def answered(text: str, model: GPT, add: Callable, n_digits: int, device: str) -> str:
+    """What the model makes of a problem such as "12+34", as a line; or what is wrong with the problem."""
+    match = re.fullmatch(r"\s*([0-9]+)\s*\+\s*([0-9]+)\s*=?\s*", text)
+    if match is None:
+        return f"{text.strip()!r} is no problem; write two whole numbers and a plus, such as 12+34"
+    a, b = map(int, match.groups())
+    if max(a, b) >= 10**n_digits:
+        return f"this adder was trained on numbers of up to {n_digits} digits, 0 to {10**n_digits - 1}"
+    answer = int(add(model, torch.tensor([a], device=device), torch.tensor([b], device=device), n_digits))
+    return f"{a} + {b} = {answer}  {'right' if answer == a + b else f'wrong: {a + b}'}"
+
+
+def ask(model: GPT, add: Callable, n_digits: int, device: str) -> None:
+    """Answer problems from the keyboard, until an empty line, the end of the input or Ctrl-C."""
+    print("Ask it, such as 12+34; an empty line ends.")
+    try:
+        while (text := input("> ").strip()):
+            print(answered(text, model, add, n_digits, device))
+    except (EOFError, KeyboardInterrupt):
+        print()
+
+
+def main(train_adder: Callable, add: Callable, arguments: list[str] | None = None) -> None:
+    """Train with `train_adder`, save the model, let it solve held-out problems with `add`, and print; or ask the saved one.
+
+    Ctrl-C ends the training, and what it has come to is saved, measured and can be asked all the same.
+    """
+    parser = argparse.ArgumentParser(description="Train a GPT that adds, measure it on held-out problems, and ask it.")
     parser.add_argument("--digits", type=int, default=3, metavar="N", help="digits of each number; default: 3")
     parser.add_argument("--steps", type=int, default=2000, metavar="N", help="updates; default: 2000")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides the weights; default: 0")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--ask", nargs="?", const="", metavar="A+B", help="ask the adder that was saved last: one problem, or without one many"
+    )
     options = parser.parse_args(arguments)
     if not 1 <= options.digits <= 9 or options.steps < 1:
         parser.error("--digits must be from 1 to 9, and --steps at least 1.")
+    n_digits, device = options.digits, options.device
+    if options.ask is None:
+        raise SystemExit(_train(train_adder, add, options))
+    try:
+        model = kept(n_digits, device)
+    except checkpoint.CheckpointError as error:
+        parser.error(f"{error} Without --ask an adder of {n_digits} digits is trained and saved.")
+    try:
+        if options.ask:
+            print(answered(options.ask, model, add, n_digits, device))
+        else:
+            ask(model, add, n_digits, device)
+    except NotImplementedError as error:
+        print(f"Not written yet: {error}")
+        raise SystemExit(1) from None
+
+
+def _train(train_adder: Callable, add: Callable, options) -> int:
+    """Train, save, measure, print; the exit status."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     out = Console(highlight=False)
-    n_digits = options.digits
+    n_digits, status = options.digits, 0
     columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn())
     try:
         with Progress(*columns, console=out, transient=True) as bar:
@@ -53,13 +139,38 @@ def main(train_adder: Callable, add: Callable, arguments: list[str] | None = Non
                 n_digits, steps=options.steps, device=options.device, seed=options.seed,
                 report=lambda step, loss: bar.update(task, completed=step, loss=f"{loss:.4f}"),
             )  # fmt: skip
-        a, b = sample_held_out(PROBLEMS, n_digits, torch.Generator().manual_seed(options.seed + 1))
-        a, b = a.to(options.device), b.to(options.device)
-        answers = add(model, a, b, n_digits)
     except NotImplementedError as error:
         out.print(f"Not written yet: {error}", markup=False)
-        raise SystemExit(1) from None
+        return 1
+    except KeyboardInterrupt as interrupt:
+        model, status = model_of(interrupt), INTERRUPTED
+        out.print(f"Stopped after about {int(bar.tasks[0].completed)} of {options.steps} updates.")
+        if model is None:
+            out.print("There was no model yet, so nothing is saved.")
+            return status
+    try:
+        path = keep(model, n_digits)
+        _measure(model, add, n_digits, options, out)
+        command = f"python {sys.argv[0]} --ask 12+34" + (f" --digits {n_digits}" if n_digits != 3 else "")
+        out.print(f"Saved in {path}. Ask it again with: {command}", markup=False, soft_wrap=True)
+        if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+            ask(model, add, n_digits, options.device)
+    except NotImplementedError as error:
+        out.print(f"Not written yet: {error}", markup=False)
+        return 1
+    except checkpoint.NoSpace as error:
+        out.print(str(error), markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    return status
 
+
+def _measure(model: GPT, add: Callable, n_digits: int, options, out) -> None:
+    """Solve held-out problems, and print how many are right, by digits and by carries."""
+    a, b = sample_held_out(PROBLEMS, n_digits, torch.Generator().manual_seed(options.seed + 1))
+    a, b = a.to(options.device), b.to(options.device)
+    answers = add(model, a, b, n_digits)
     found = accuracies(a, b, answers, n_digits)
     out.print(f"{PROBLEMS} held-out problems of {n_digits} digits: {found['exact']:.2%} right")
     places = ["units", "tens", "hundreds", "thousands"] + [f"10^{k}" for k in range(4, n_digits + 1)]

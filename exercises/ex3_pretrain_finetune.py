@@ -36,7 +36,8 @@ The contract (`python grade.py ex3` checks every line of it):
   finetune(pretrained, source, text, *, steps, lr, device, seed, report) -> (GPT, CharTokenizer)
     a tokenizer of the whole text, and a GPT with pretrained's config but for vocab_size, which starts from
     the transferred weights and is trained on text[:int(0.9 * len(text))], in train mode, with exactly `steps`
-    updates on `device` ("cpu" or "cuda"), at learning rates up to lr. `seed` decides what comes back.
+    updates, over all models and optimizers together, on `device` ("cpu" or "cuda"), at learning rates up
+    to lr. `seed` decides what comes back, in another process too.
     Of all weights that it evaluates, the transferred ones included, those with the lowest loss on the
     rest of the text are returned, evaluated in eval mode. How often that is, the batch size, decay and
     warm-up are yours. Call report(step, loss), an int and a float, at least once: it feeds a progress bar.

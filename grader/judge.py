@@ -29,7 +29,7 @@ from grader.sources import Code
 from grader.text import clean, one_line
 from grader.workers import WorkerDied
 from tests.exercises import EXERCISES, Exercise
-from tests.exercises.exam import CheckFailed, Exam, Subject
+from tests.exercises.exam import Answer, CheckFailed, Exam, Subject
 
 MODULE = "attempt"  # the learner's module in sys.modules
 
@@ -298,6 +298,19 @@ class _Sitting:
         self.code = source.code(exercise)
         self.isolation, self.device_name, self.printed = "not started", device, ""
 
+    def _elsewhere(self, program, seed: int = 0, *, other_hashes: bool) -> Answer:
+        """The attempt's answer to a program in a fresh process of its own, on the CPU."""
+        starter = self.session.starter.with_other_hashes() if other_hashes else self.session.starter
+        folder = str(self.source.path.absolute().parent)
+        host = Host(starter, "attempt", "cpu", self.session.deadlines, folder)
+        try:
+            failure, _ = _load(host, self.source)
+            if failure is not None:
+                raise failure
+            return AttemptSubject(host)(program, seed)
+        finally:
+            host.close()
+
     def run(self, *, quick=False, only=None, report=None) -> list[CheckResult]:
         """Every check's result (only: of these alone), with the mistakes named."""
         exercise, reference = self.exercise, self.session.reference(self.exercise)
@@ -323,6 +336,8 @@ class _Sitting:
                 device=self.device,
                 seed=self.seed,
                 note=self.note,
+                elsewhere=self._elsewhere,
+                prepare=self.session.starter.with_other_hashes,
             )
             exam.load_error, exam.names = _load(attempt, self.code)
             if attempt.worker:

@@ -63,15 +63,28 @@ def worker_environment() -> dict[str, str]:
 class Starter:
     """Starts workers, by the method of this system; close() ends everything it started."""
 
-    def __init__(self, method: str | None = None, many: bool = False):
+    def __init__(self, method: str | None = None, many: bool = False, environment: dict[str, str] | None = None):
         """many: for many grades in a row; what torch imports at the first use of an optimizer, a second's
-        worth, is then imported once and shared by all workers that are forked."""
+        worth, is then imported once and shared by all workers that are forked.
+        environment: variables that its processes get beside those of worker_environment."""
         self.method = method or start_method()
         self.many = many
+        self.environment = environment or {}
+        self._other: Starter | None = None
         self._zygote = None
         self.workers: list = []
         if self.method == "fork":
             self._start_zygote()
+
+    def with_other_hashes(self) -> "Starter":
+        """A starter like this one in whose processes strings have other hashes; it is closed with this one.
+
+        All workers that one zygote forks share its hashes, so this one has a zygote of its own. It starts in the background.
+        """
+        if self._other is None:
+            seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+            self._other = Starter(self.method, self.many, {"PYTHONHASHSEED": seed})
+        return self._other
 
     def _start_zygote(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -82,7 +95,7 @@ class Starter:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=worker_environment() | ({"GRADE_MANY": "1"} if self.many else {}),
+            env=worker_environment() | ({"GRADE_MANY": "1"} if self.many else {}) | self.environment,
             cwd=REPOSITORY,
             start_new_session=True,
         )
@@ -177,7 +190,7 @@ class Starter:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=worker_environment(),
+            env=worker_environment() | self.environment,
             cwd=REPOSITORY,
             start_new_session=True,
         )
@@ -191,6 +204,9 @@ class Starter:
 
     def close(self) -> None:
         """End every worker and the zygote; afterwards no process of this grader is left."""
+        if self._other is not None:
+            self._other.close()
+            self._other = None
         for worker in self.workers:
             worker.close()
         self.workers.clear()

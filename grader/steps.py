@@ -64,6 +64,9 @@ LAYOUTS = {
     "some of the tokens": lambda t: _within(
         t, t.new_zeros(*t.shape[:-2], t.shape[-2] + 3, t.shape[-1]), (..., slice(2, -1), slice(None))
     ),
+    "cut": lambda t: _within(
+        t, t.new_zeros(len(t), t.shape[1] + 3, *t.shape[2:]), (slice(None), slice(0, t.shape[1]))
+    ),  # the beginning of a longer one
     "expanded batch": lambda t: t[:1].expand_as(t),  # of numbers that are the same in the whole batch
 }
 
@@ -141,7 +144,7 @@ class Context:
         return result
 
     def _guarded(self, function, *args, **kwargs):
-        enabled = torch.is_grad_enabled()
+        enabled, defaults = torch.is_grad_enabled(), _defaults()
         try:
             result = function(*args, **kwargs)
         except StepError:
@@ -151,6 +154,8 @@ class Context:
         if torch.is_grad_enabled() != enabled:
             torch.set_grad_enabled(enabled)
             raise StepError("grad mode")
+        if (now := _defaults()) != defaults:
+            raise StepError("defaults", was=list(defaults), now=list(now))  # the next request starts with torch's own
         return result
 
     def _call(self, function, args, kwargs):
@@ -382,7 +387,15 @@ class Context:
 
     def do_state(self, model):
         """What a call may not change in a model."""
-        return self._guarded(probes.state, self.value(model), self.kept)
+        return self._guarded(probes.state_of, self.value(model), self.kept)
+
+    def do_settings(self):
+        """Torch's global settings, which no call may change."""
+        return probes.settings()
+
+    def do_generators(self):
+        """A fingerprint of each global generator."""
+        return probes.generators()
 
     def do_tie(self, model):
         """Let the output weights of a GPT be its embedding's."""
@@ -452,6 +465,11 @@ def _outermost_operations(profile) -> int:
         if event.start_ns() >= end:
             count, end = count + 1, event.start_ns() + event.duration_ns()
     return count
+
+
+def _defaults() -> tuple[str, str]:
+    """The dtype and the device of tensors for which nothing else is said."""
+    return str(torch.get_default_dtype()), str(torch.get_default_device())
 
 
 class _Counter(TorchDispatchMode):

@@ -42,12 +42,12 @@ class CheckFailed(Exception):
     same:    a fingerprint, equal for two subjects that fail in the same way without giving numbers.
     """
 
-    def __init__(self, message: str, details: list[str] | None = None, same=None, unfinished=False):
+    def __init__(self, message: str, details: list[str] | None = None, same=None, unfinished=False, mistake=None):
         super().__init__(message)
         self.message, self.details, self.same = message, details or [], same
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
         self.case: dict | None = None
-        self.mistake: str | None = None
+        self.mistake: str | None = mistake  # where the check itself can name it
         self.position: Position | None = None
 
 
@@ -225,6 +225,10 @@ class Exam:
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     measured: str = ""  # what the running check found out, worth telling where it passes
+    # (program, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with other_hashes strings
+    # have other hashes there than in the attempt's own.
+    elsewhere: Callable | None = None
+    prepare: Callable[[], object] = lambda: None  # begins to start such a process, which takes seconds, in the background
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
     position: Position = Position()
@@ -268,6 +272,11 @@ class Exam:
         if not case:
             self.seen[look] = (evidence.reading, evidence.seconds)
         return evidence.reading
+
+    def in_another_process(self, program, seed: int = 0) -> tuple[Answer, Answer]:
+        """The attempt's answers to a program in two processes in which strings have other hashes, on the CPU."""
+        one = self.attempt.run(program, seed) if self.device == "cpu" else self.elsewhere(program, seed, other_hashes=False)
+        return one, self.elsewhere(program, seed, other_hashes=True)
 
     def expected(self, look: Callable, *case) -> Reading:
         """The same look at the reference."""

@@ -66,6 +66,25 @@ def check_weights(weights: dict, config: dict, most: int) -> None:
         )
 
 
+# What a state holds (grader/probes.py), in the words of a message.
+WHAT = {
+    "parameters": "weights", "grads": "gradients", "buffers": "buffers", "modes": "train or eval mode",
+    "frozen": "requires_grad", "dtypes": "dtype or device", "objects": "parameter objects", "dropout": "dropout p",
+    "config": "config", "hooks": "hooks", "modules": "parts", "attributes": "attributes",
+}  # fmt: skip
+
+
+ROUNDING = 1e-5  # between two processes that compute the same; another seed makes a difference of the order of the weights
+
+
+def far_apart(one: dict, other: dict) -> bool:
+    """Whether two models' weights, as arrays by name, are others, by more than rounding."""
+    same = one.keys() == other.keys() and all(
+        one[key] is not None and other[key] is not None and one[key].shape == other[key].shape for key in one
+    )
+    return not same or max(float(np.abs(one[key] - other[key]).max(initial=0)) for key in one) > ROUNDING
+
+
 def same_state(before: dict, after: dict) -> dict[str, bool]:
     """Of two states of a model: {what: whether it is as it was}."""
     return {key: equal(before[key], after[key]) for key in before}

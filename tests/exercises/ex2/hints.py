@@ -49,12 +49,12 @@ HINTS = {
         "likely token, and it stops after n + 1.",
         "The prompt ends with \"=\": the first 2n + 2 tokens. Each call gives logits (B, T, V), of which "
         "the last position counts; its argmax is appended. The first digit written is that of the units.",
-        "Remember module.training of each of model.modules(), model.eval(), and under torch.no_grad() n "
-        "+ 1 times: logits, _ = model(tokens); tokens = torch.cat([tokens, logits[:, -1].argmax(-1, "
-        "keepdim=True)], dim=1). Then the modes back, and the sum of digit i times 10 ** i.",
+        "was = model.training, then model.eval(), and under torch.no_grad() n + 1 times: logits, _ = "
+        "model(tokens); tokens = torch.cat([tokens, logits[:, -1].argmax(-1, keepdim=True)], dim=1). Then "
+        "model.train(was), and the sum of digit i times 10 ** i.",
     ),
     "train": (
-        "A loop of `steps` updates: sample_problems, make_batch, model, masked_loss, backward, step. "
+        "One model, and a loop of `steps` updates: sample_problems, make_batch, model, masked_loss, backward, step. "
         "Which of these draws from chance, and where does its seed come from?",
         "One torch.Generator from the seed draws the problems, and the first weights come from the seed "
         "too (torch.manual_seed(seed) before GPT(config)). 2 layers of 64 channels with 4 heads are "

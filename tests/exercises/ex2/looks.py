@@ -9,8 +9,11 @@ import numpy as np
 from tests.exercises import models
 from tests.exercises.exam import CheckFailed, Reading, Subject
 from tests.exercises.program import Program, Ref, addition, name
+from tests.exercises.updates import counted
 
 VOCABULARY = "0123456789+="
+PLUS, EQUALS = 10, 11
+NO_TOKEN = 255  # of grader/probes.py: behind the end of a short row
 STATES = 97  # of a test model
 SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
 FEW_STEPS_SECONDS = 90.0
@@ -75,16 +78,20 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is."""
+    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is.
+
+    spare: the tokens that the model takes beyond 3n + 2, its longest problem.
+    """
 
     n_digits: int
     seed: int
     margin: float = 40.0
+    spare: int = 0
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """steps (T, V) int64 and table (T, S, V) float32, T = 3n + 2."""
+        """steps (T, V) int64 and table (T, S, V) float32, T = 3n + 2 + spare."""
         rng = np.random.default_rng((self.seed, self.n_digits, 5))
-        T, V = 3 * self.n_digits + 2, len(VOCABULARY)
+        T, V = 3 * self.n_digits + 2 + self.spare, len(VOCABULARY)
         steps = rng.integers(0, STATES, size=(T, V))
         table = rng.uniform(0, 1, size=(T, STATES, V))
         winners = rng.integers(0, 10, size=(T, STATES))
@@ -175,25 +182,36 @@ def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
 
 
 def batch_kept(subject: Subject, case: Case) -> Reading:
-    """Whether make_batch leaves a and b as they are."""
+    """Whether make_batch leaves a, b and torch's settings as they are."""
     program = Program()
     numbers = case.numbers()
     a, b = (program.tensor(number, "int64") for number in numbers)
+    before = program.settings()
     program.call(name("make_batch"), a, b, case.n_digits)
-    answer = subject.run(program.give(a=a, b=b))
-    return {
-        key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), number))
-        for key, number in zip("ab", numbers)
-    }
+    answer = subject.run(program.give(a=a, b=b, before=before, after=program.settings()))
+    kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
+    return kept | settings_kept(answer)
 
 
-def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
-    """masked_loss, its gradient for the logits (None where there is none), and whether it kept its inputs."""
+def settings_kept(answer, before: str = "before", after: str = "after") -> dict[str, bool]:
+    """{a setting of torch, or a generator: whether it is as it was}, out of two of a program's settings."""
+    first, second = answer.plain(before), answer.plain(after)
+    return {str(key)[:60]: second.get(key) == value for key, value in first.items()}
+
+
+def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str = "contiguous") -> Reading:
+    """masked_loss, its gradient for the logits (None where there is none), and whether it kept its inputs.
+
+    layout: of the logits; the targets are "cut" (a slice of longer rows) unless the logits are contiguous.
+    """
     program = Program()
-    given, wanted = program.tensor(logits, requires_grad=True), program.tensor(targets, "int64")
+    given = program.tensor(logits, layout=layout, requires_grad=True)
+    wanted = program.tensor(targets, "int64", layout="contiguous" if layout == "contiguous" else "cut")
+    before = program.settings()
     loss = program.call(name("masked_loss"), given, wanted)
     gradient = program.gradients(loss, np.ones((), dtype=np.float32), logits=given)
-    answer = subject.run(program.give(loss=loss, gradient=gradient, logits=given, targets=wanted))
+    program.give(loss=loss, gradient=gradient, logits=given, targets=wanted, before=before, after=program.settings())
+    answer = subject.run(program)
     value = answer.tensor("loss", (), "the loss", "float32", subject.device)
     found = answer.tensors("gradient").get("logits")
     if found is not None and found.shape != logits.shape:
@@ -201,8 +219,10 @@ def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Readin
     return {
         "loss": float(value),
         "gradient": found,
-        "logits_kept": bool(np.array_equal(answer.tensor("logits", logits.shape, "logits"), logits)),
-        "targets_kept": bool(np.array_equal(answer.tensor("targets", targets.shape, "targets", "int64"), targets)),
+        "kept": {
+            "the logits": bool(np.array_equal(answer.tensor("logits", logits.shape, "logits"), logits)),
+            "the targets": bool(np.array_equal(answer.tensor("targets", targets.shape, "targets", "int64"), targets)),
+        } | settings_kept(answer),
     }
 
 
@@ -223,10 +243,15 @@ def loss_masked_gradient(subject: Subject, logits: np.ndarray, targets: np.ndarr
     return {"gradient": None if gradient is None else gradient[targets == -1]}
 
 
+def loss_layout(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str) -> Reading:
+    """The loss and its gradient where logits and targets are views."""
+    reading = loss_of(subject, logits, targets, layout)
+    return {key: reading[key] for key in ("loss", "gradient")}
+
+
 def loss_kept(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Reading:
-    """Whether the logits and the targets are as they were."""
-    reading = loss_of(subject, logits, targets)
-    return {key: reading[key] for key in ("logits_kept", "targets_kept")}
+    """Whether the logits, the targets and torch's settings are as they were."""
+    return loss_of(subject, logits, targets)["kept"]
 
 
 # The sampler.
@@ -275,17 +300,23 @@ def held_out_shares(subject: Subject, reference: Subject, count: int, n: int) ->
 
 
 def seeds(subject: Subject) -> Reading:
-    """What the generator decides: the same seed again, the next draw, another seed."""
+    """What the generator decides: the same seed again, the next draw, another seed; and what else a draw changes."""
     program = Program()
     program.seconds = SAMPLING_SECONDS
 
     def sample(generator, global_seed):
-        program.seed(global_seed)
+        if global_seed is not None:
+            program.seed(global_seed)
         pair = program.call(name("sample_problems"), 60, 3, generator)
         return [program.item(pair, index, 2) for index in range(2)]
 
     one, again, other = program.generator(5), program.generator(5), program.generator(6)
-    draws = {"first": sample(one, 1), "next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
+    program.seed(1)
+    before = [program.settings(), program.generators()]
+    draws = {"first": sample(one, None)}
+    after = [program.settings(), program.generators()]
+    draws |= {"next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
+    program.give(before0=before[0], before1=before[1], after0=after[0], after1=after[1])
     program.give(**{f"{key}{i}": ref for key, pair in draws.items() for i, ref in enumerate(pair)})
     answer = subject.run(program)
     numbers = {
@@ -295,6 +326,7 @@ def seeds(subject: Subject) -> Reading:
         "repeats": bool(np.array_equal(numbers["first"], numbers["again"])),
         "advances": not np.array_equal(numbers["first"], numbers["next"]),
         "depends": not np.array_equal(numbers["first"], numbers["other"]),
+        "kept": settings_kept(answer, "before0", "after0") | settings_kept(answer, "before1", "after1"),
     }
 
 
@@ -338,17 +370,78 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
     return {"short": short, "held_out": int(held.sum()), "example": example, "again": len(a) - len(np.unique(1000 * a + b))}
 
 
-CORRELATIONS = ("a with b", "a with the next a", "b with the next b")
+def in_calls(subject: Subject, count: int, calls: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """`count` draws from one generator, in as many calls of the same size, one after the other."""
+    if calls == 1:
+        return drawn(subject, count, n, seed)
+    program, size = Program(), count // calls
+    program.seconds = 2 * SAMPLING_SECONDS
+    generator = program.generator(seed)
+    for call in range(calls):
+        pair = program.call(name("sample_problems"), size, n, generator)
+        program.give(**{f"{side}{call}": program.item(pair, i, 2) for i, side in enumerate("ab")})
+    answer = subject.run(program)
+    what = f"of sample_problems({size}, {n}, generator)"
+    return tuple(
+        np.concatenate([answer.tensor(f"{side}{call}", (size,), f"{side} {what}", "int64", "cpu") for call in range(calls)])
+        for side in "ab"
+    )
 
 
-def neighbours(subject: Subject, count: int, n: int) -> Reading:
-    """How many different pairs there are, how often a pair comes turned round right after itself, and CORRELATIONS."""
-    a, b = drawn(subject, count, n, 8)
-    couples = ((a, b), (a[:-1], a[1:]), (b[:-1], b[1:]))
-    with np.errstate(invalid="ignore"):
-        correlations = [float(np.nan_to_num(np.corrcoef(one, other)[0, 1], nan=1.0)) for one, other in couples]
-    turned = (a[1:] == b[:-1]) & (b[1:] == a[:-1]) & (a[1:] != a[:-1])
-    return {"distinct": int(len(np.unique(a * 10**n + b))), "turned": float(turned.mean()), "correlations": correlations}
+def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
+    """Of draws of n digits: how many pairs are different, ordered and unordered; the fewest different couples of two numbers
+    that stand some way apart; how evenly the numbers come; and the strongest correlation of any two of them, and of which.
+
+    distinct, unordered, couples: numbers of different ones; couples_where, strongest_where: words.
+    spread: chi-square of a and of b over 1000 equal parts of their range. strongest: in standard deviations.
+    """
+    a, b = in_calls(subject, count, calls, n, 8)
+    a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
+    couples, couples_where = _fewest_couples(a, b, count // calls, n)
+    strongest, strongest_where = _strongest(a, b)
+    parts = [np.bincount(side * 1000 // 10**n, minlength=1000) for side in (a, b)]
+    return {
+        "distinct": len(np.unique(a * 10**n + b)),
+        "unordered": len(np.unique(np.minimum(a, b) * 10**n + np.maximum(a, b))),
+        "couples": couples, "couples_where": couples_where,
+        "spread": [float(((counts - count / 1000) ** 2).sum() / (count / 1000)) for counts in parts],
+        "strongest": strongest, "strongest_where": strongest_where,
+    }  # fmt: skip
+
+
+def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[int, str]:
+    """Of the numbers of all pairs with those some pairs later: in how many different ways do they come, at least?
+
+    A number that is made from an earlier one comes with it in few ways, whatever the rule. size: of one call.
+    """
+    found = []
+    for later in sorted({1, 2, 3, size // 2, size} - {len(a)}):
+        for (one, first), (other, second) in ((x, y) for x in (("a", a), ("b", b)) for y in (("a", a), ("b", b))):
+            found.append((len(np.unique(first * 10**n + np.roll(second, -later))), f"{one} and the {other} {later} pairs later"))
+    return min(found)
+
+
+def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
+    """The strongest correlation, in standard deviations, of a or b with a or b any number of pairs later, or in reverse order.
+
+    Both are sums over all pairs, so that independent draws give each of them a standard deviation of 1.
+    """
+    N = len(a)
+    series = {"a": a - a.mean(), "b": b - b.mean()}
+    series = {key: values / max(values.std(), 1e-9) for key, values in series.items()}
+    spectra = {key: np.fft.rfft(values) for key, values in series.items()}
+    found = []
+    for one, other in (("a", "a"), ("b", "b"), ("a", "b")):
+        along = np.fft.irfft(np.conj(spectra[one]) * spectra[other], N) / np.sqrt(N)
+        back = np.fft.irfft(spectra[one] * spectra[other], N) / np.sqrt(N)
+        if one == other:
+            along[0] = 0.0  # with itself
+            back /= np.sqrt(2)  # each product comes twice
+        for values, words in ((along, "the {} {} pairs later"), (back, "the {} as many pairs before pair {}")):
+            at = int(np.abs(values).argmax())
+            where = "the b of the same pair" if (one, other, at) == ("a", "b", 0) and values is along else words.format(other, at)
+            found.append((float(abs(values[at])), f"{one} with {where}"))
+    return max(found)
 
 
 def digit_shares(subject: Subject, count: int, n: int) -> Reading:
@@ -400,20 +493,23 @@ def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
     return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
 
 
-def calls(subject: Subject, case: Case, tables: Tables) -> list[dict]:
-    """The calls of the model, in order: {"tokens": (B, T), "grad": bool}."""
+def calls(subject: Subject, case: Case, tables: Tables, train=(False,)) -> list[dict]:
+    """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may be on}.
+
+    train: the modes in which the model comes.
+    """
     a, b = case.numbers()
     program = Program()
-    model, _ = _asked(program, tables, a, b)
+    model, _ = _asked(program, tables, a, b, train)
     answer = subject.run(program.give(record=program.record(model)))
     items = answer.values["record"]["items"]
-    grads = [item["value"] for item in items["grad"]["items"]]
+    grads, trains = ([item["value"] for item in items[key]["items"]] for key in ("grad", "training"))
     found = []
-    for item, grad in zip(items["tokens"]["items"], grads):
+    for item, grad, training in zip(items["tokens"]["items"], grads, trains):
         array = answer.arrays[item["sent"]]
         if array.ndim != 2:
             raise CheckFailed("The model must be called with tokens of shape (B, T).", same=("tokens",))
-        found.append({"tokens": array.astype(np.int64), "grad": bool(grad)})
+        found.append({"tokens": array.astype(np.int64), "grad": bool(grad), "training": bool(training)})
     return found
 
 
@@ -445,6 +541,12 @@ def grads_inside(subject: Subject, case: Case, tables: Tables) -> Reading:
     return {"grad": any(call["grad"] for call in calls(subject, case, tables))}
 
 
+def modes_inside(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
+    """For each pattern of modes in which the model comes: the share of its calls in which dropout may be on."""
+    found = [calls(subject, case, tables, train) for train in trains]
+    return {"on": [float(np.mean([call["training"] for call in of_one])) if of_one else None for of_one in found]}
+
+
 def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
     """The modes of the model and of the modules in it, before and after, for each pattern of `trains`."""
     a, b = case.numbers()
@@ -458,33 +560,34 @@ def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Readin
     return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(trains))]}
 
 
-def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
-    """Whether a, b and the model's parameters, their gradients included, are as they were."""
+def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,)) -> Reading:
+    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another look's."""
     numbers = case.numbers()
     program = Program()
-    model = program.oracle(*tables.arrays(), [False])
+    model = program.oracle(*tables.arrays(), list(train))
     # As in the middle of a training: some weights frozen, all with a gradient.
-    program.condition(model, train=(True,), frozen=(False, True), grad=0.5)
+    program.condition(model, train=train, frozen=(False, True), grad=0.5)
     a, b = (program.tensor(number, "int64") for number in numbers)
-    before, listed = program.state(model), program.parameters(model)
+    before, settings = program.state(model), program.settings()
     program.call(name("add"), model, a, b, case.n_digits)
-    program.give(a=a, b=b, before=before, after=program.state(model), listed=listed, then=program.parameters(model))
+    program.give(a=a, b=b, state=before, then=program.state(model), before=settings, after=program.settings())
     answer = subject.run(program)
     kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
-    same = models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
-    dtypes = [{key: p["dtype"] for key, p in answer.plain(when).items()} for when in ("listed", "then")]
-    return kept | {
-        "the model's weights": same["parameters"], "their gradients": same["grads"],
-        "their requires_grad": same["frozen"], "their dtype": dtypes[0] == dtypes[1],
-    }  # fmt: skip
+    same = models.same_state(models.state_of(answer, "state"), models.state_of(answer, "then"))
+    return kept | {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"} | settings_kept(answer)
 
 
 # Training, a few steps of it.
 
 
 def observe_training(program: Program, n: int, **options) -> Ref:
-    """Add a call of train_adder to a program; of each row of input the problem is kept, up to and with "="."""
-    return program.observe(name("train_adder"), n, width=2 * n + 2, **options)
+    """Add a call of train_adder to a program; of each row of input the first row_width(n) tokens are kept."""
+    return program.observe(name("train_adder"), n, width=row_width(n), **options)
+
+
+def row_width(n: int) -> int:
+    """The tokens of a row of training input that are looked at: three whole problems, if it holds so many."""
+    return 3 * (3 * n + 3)
 
 
 def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
@@ -495,15 +598,8 @@ def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
 
 
 def updates(subject: Subject, n: int, steps: int) -> Reading:
-    """How often each optimizer stepped, and how often the weights changed between forward passes."""
-    program, run = observed(n, steps, 1)
-    answer = subject.run(program.give(**{key: run.attr(key) for key in ("optimizers", "changes", "ended")}))
-    counts = answer.plain("optimizers")
-    return {
-        "optimizers": sorted(int(count) for count in counts),
-        "changes": int(answer.plain("changes")),
-        "ended": bool(answer.plain("ended")),
-    }
+    """How many updates were made, of how many models, by how many optimizers."""
+    return counted(subject, *observed(n, steps, 1))
 
 
 def moved(subject: Subject, n: int) -> Reading:
@@ -535,24 +631,58 @@ def parts(subject: Subject, n: int) -> Reading:
     }
 
 
-def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The problems that rows of training input (N, 2n + 2) begin with; other rows are left out."""
+def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The problems in rows of training input (N, width): a, b, and (N,) how many of them each row holds.
+
+    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer, anywhere in a row.
+    """
     rows = rows.astype(np.int64)
-    powers = 10 ** np.arange(n - 1, -1, -1, dtype=np.int64)
-    first, second = rows[:, :n], rows[:, n + 1 : 2 * n + 1]
-    fits = (first < 10).all(axis=1) & (second < 10).all(axis=1) & (rows[:, n] == 10) & (rows[:, 2 * n + 1] == 11)
-    return first[fits] @ powers, second[fits] @ powers
+    found, count = [], np.zeros(len(rows), dtype=np.int64)
+    for m in range(1, n + 1):
+        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
+        for at in range(rows.shape[1] - 2 * m - 1):
+            plus, equals = rows[:, at + m] == PLUS, rows[:, at + 2 * m + 1] == EQUALS
+            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
+            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
+            found.append((first[fits] @ powers, second[fits] @ powers))
+            count += fits
+    a, b = (np.concatenate(side) for side in zip(*found))
+    return a, b, count
+
+
+def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot be told."""
+    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
+    if rows is None or rows.ndim != 2 or rows.shape[1] != row_width(n):
+        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
+    if len(rows) == 0:
+        raise CheckFailed(
+            "It was not seen on which problems the model trains, so it cannot be said that none is held out. The tokens must be looked "
+            "up in the token table of a gpt_core.GPT, by model(x) or model.token_embedding_table(x) with x of shape (B, T), and the "
+            "loss must come from there.",
+            same=("nothing seen",),
+        )
+    if longest > row_width(n):
+        raise CheckFailed(
+            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = {3 * n + 2} tokens of input: up to "
+            f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
+            same=("long rows",),
+        )
+    a, b, count = problems_of(rows, n)
+    if not count.all():
+        shown = "".join(VOCABULARY[t] if t < len(VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
+        raise CheckFailed(
+            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, such as {shown!r}, so it "
+            f"cannot be said that none is held out. Are they made by make_batch?",
+            same=("no problems",),
+        )
+    return a, b
 
 
 def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Reading:
     """How many of the problems that it trains on are held out."""
     program, run = observed(n, steps, 1)
-    rows = subject.run(program.give(rows=run.attr("rows"))).arrays.get("rows")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 2 * n + 2:
-        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
-    a, b = problems_of(rows, n)
-    if len(a) == 0:
-        return {"held_out": 0.0, "example": None}
+    a, b = read_problems(subject.run(program.give(rows=run.attr("rows"), longest=run.attr("longest"))), n)
     held = held_out(reference, a, b, n)
     first = int(held.argmax())
     return {"held_out": float(held.mean()), "example": [int(a[first]), int(b[first])] if held.any() else None}

@@ -27,6 +27,7 @@ _DRAWN = "a, b = torch.cat(kept, dim=1)[:, :count].clone()"
 _KEPT = "    kept, missing = [], count\n"
 _ADD = "@torch.no_grad()\ndef add("
 _MODES = "modes = [(module, module.training) for module in model.modules()]"
+_EVAL = "    model.eval()\n"
 _RESTORE = "    for module, training in modes:\n        module.training = training\n"
 _PROMPT = "tokens = x[:, : 2 * n_digits + 2]"
 _DIGITS_LOOP = "for _ in range(n_digits + 1):"
@@ -42,6 +43,7 @@ _REPORT = "report(step + 1, loss.item())"
 _BLOCK = "block_size=3 * n_digits + 2"
 _SIZE = "n_layer=2, n_head=4, n_embd=64, dropout=0.0"
 _RETURN = "    return model\n"
+_TRAIN_ADDER, _MAIN = "def train_adder(\n", 'if __name__ == "__main__":'
 _DRAW_WEIGHTS = "    draw_weights(model, generator)\n"
 
 _ENCODE = (
@@ -404,6 +406,12 @@ _LOSSES = (
         ((_MEAN, f"({_MEAN}).detach()"),),
     ),
     Mistake(
+        "loss_views_memory", "logits or targets must be contiguous",
+        "view() only works where the numbers lie in memory in the order of the dimensions, and a slice of a larger tensor, such as "
+        "logits[:, :-1], does not. reshape() copies where it has to.",
+        ((_LOSS, _LOSS.replace("logits.reshape(", "logits.view(")), ("flat = targets.reshape(-1)", "flat = targets.view(-1)")),
+    ),
+    Mistake(
         "loss_is_a_number", "the loss is a Python number",
         "You return loss.item(). A number has no gradient; return the tensor.",
         ((_MEAN, f"({_MEAN}).item()"),),
@@ -440,6 +448,18 @@ _SAMPLE = (
         "You give (b, a) after (a, b). Both are fine problems, and they are not independent draws: half of them follow from the "
         "other half.",
         ((_DRAWN, "a, b = torch.cat(kept, dim=1)[:, :count].clone()\n    a[1::2], b[1::2] = b[: count - 1 : 2].clone(), a[: count - 1 : 2].clone()"),),
+    ),
+    Mistake(
+        "second_half_turned_round", "the second half of a draw is the first one turned round",
+        "You draw half as many pairs, and give each of them once more as (b, a). Every number is as likely as it should be, and half of the "
+        "problems say nothing new: draws that follow from others are not independent.",
+        ((_DRAWN, _DRAWN + "\n    half = count // 2\n    a[count - half :], b[count - half :] = b[:half].clone(), a[:half].clone()"),),
+    ),
+    Mistake(
+        "draw_sorted", "the draws come in order",
+        "You sort what you draw, by a or by its sum (torch.unique sorts too). A batch that is cut from it holds one kind of problem alone. "
+        "Leave the draws in the order in which they came.",
+        ((_DRAWN, _DRAWN + "\n    order = a.argsort()\n    a, b = a[order], b[order]"),),
     ),
     Mistake(
         "only_held_out_drawn", "only held-out problems are drawn",
@@ -518,6 +538,12 @@ _SAMPLE = (
         "generator_ignored", "the generator is not used",
         "You draw from torch's global generator, so that the seed does not decide the problems. Pass generator=generator.",
         ((_DRAW, _DRAW.replace(", generator=generator", "")),),
+    ),
+    Mistake(
+        "global_generator_seeded", "torch's global generator is seeded from the generator",
+        "You seed torch's global generator from the one that you are given, and draw from that. Whoever else draws from it, dropout or "
+        "fresh weights, then gets numbers that you decided. Pass generator=generator to every call.",
+        ((_KEPT, _KEPT + "    torch.manual_seed(int(torch.randint(1 << 60, (), generator=generator)))\n"), (_DRAW, _DRAW.replace(", generator=generator", ""))),
     ),
     Mistake(
         "generator_restarted", "the generator's seed is used, and the generator is not",
@@ -630,10 +656,33 @@ _ADDS = (
         ((_RESTORE, "    model.train()\n"),),
     ),
     Mistake(
-        "mode_of_the_model_alone", "all modules get the mode of the model",
-        "model.train(was_training) puts every module into one mode; a part that was frozen in eval mode is in train mode "
-        "afterwards. Remember the mode of each module.",
-        ((_RESTORE, "    model.train(modes[0][1])\n"),),
+        "decodes_in_train_mode", "the model is asked in the mode that it came in",
+        "You never call model.eval(), so a model that comes from its training answers with dropout on: other digits from call to call, "
+        "and worse ones. Call it before the first digit, and put the mode back after the last.",
+        ((_EVAL, ""),),
+    ),
+    Mistake(
+        "dropout_set_to_zero", "the p of every dropout is set to 0",
+        "You switch dropout off by writing p = 0 into the model, and it stays so: a training that goes on has none. model.eval() "
+        "switches it off and leaves p as it is.",
+        ((_EVAL, _EVAL + "    for module in model.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n"),),
+    ),
+    Mistake(
+        "hook_left", "a hook is left on the model",
+        "You register a hook to read the logits, and never remove it: it runs in every later call, and keeps what it saw. Take the logits "
+        "that the model returns, or call handle.remove() at the end.",
+        ((_EVAL, _EVAL + "    model.register_forward_hook(lambda module, inputs, outputs: None)\n"),),
+    ),
+    Mistake(
+        "attribute_left", "an attribute is left on the model",
+        "You keep something on the model (model.answers = ..). It belongs to the caller, who may save or copy it. Use a local variable.",
+        ((_NUMBER, "model.answers = answer\n    " + _NUMBER),),
+    ),
+    Mistake(
+        "model_frozen", "requires_grad of the weights is switched off",
+        "You switch gradients off in the model itself (requires_grad_(False)), and they stay off: it cannot be trained any more. "
+        "torch.no_grad() ends by itself.",
+        ((_EVAL, _EVAL + "    model.requires_grad_(False)\n"),),
     ),
     Mistake(
         "gradients_recorded", "gradients are recorded while decoding",
@@ -693,6 +742,24 @@ _TRAIN = (
          ("        optimizer.step()\n", "        optimizer.step()\n        optimizer.zero_grad(set_to_none=True)\n")),
     ),
     Mistake(
+        "best_of_three_runs", "three models are trained, and the best one is returned",
+        "You train several models with other seeds, each with `steps` updates, and keep the best. That is a budget of several: a method "
+        "that needs luck looks better than it is. Train one.",
+        ((_TRAIN_ADDER, "def one_run(\n"),
+         (_MAIN, "def train_adder(n_digits, *, steps, device, seed, report):\n    runs = []\n    for again in range(3):\n        losses = []\n"
+          "        model = one_run(\n            n_digits, steps=steps, device=device, seed=3 * seed + again,\n"
+          "            report=lambda step, loss: (report(step, loss), losses.append(loss)),\n        )\n"
+          "        runs.append((losses[-1], again, model))\n    return min(runs)[2]\n\n\n" + _MAIN)),
+    ),
+    Mistake(
+        "second_phase", "a second phase of training follows, with an optimizer of its own",
+        "After `steps` updates you go on with a new optimizer (for fine-tuning, or on hard problems). Its updates count too: all of "
+        "them together are `steps`. Divide the budget among the phases.",
+        ((_RETURN, "    polish = torch.optim.AdamW(model.parameters(), lr=1e-4)\n    for _ in range(5):\n"
+          "        a, b = sample_problems(batch, n_digits, generator)\n        x, y = make_batch(a.to(device), b.to(device), n_digits)\n"
+          "        polish.zero_grad()\n        masked_loss(model(x)[0], y).backward()\n        polish.step()\n" + _RETURN),),
+    ),
+    Mistake(
         "returned_untrained", "another model is returned than the one that was trained",
         "What you return was never given to the optimizer (a copy from before, or a new model): its weights are the first "
         "ones. Return the model whose parameters the optimizer holds.",
@@ -721,6 +788,12 @@ _TRAIN = (
         "The first weights come from the seed, and the problems from a generator that does not. Make one generator from the "
         "seed for both.",
         ((_BATCH, "a, b = sample_problems(batch, n_digits, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))"),),
+    ),
+    Mistake(
+        "seed_from_a_hash", "a seed is made with the hash of a string",
+        "hash(\"..\") and the order of a set of strings are others in every process, unless PYTHONHASHSEED is set: the run repeats as long as "
+        "the program goes on, and never again. Make further seeds by arithmetic (seed + 1), and sort a set before you use it.",
+        (("generator = torch.Generator().manual_seed(seed)", 'generator = torch.Generator().manual_seed((hash("problems") + seed) % 2**31)'),),
     ),
     Mistake(
         "seed_fixed", "the seed is your own",

@@ -26,7 +26,7 @@ The contract (`python grade.py ex2` checks every line of it). No function change
 
   masked_loss(logits, targets) -> scalar     (B, T, V) float, (B, T) long
     the mean cross entropy over the targets that are not -1. No gradient reaches the others; where
-    every target is -1 it is 0, and can still be differentiated
+    every target is -1 it is 0, and can still be differentiated. Both may be slices of larger tensors
 
   sample_problems(count, n_digits, generator) -> (a, b)      two (count,) long tensors on the CPU
     independent draws with replacement, uniform over the ordered pairs for which
@@ -35,16 +35,18 @@ The contract (`python grade.py ex2` checks every line of it). No function change
 
   add(model, a, b, n_digits) -> (B,) long    the model's answers, on the device of a
     greedy decoding: the most likely digit each time, for the whole batch at once, one call of the
-    model per digit of the answer. No gradients inside the model; afterwards every module of it is in
-    the mode (train or eval) that it was in. The model is causal and gives (logits, loss)
+    model per digit of the answer. In eval mode, whatever mode the model came in, so that there is no
+    dropout; no gradients inside the model. Afterwards model.training is as it was, and nothing else of
+    the model has changed (weights, dropout, hooks, attributes). It is causal and gives (logits, loss)
 
   train_adder(n_digits, *, steps, device, seed, report) -> GPT
     a gpt_core.GPT with default parts, the 12 tokens and block_size >= 3n + 2, at most 1,000,000
-    parameters, trained on `device` ("cpu" or "cuda") with exactly `steps` updates, on problems that are
-    not held out. The seed alone decides its weights. Call report(step, loss), an int and a float, at
-    least once: it feeds a progress bar. The grader asks for 2000 steps at 3 digits, and the model must
-    then add at least 99 % of the held-out problems. Batch size (up to 1024), learning rate, size and
-    first weights are yours
+    parameters, trained on `device` ("cpu" or "cuda") with exactly `steps` updates, over all models and
+    optimizers together, on problems that are not held out, each looked up in the model's token table
+    (as model(x) does). The seed alone decides its weights, in another process too. Call
+    report(step, loss), an int and a float, at least once: it feeds a progress bar. The grader asks for
+    2000 steps at 3 digits, and the model must then add at least 99 % of the held-out problems. Batch
+    size (up to 1024), learning rate, size and first weights are yours
 
 A worked example. n = 2, 85 + 50 = 135, reversed 531:
 
@@ -55,7 +57,8 @@ A worked example. n = 2, 85 + 50 = 135, reversed 531:
 Three digits are answered, so three targets count. The first stands under "=": that is the token from
 which the model must predict the first digit.
 
-`python exercises/ex2_addition.py` trains your model, and shows what it can do.
+`python exercises/ex2_addition.py` trains your model, saves it (Ctrl-C too), and shows what it can do;
+with `--ask 12+34` it answers.
 """
 
 from collections.abc import Callable

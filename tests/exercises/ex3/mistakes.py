@@ -55,6 +55,7 @@ _BETTER = "if rest_loss < best_loss:"
 _REPORT = "report(step, loss.item())"
 _LOAD_BEST = "    model.load_state_dict(best)\n"
 _RETURN = "return model, tokenizer"
+_FINETUNE_DEF, _MAIN = "def finetune(\n", 'if __name__ == "__main__":'
 
 _OVERLAP = (
     Mistake(
@@ -652,6 +653,24 @@ _FINETUNE = (
         ((_STEPS, "for step in range(1, steps + 2):"),),
     ),
     Mistake(
+        "best_of_three_runs", "three models are trained, and the best one is returned",
+        "You finetune several times with other seeds, each with `steps` updates, and keep the best. That is a budget of several, and a "
+        "comparison of unequal budgets proves nothing. Train one.",
+        ((_FINETUNE_DEF, "def one_run(\n"),
+         (_MAIN, "def finetune(pretrained, source, text, *, steps, lr, device, seed, report):\n    runs = []\n    for again in range(3):\n"
+          "        model, tokenizer = one_run(\n            pretrained, source, text, steps=steps, lr=lr, device=device, seed=3 * seed + again, report=report\n        )\n"
+          "        rest = encode_text(tokenizer, text[int(0.9 * len(text)) :]).to(device)\n"
+          "        runs.append((exhaustive_loss(model, rest), again, model, tokenizer))\n    return min(runs)[2:]\n\n\n" + _MAIN)),
+    ),
+    Mistake(
+        "second_phase", "a second phase of training follows, with an optimizer of its own",
+        "After `steps` updates you go on with a new optimizer, at a lower rate or on another part of the weights. Its updates count too: all of "
+        "them together are `steps`. Divide the budget among the phases.",
+        ((_LOAD_BEST, "    polish = finetune_optimizer(model, 0.1 * lr, WEIGHT_DECAY)\n    for _ in range(5):\n"
+          "        x, y = batches.take(batches.draw(batch_size(device)))\n        polish.zero_grad()\n        model(x, y)[1].backward()\n        polish.step()\n"
+          "    if exhaustive_loss(model, rest) < best_loss:\n        best = weights()\n" + _LOAD_BEST),),
+    ),
+    Mistake(
         "stops_early", "it stops when the rest gets no better",
         "After a few evaluations without progress you leave the loop. Early stopping saves time, and makes budgets unequal: here exactly `steps` "
         "updates are made, and the best weights come back anyway.",
@@ -777,6 +796,12 @@ _FINETUNE = (
         "seed_of_batches_ignored", "the batches do not depend on the seed",
         "Fresh weights come from the seed, and the batches from a generator that does not.",
         ((_PARTS, "import os\n\n    batches, rest = Batches(tokens[:border], T, int.from_bytes(os.urandom(4), \"big\")), tokens[border:]"),),
+    ),
+    Mistake(
+        "seed_from_a_hash", "a seed, or the order of the vocabulary, comes from the hash of a string",
+        "hash(\"..\") and the order of set(text) are others in every process, unless PYTHONHASHSEED is set: the run repeats as long as the "
+        "program goes on, and never again. Make seeds by arithmetic, and sort a set before you use it.",
+        ((_PARTS, 'batches, rest = Batches(tokens[:border], T, (hash("batches") + seed) % 2**31), tokens[border:]'),),
     ),
     Mistake(
         "seed_fixed", "the seed is your own",

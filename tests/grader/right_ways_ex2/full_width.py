@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from data import addition
 from gpt_core import GPT, GPTConfig
+from gpt_core.evaluation import eval_mode
 
 POOL = 1 << 12
 
@@ -76,7 +77,7 @@ def add(model, a, b, n_digits):
     width = 3 * n_digits + 2
     rows = _rows(a, b, n_digits)
     rows[:, 2 * n_digits + 2 :] = 0
-    with torch.no_grad():
+    with torch.no_grad(), eval_mode(model):
         for k in range(n_digits + 1):
             place = 2 * n_digits + 1 + k
             rows[:, place + 1] = model(rows[:, :width])[0][:, place].max(dim=-1).indices

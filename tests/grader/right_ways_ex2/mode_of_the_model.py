@@ -1,4 +1,4 @@
-"""The model is never put into eval mode, which is a way to leave every mode as it was; named tuples."""
+"""The mode of the model as a whole is remembered and put back, as nearly everybody writes it; named tuples."""
 
 import math
 from collections import namedtuple
@@ -94,12 +94,15 @@ def sample_problems(
 @torch.no_grad()
 def add(model: GPT, a: torch.Tensor, b: torch.Tensor, n_digits: int) -> torch.Tensor:
     """The model's answers to a + b: (B,) long, on the device of a; greedy, one call per digit."""
+    was_training = model.training
+    model.eval()
     x, _ = make_batch(a, b, n_digits)
     tokens = x[:, : 2 * n_digits + 2]  # up to and with "=": the rest of x would give the answer away
     for _ in range(n_digits + 1):
         logits, _ = model(tokens)
         following = logits[:, -1].argmax(dim=-1, keepdim=True)  # (B, 1)
         tokens = torch.cat([tokens, following], dim=1)
+    model.train(was_training)
     answer = tokens[:, 2 * n_digits + 2 :]  # (B, n + 1), the last digit first
     return (answer * 10 ** torch.arange(n_digits + 1, device=a.device)).sum(dim=1)
 
