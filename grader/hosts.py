@@ -165,6 +165,13 @@ def attempt_error(description: dict, load: bool = False) -> CheckFailed:
             "accident. Use `with torch.no_grad():`, which ends by itself.",
             same=("grad mode",),
         )
+    if kind == "defaults":
+        was, now = (", ".join(one_line(str(value), 30) for value in description[when]) for when in ("was", "now"))
+        return CheckFailed(
+            f"Your code leaves torch's defaults changed when it returns: the default dtype and device were {was}, and are "
+            f"{now}. Whatever runs afterwards makes other tensors than it says. Name dtype= and device= where you make a tensor.",
+            same=("defaults", now),
+        )
     if kind == "another kind":
         came = description["came"]
         return CheckFailed(

@@ -2,6 +2,7 @@
 to the judge, an observer of a training run, what a call may not change in a model, and greedy decoding.
 """
 
+import hashlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -282,22 +283,81 @@ def condition(model: torch.nn.Module, train: list[bool], frozen: list[bool], gra
             parameter.grad = torch.full_like(parameter, grad + index)
 
 
-def state(model: torch.nn.Module, kept: list) -> dict:
-    """What a call may not change in a model: {"parameters", "grads", "buffers", "modes", "frozen", "objects"}.
+_OWN = frozenset(vars(torch.nn.Module()))  # attributes that torch gives every module
+_HOOKS = sorted(name for name in _OWN if "hook" in name)
 
-    objects: a number for each parameter, the same for the same object; kept: holds the parameters alive, or
-    a new object might get an old number.
+
+def state_of(model: torch.nn.Module, kept: list) -> dict:
+    """All that can be observed of a model, and that a call which only reads it may not change.
+
+    {"parameters", "grads", "buffers": arrays by name; "modes": `training` of each module; "frozen", "dtypes",
+    "objects": of each parameter; "dropout": p of each dropout; "config", "hooks", "modules", "attributes": as text}.
+
+    Objects are compared by their id. kept: holds them alive, or a new object might get an old one's id.
     """
     parameters = dict(model.named_parameters(remove_duplicate=False))
-    kept.append(list(parameters.values()))
+    modules = dict(model.named_modules())
+    kept.append((list(parameters.values()), list(modules.values())))
+
+    def shown(value) -> str:
+        if type(value) in (bool, int, float, str, type(None)):
+            return repr(value)
+        kept.append(value)
+        return f"{type(value).__name__} {id(value)}"
+
+    def hooks(holder, names) -> str:
+        found = {name: list((getattr(holder, name, None) or {}).items()) for name in names}
+        return ", ".join(f"{name}: {shown(hook)}" for name, items in found.items() for _, hook in items)
+
+    of_parameters = ("_backward_hooks", "_post_accumulate_grad_hooks")
+    extra = {
+        f"{name}.{key}": shown(value)
+        for name, module in modules.items() for key, value in vars(module).items()
+        if key not in _OWN and key != "config" and not (key == "p" and _is_dropout(module))
+    }  # fmt: skip
     return {
         "parameters": {name: p.detach().clone() for name, p in parameters.items()},
         "grads": {name: None if p.grad is None else p.grad.clone() for name, p in parameters.items()},
         "buffers": {name: b.to(torch.float32) for name, b in model.named_buffers()},
-        "modes": {name: m.training for name, m in model.named_modules()},
+        "modes": {name: m.training for name, m in modules.items()},
         "frozen": {name: not p.requires_grad for name, p in parameters.items()},
+        "dtypes": {name: f"{p.dtype} on {p.device}" for name, p in parameters.items()},
         "objects": {name: id(p) for name, p in parameters.items()},
+        "dropout": {name: float(m.p) for name, m in modules.items() if _is_dropout(m)},
+        "config": {name: repr(vars(m)["config"])[:500] for name, m in modules.items() if "config" in vars(m)},
+        "hooks": {name: hooks(m, _HOOKS) for name, m in modules.items()}
+        | {f"{name} (parameter)": hooks(p, of_parameters) for name, p in parameters.items()},
+        "modules": {name: f"{shown(m)} of {shown(type(m))}" for name, m in modules.items()},
+        "attributes": extra,
     }
+
+
+def _is_dropout(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.modules.dropout._DropoutNd)
+
+
+def settings() -> dict:
+    """Torch's global settings, which no call may leave changed, as plain values by their names in a message."""
+    every = torch.nn.modules.module
+    hooks = [name for name in vars(every) if name.startswith("_global_") and isinstance(vars(every)[name], dict)]
+    return {
+        "the default dtype": str(torch.get_default_dtype()),
+        "the default device": str(torch.get_default_device()),
+        "the grad mode": torch.is_grad_enabled(),
+        "autocast": [torch.is_autocast_enabled(device) for device in ("cpu", "cuda")],
+        "the detection of anomalies": torch.is_anomaly_enabled(),
+        "the deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "the precision of matrix products": torch.get_float32_matmul_precision(),
+        "the number of threads": torch.get_num_threads(),
+        "hooks of all modules": [len(vars(every)[name]) for name in hooks],
+    }
+
+
+def generators() -> dict:
+    """A fingerprint of each global generator: none may be seeded or drawn from where a call is given its own."""
+    states = {"torch": torch.get_rng_state().numpy().tobytes(), "random": repr(random.getstate()).encode()}
+    states["numpy"] = repr([part if isinstance(part, (str, int, float)) else part.tobytes() for part in np.random.get_state()]).encode()
+    return {f"the generator of {name}": hashlib.sha256(state).hexdigest()[:16] for name, state in states.items()}
 
 
 def groups(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> list[dict]:

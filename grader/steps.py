@@ -101,7 +101,7 @@ class Context:
         return result
 
     def _guarded(self, function, *args, **kwargs):
-        enabled = torch.is_grad_enabled()
+        enabled, defaults = torch.is_grad_enabled(), _defaults()
         try:
             result = function(*args, **kwargs)
         except StepError:
@@ -111,6 +111,8 @@ class Context:
         if torch.is_grad_enabled() != enabled:
             torch.set_grad_enabled(enabled)
             raise StepError("grad mode")
+        if (now := _defaults()) != defaults:
+            raise StepError("defaults", was=list(defaults), now=list(now))  # the next request starts with torch's own
         return result
 
     def _call(self, function, args, kwargs):
@@ -336,7 +338,15 @@ class Context:
 
     def do_state(self, model):
         """What a call may not change in a model."""
-        return self._guarded(probes.state, self.value(model), self.kept)
+        return self._guarded(probes.state_of, self.value(model), self.kept)
+
+    def do_settings(self):
+        """Torch's global settings, which no call may change."""
+        return probes.settings()
+
+    def do_generators(self):
+        """A fingerprint of each global generator."""
+        return probes.generators()
 
     def do_tie(self, model):
         """Let the output weights of a GPT be its embedding's."""
@@ -373,6 +383,11 @@ class Context:
 
     def do_generate(self, model, prompts, count):
         return self._guarded(probes.generate, self.value(model), self.value(prompts), count)
+
+
+def _defaults() -> tuple[str, str]:
+    """The dtype and the device of tensors for which nothing else is said."""
+    return str(torch.get_default_dtype()), str(torch.get_default_device())
 
 
 class _Counter(TorchDispatchMode):

@@ -66,6 +66,14 @@ def check_weights(weights: dict, config: dict, most: int) -> None:
         )
 
 
+# What a state holds (grader/probes.py), in the words of a message.
+WHAT = {
+    "parameters": "weights", "grads": "gradients", "buffers": "buffers", "modes": "train or eval mode",
+    "frozen": "requires_grad", "dtypes": "dtype or device", "objects": "parameter objects", "dropout": "p of a dropout",
+    "config": "config", "hooks": "hooks", "modules": "parts", "attributes": "attributes",
+}  # fmt: skip
+
+
 def same_state(before: dict, after: dict) -> dict[str, bool]:
     """Of two states of a model: {what: whether it is as it was}."""
     return {key: equal(before[key], after[key]) for key in before}

@@ -187,8 +187,16 @@ class Program:
         return self._add("condition", model=model, train=list(train), frozen=list(frozen), grad=grad)
 
     def state(self, model: Ref) -> Ref:
-        """What a call may not change in a model (probes.state)."""
+        """What a call may not change in a model (probes.state_of)."""
         return self._add("state", model=model)
+
+    def settings(self) -> Ref:
+        """Torch's global settings, which no call may change (probes.settings)."""
+        return self._add("settings")
+
+    def generators(self) -> Ref:
+        """A fingerprint of each global generator (probes.generators)."""
+        return self._add("generators")
 
     def tie(self, model: Ref) -> Ref:
         """Let the output weights of a GPT be its embedding's."""

@@ -371,14 +371,8 @@ def test_transfer_any(exam):
         )  # fmt: skip
 
 
-WHAT = {
-    "parameters": "weights", "grads": "gradients", "buffers": "buffers", "modes": "train or eval mode", "frozen": "requires_grad",
-    "objects": "parameter objects",
-}  # fmt: skip
-
-
 def nothing_changed(case: dict, kept: dict, whose: str, question: str):
-    changed = [WHAT[key] for key, same in kept.items() if not same]
+    changed = [models.WHAT[key] for key, same in kept.items() if not same]
     if changed:
         fail(case, f"{whose} must be left as it was; what changed: {', '.join(changed)}. {question}")
 
