@@ -2,21 +2,24 @@
 to the judge, an observer of a training run, what a call may not change in a model, and greedy decoding.
 """
 
+import gc
 import hashlib
 import random
 import time
+import weakref
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 import gpt_core
 
 MAX_CALLS = 200  # of a test model, that are recorded
 MAX_ROWS = 1 << 17  # of training input, that are kept
 ROWS_PER_CALL = 1024
-MAX_LOOKED = 1 << 13  # rows of input, trained on or not, that are kept
+MAX_LOOKED = 1 << 13  # rows of input, trained on or not, that are kept; LOOKED_PER_CALL of each pass
+LOOKED_PER_CALL = 64
 NO_TOKEN = 255  # stands behind the last token of a row that is shorter than the others
 PROGRESS_SECONDS = 0.25
 DROPOUT = ("the model is in eval mode", "a part is in eval mode", "some p is not the config's", "on")
@@ -77,13 +80,15 @@ class Training:
     """What a training run was seen to do.
 
     model:      what it returned; ENDED where it was ended.
-    optimizers: the number of steps of each torch optimizer. changes: how often the weights were found
-                changed between one forward pass with gradients and the next, or at the end.
+    updates:    how often weights were updated, over all models and optimizers together. Optimizers that step after the
+                same backward pass make one update; so does a change of a model's weights, by hand, after its own.
+    models, optimizers: how many of them were trained, and stepped.
     ended:      whether it was stopped for going on too long.
     rates:      the highest learning rate of each step of a torch optimizer.
     rows:       (N, width) uint8, the beginnings of training input whose loss reached the model; a shorter
                 row is filled up with NO_TOKEN. rows_mode: (N,) uint8, what of DROPOUT held then.
     targets:    (N, width) uint8, what each token of `rows` was taught to be followed by; NO_TOKEN for nothing.
+    longest:    the tokens of the longest row that was trained on.
     looked, looked_mode: the input of all forward passes, trained on or not, the first of it; and 1 where the
                 model or any dropout in it was in train mode.
     reports:    how often `report` was called; report_kinds: the first call that gave other things than
@@ -91,13 +96,15 @@ class Training:
     """
 
     model: object = None
-    optimizers: list[int] = field(default_factory=list)
-    changes: int = 0
+    updates: int = 0
+    models: int = 0
+    optimizers: int = 0
     ended: bool = False
     rates: list[float] = field(default_factory=list)
     rows: torch.Tensor | None = None
     rows_mode: torch.Tensor | None = None
     targets: torch.Tensor | None = None
+    longest: int = 0
     looked: torch.Tensor | None = None
     looked_mode: torch.Tensor | None = None
     reports: int = 0
@@ -105,48 +112,117 @@ class Training:
     parameter_device: str = ""
 
 
+class Seen:
+    """A model that was seen in a training run: its weights' fingerprint, and whether a gradient has reached it since."""
+
+    def __init__(self, model):
+        self.model = model  # kept alive, so that its id stands for it
+        self.print, self.parameters = None, []  # parameters: what they were then, since a functional call exchanges them
+        self.reached, self.trained = False, False
+
+    def changed(self) -> bool:
+        """Whether the weights are others than at the last call."""
+        self.parameters = list(self.model.parameters())
+        with torch.no_grad():
+            now = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters])).tolist()
+        before, self.print = self.print, now
+        return before is not None and now != before
+
+
+class Pass:
+    """A forward pass: its tokens, what of DROPOUT held, and whether it is among the rows that were trained on."""
+
+    def __init__(self, seen: Seen, rows: torch.Tensor, mode: int, shape: tuple, first: slice):
+        self.seen, self.rows, self.mode, self.shape, self.first = seen, rows, mode, shape, first
+        self.answered, self.kept = False, False  # answered: its logits were seen
+
+
 class Observer:
-    """Watches a training run: a context manager around it, and the `report` to give to it."""
+    """Watches a training run: a context manager around it, and the `report` to give to it.
+
+    A forward pass is seen where tokens are looked up in a GPT's token table, and its logits where they come out of the
+    output layer: so a loop that calls the parts one by one is seen like one that calls the model.
+    """
 
     def __init__(self, width: int, steps: int, send=None, sampled: int = ROWS_PER_CALL):
         self.width, self.limit, self.send, self.sampled = width, steps + SLACK, send, sampled
         self.seen = Training()
-        self._counts: dict[int, int] = {}
-        self._optimizers: list = []  # kept alive, so that an id stands for one of them
-        self._prints: dict[int, list] = {}  # model's id to [model, last fingerprint, changes]
+        self._now: tuple[set[int], set[int]] = set(), set()  # optimizers and models of the update that goes on, by id
+        self._inside = False  # a step of one of torch's own optimizers
+        self._optimizers: dict[int, object] = {}  # kept alive, so that an id stands for one of them
+        self._models: dict[int, Seen] = {}
+        self._known: list[weakref.ref] = []  # every GPT that there is
+        self._open: dict[int, Pass] = {}  # a model's id to its last pass
         self._rows: list[tuple[torch.Tensor, int]] = []  # and in which mode
         self._looked: list[tuple[torch.Tensor, int]] = []
         self._targets: list[tuple[torch.Tensor, int]] = []
-        self._kept, self._kept_looked, self._loss, self._sent = 0, 0, None, 0.0
+        self._kept, self._kept_looked, self._passes, self._loss, self._sent = 0, 0, 0, None, 0.0
 
     def __enter__(self):
-        self._original = gpt_core.GPT.logits
-        original, observer = self._original, self
+        observer, gpt, F = self, gpt_core.GPT, torch.nn.functional
+        # By the type: an object may answer isinstance with code of its own.
+        self._known = [weakref.ref(found) for found in gc.get_objects() if issubclass(type(found), gpt)]
+        self._originals = (gpt.__init__, F.embedding, F.linear)
+        init, embedding, linear = self._originals
 
-        def logits(model, idx):
-            found = original(model, idx)
-            observer._looks(model, idx)
-            if torch.is_grad_enabled() and isinstance(found, torch.Tensor):
-                observer._saw(model, idx, found)
+        def known(model):
+            if len(observer._known) > 100:  # copies come and go
+                observer._known = [reference for reference in observer._known if reference() is not None]
+            observer._known.append(weakref.ref(model))
+
+        def new(model, *args, **kwargs):
+            known(model)
+            init(model, *args, **kwargs)
+
+        def restored(model, state):  # of a copy, or out of a file
+            known(model)
+            torch.nn.Module.__setstate__(model, state)
+
+        def looked_up(input, weight, *args, **kwargs):
+            found = embedding(input, weight, *args, **kwargs)
+            if getattr(input, "dim", int)() == 2 and (model := observer._owner(weight, "token_embedding_table")) is not None:
+                observer._looks(model, input, found)
             return found
 
-        gpt_core.GPT.logits = logits
-        self._hook = register_optimizer_step_post_hook(self._stepped)
+        def applied(input, weight, bias=None):
+            found = linear(input, weight, bias)
+            if (
+                torch.is_grad_enabled() and bias is not None  # most have none, or are wider
+                and observer._open and (model := observer._owner(weight, "lm_head")) is not None
+            ):  # fmt: skip
+                observer._answers(model, found)
+            return found
+
+        gpt.__init__, gpt.__setstate__, F.embedding, F.linear = new, restored, looked_up, applied
+        self._hooks = (
+            register_optimizer_step_pre_hook(self._steps), register_optimizer_step_post_hook(self._stepped)
+        )  # fmt: skip
         return self
 
     def __exit__(self, *_):
-        gpt_core.GPT.logits = self._original
-        self._hook.remove()
-        for entry in self._prints.values():
-            self._compare(entry)
-        self._prints, entries = {}, list(self._prints.values())
-        self.seen.changes = max((entry[2] for entry in entries), default=0)
-        self.seen.optimizers = list(self._counts.values())[:20]
+        gpt_core.GPT.__init__, torch.nn.functional.embedding, torch.nn.functional.linear = self._originals
+        del gpt_core.GPT.__setstate__
+        for hook in self._hooks:
+            hook.remove()
+        if not self.seen.ended:
+            self.seen.updates += sum(seen.changed() and seen.reached for seen in self._models.values())
+        trained = [seen for seen in self._models.values() if seen.trained]
+        self.seen.models, self.seen.optimizers = len(trained), len(self._optimizers)
         self.seen.rows, self.seen.rows_mode = self._joined(self._rows)
         self.seen.targets, _ = self._joined(self._targets)
         self.seen.looked, self.seen.looked_mode = self._joined(self._looked)
-        if entries:
-            self.seen.parameter_device = next(entries[0][0].parameters()).device.type
+        for seen in (trained or list(self._models.values()))[:1]:
+            self.seen.parameter_device = next(seen.model.parameters()).device.type
+        self._models, self._open = {}, {}
+
+    def _owner(self, weight, part: str):
+        """The GPT of which a tensor is the weight of a part."""
+        for reference in reversed(self._known):
+            model = reference()
+            found = None if model is None else vars(model).get("_modules", {}).get(part)
+            if found is not None and found._parameters.get("weight") is weight:
+                return model
+        return None
 
     def report(self, step, loss):
         """What the run is given to report to."""
@@ -166,42 +242,71 @@ class Observer:
             self._sent = now
             self.send({"step": step, "loss": self._loss})
 
-    def _stepped(self, optimizer, args, kwargs) -> None:
-        key = id(optimizer)
-        if key not in self._counts:
-            self._optimizers.append(optimizer)
-        self._counts[key] = self._counts.get(key, 0) + 1
-        if len(self.seen.rates) <= self.limit:
-            self.seen.rates.append(max(float(group["lr"]) for group in optimizer.param_groups))
-        self._progress(self._counts[key])
-        self._end_if_over(self._counts[key])
+    # Updates.
 
-    def _end_if_over(self, count: int) -> None:
-        if count > self.limit:
+    def _steps(self, optimizer, args, kwargs) -> None:
+        """Before an optimizer's step. One of torch's own may change weights more than once in it (LBFGS, for its line
+        search), and it is still one step; what another does inside counts."""
+        self._inside = type(optimizer).__module__.startswith("torch.optim.")
+
+    def _stepped(self, optimizer, args, kwargs) -> None:
+        self._inside = False
+        self._optimizers[id(optimizer)] = optimizer
+        if len(self.seen.rates) <= self.limit:
+            self.seen.rates.append(max((float(group["lr"]) for group in optimizer.param_groups), default=0.0))
+        held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+        reached = {key: seen for key, seen in self._models.items() if seen.reached}
+        own = {key: seen for key, seen in reached.items() if any(id(p) in held for p in seen.parameters)}
+        for seen in (own or reached).values():  # without own: it may hold copies, which are written back
+            seen.changed()  # what has changed is this step's work
+            seen.reached = False
+        optimizers, models = self._now
+        if not optimizers or id(optimizer) in optimizers:  # a second step of the same one is another update
+            optimizers, models = self._now = set(), set()
+            new = max(1, len(own))
+        else:  # several that step together make one update of a model
+            new = len(own.keys() - models) - (not models and bool(own))
+        optimizers.add(id(optimizer))
+        models |= own.keys()
+        self._updated(new)
+
+    def _updated(self, times: int = 1) -> None:
+        self.seen.updates += times
+        self._progress(self.seen.updates)
+        if self.seen.updates > self.limit:
             self.seen.ended = True
             raise TooManyUpdates
 
-    @staticmethod
-    def _compare(entry: list) -> None:
-        with torch.no_grad():
-            now = torch.stack(torch._foreach_norm([p.detach() for p in entry[0].parameters()])).tolist()
-        entry[2] += entry[1] is not None and now != entry[1]
-        entry[1] = now
+    def _compare(self, seen: Seen) -> None:
+        """A change after a gradient reached the model, and which no optimizer explains, is an update by hand. One before
+        is a copy: weights that are loaded, averaged or transferred."""
+        if seen.changed() and seen.reached and not self._inside:
+            seen.reached = False
+            self._updated()
+
+    def _reached(self, seen: Seen) -> None:
+        """A gradient has reached the model: what steps from here on is another update."""
+        seen.reached = seen.trained = True
+        if not self._inside:
+            self._now = set(), set()
+
+    # What it is trained on.
 
     def _joined(self, parts: list[tuple[torch.Tensor, int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """All rows, and for each the mode of its batch."""
         rows = torch.cat([rows for rows, _ in parts] or [torch.zeros(0, self.width, dtype=torch.uint8)])
         return rows, torch.tensor([mode for rows, mode in parts for _ in range(len(rows))], dtype=torch.uint8)
 
-    def _beginnings(self, idx) -> torch.Tensor:
-        """The first tokens of the first rows, (n, width) uint8 on the CPU."""
-        rows = torch.full((min(len(idx), self.sampled), self.width), NO_TOKEN, dtype=torch.uint8)
-        rows[:, : idx.shape[1]] = idx.detach()[: self.sampled, : self.width].to("cpu", torch.uint8)
+    def _beginnings(self, idx, first: slice) -> torch.Tensor:
+        """The first tokens of some rows, (n, width) uint8 on the CPU."""
+        found = idx.detach()[first, : self.width].to("cpu", torch.uint8)
+        rows = torch.full((len(found), self.width), NO_TOKEN, dtype=torch.uint8)
+        rows[:, : found.shape[1]] = found
         return rows
 
     @staticmethod
-    def _dropouts(model) -> list[torch.nn.Dropout]:
-        return [module for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    def _dropouts(model) -> list[torch.nn.Module]:
+        return [module for module in model.modules() if _is_dropout(module)]
 
     def _drops(self, model) -> int:
         """An index of DROPOUT: a part may be in another mode than the whole, or have a p of its own."""
@@ -215,40 +320,62 @@ class Observer:
     def _taught(self, gradient) -> torch.Tensor:
         """The targets that a gradient of logits (n, T, V) shows, (n, width) uint8.
 
-        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax. Where several
-        are raised it is another loss, or one turned round, and shows no target.
+        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax, or with smoothed
+        labels a little less. Where several are raised alike it is another loss, or one turned round, and shows no target.
         """
-        token, raised = gradient.argmin(dim=-1), (gradient < 0).sum(dim=-1)
-        found = torch.where(raised == 1, token, NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
+        lowest, tokens = gradient.topk(min(2, gradient.shape[-1]), dim=-1, largest=False)
+        clear = (lowest[..., 0] < 0) & (lowest[..., 0] < 2 * lowest[..., -1])
+        found = torch.where(clear, tokens[..., 0], NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
         targets = torch.full((len(found), self.width), NO_TOKEN, dtype=torch.uint8)
         targets[:, : found.shape[1]] = found
         return targets
 
-    def _looks(self, model, idx) -> None:
-        """A forward pass, of whatever kind."""
+    def _looks(self, model, idx, embedded) -> None:
+        """Tokens are looked up: a forward pass, of whatever kind."""
+        seen = self._models.setdefault(id(model), Seen(model))
+        self._compare(seen)
+        B, T = idx.shape
         if self._kept_looked < MAX_LOOKED:
             drops = any(module.training for module in self._dropouts(model))
-            self._looked.append((self._beginnings(idx), model.training or drops))
+            self._looked.append((self._beginnings(idx, slice(None, None, -(-B // LOOKED_PER_CALL) or 1)), model.training or drops))
             self._kept_looked += len(self._looked[-1][0])
-
-    def _saw(self, model, idx, logits) -> None:
-        """A forward pass with gradients: has the model changed since the last, and on what is it trained?"""
-        entry = self._prints.setdefault(id(model), [model, None, 0])
-        self._compare(entry)
-        self._end_if_over(entry[2])
-        if not logits.requires_grad or self._kept >= MAX_ROWS:
+        self._open.pop(id(model), None)
+        if not torch.is_grad_enabled():
             return
-        rows, mode = self._beginnings(idx), self._drops(model)
+        # Where there are more rows than are kept, other ones of each batch.
+        every = -(-B // self.sampled) if B else 1
+        self._passes += 1
+        first = slice(self._passes % every, None, every)
+        this = self._open[id(model)] = Pass(seen, self._beginnings(idx, first), self._drops(model), (B, T), first)
+        if embedded.requires_grad:
+            embedded.register_hook(lambda gradient: None if this.answered else self._trains(this, gradient, False))
 
-        def trained(gradient):
-            # Only what a loss comes from is trained on: evaluating needs no gradients off.
-            gradient = gradient[: len(rows)]
+    def _answers(self, model, logits) -> None:
+        """Logits come out of a GPT, of the tokens that it looked up last."""
+        this = self._open.pop(id(model), None)
+        if this is not None and logits.requires_grad:
+            this.answered = True
+            logits.register_hook(lambda gradient: self._trains(this, gradient, True))
+
+    def _trains(self, this: Pass, gradient, of_logits: bool) -> None:
+        """A gradient reaches a pass: only what a loss comes from is trained on, since evaluating needs no gradients off."""
+        if not (gradient != 0).any():
+            return
+        self._reached(this.seen)
+        if self._kept >= MAX_ROWS or this.kept:
+            return
+        this.kept = True
+        (B, T), width = this.shape, gradient.shape[-1]
+        self.seen.longest = max(self.seen.longest, T)
+        if whole := gradient.numel() == B * T * width:
+            gradient = gradient.reshape(B, T, width)[this.first]
             used = (gradient != 0).flatten(1).any(dim=1).cpu()
-            self._rows.append((rows[used], mode))
-            self._targets.append((self._taught(gradient)[used], mode))
-            self._kept += len(rows)
-
-        logits.register_hook(trained)
+        else:  # the logits of some places alone
+            used = torch.ones(len(this.rows), dtype=torch.bool)
+        targets = self._taught(gradient) if of_logits and whole else torch.full_like(this.rows, NO_TOKEN)
+        self._rows.append((this.rows[used], this.mode))
+        self._targets.append((targets[used], this.mode))
+        self._kept += len(this.rows)
 
 
 def observe(function, args, kwargs, width: int, shake: int, sampled: int, send) -> Training:

@@ -9,8 +9,11 @@ import numpy as np
 from tests.exercises import models
 from tests.exercises.exam import CheckFailed, Reading, Subject
 from tests.exercises.program import Program, Ref, addition, name
+from tests.exercises.updates import counted
 
 VOCABULARY = "0123456789+="
+PLUS, EQUALS = 10, 11
+NO_TOKEN = 255  # of grader/probes.py: behind the end of a short row
 STATES = 97  # of a test model
 SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
 FEW_STEPS_SECONDS = 90.0
@@ -483,8 +486,13 @@ def add_kept(subject: Subject, case: Case, tables: Tables) -> Reading:
 
 
 def observe_training(program: Program, n: int, **options) -> Ref:
-    """Add a call of train_adder to a program; of each row of input the problem is kept, up to and with "="."""
-    return program.observe(name("train_adder"), n, width=2 * n + 2, **options)
+    """Add a call of train_adder to a program; of each row of input the first row_width(n) tokens are kept."""
+    return program.observe(name("train_adder"), n, width=row_width(n), **options)
+
+
+def row_width(n: int) -> int:
+    """The tokens of a row of training input that are looked at: three whole problems, if it holds so many."""
+    return 3 * (3 * n + 3)
 
 
 def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
@@ -495,15 +503,8 @@ def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
 
 
 def updates(subject: Subject, n: int, steps: int) -> Reading:
-    """How often each optimizer stepped, and how often the weights changed between forward passes."""
-    program, run = observed(n, steps, 1)
-    answer = subject.run(program.give(**{key: run.attr(key) for key in ("optimizers", "changes", "ended")}))
-    counts = answer.plain("optimizers")
-    return {
-        "optimizers": sorted(int(count) for count in counts),
-        "changes": int(answer.plain("changes")),
-        "ended": bool(answer.plain("ended")),
-    }
+    """How many updates were made, of how many models, by how many optimizers."""
+    return counted(subject, *observed(n, steps, 1))
 
 
 def moved(subject: Subject, n: int) -> Reading:
@@ -535,24 +536,58 @@ def parts(subject: Subject, n: int) -> Reading:
     }
 
 
-def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The problems that rows of training input (N, 2n + 2) begin with; other rows are left out."""
+def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The problems in rows of training input (N, width): a, b, and (N,) how many of them each row holds.
+
+    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer, anywhere in a row.
+    """
     rows = rows.astype(np.int64)
-    powers = 10 ** np.arange(n - 1, -1, -1, dtype=np.int64)
-    first, second = rows[:, :n], rows[:, n + 1 : 2 * n + 1]
-    fits = (first < 10).all(axis=1) & (second < 10).all(axis=1) & (rows[:, n] == 10) & (rows[:, 2 * n + 1] == 11)
-    return first[fits] @ powers, second[fits] @ powers
+    found, count = [], np.zeros(len(rows), dtype=np.int64)
+    for m in range(1, n + 1):
+        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
+        for at in range(rows.shape[1] - 2 * m - 1):
+            plus, equals = rows[:, at + m] == PLUS, rows[:, at + 2 * m + 1] == EQUALS
+            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
+            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
+            found.append((first[fits] @ powers, second[fits] @ powers))
+            count += fits
+    a, b = (np.concatenate(side) for side in zip(*found))
+    return a, b, count
+
+
+def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot be told."""
+    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
+    if rows is None or rows.ndim != 2 or rows.shape[1] != row_width(n):
+        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
+    if len(rows) == 0:
+        raise CheckFailed(
+            "It was not seen on which problems the model trains, so it cannot be said that none is held out. The tokens must be looked "
+            "up in the token table of a gpt_core.GPT, by model(x) or model.token_embedding_table(x) with x of shape (B, T), and the "
+            "loss must come from there.",
+            same=("nothing seen",),
+        )
+    if longest > row_width(n):
+        raise CheckFailed(
+            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = {3 * n + 2} tokens of input: up to "
+            f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
+            same=("long rows",),
+        )
+    a, b, count = problems_of(rows, n)
+    if not count.all():
+        shown = "".join(VOCABULARY[t] if t < len(VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
+        raise CheckFailed(
+            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, such as {shown!r}, so it "
+            f"cannot be said that none is held out. Are they made by make_batch?",
+            same=("no problems",),
+        )
+    return a, b
 
 
 def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Reading:
     """How many of the problems that it trains on are held out."""
     program, run = observed(n, steps, 1)
-    rows = subject.run(program.give(rows=run.attr("rows"))).arrays.get("rows")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != 2 * n + 2:
-        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
-    a, b = problems_of(rows, n)
-    if len(a) == 0:
-        return {"held_out": 0.0, "example": None}
+    a, b = read_problems(subject.run(program.give(rows=run.attr("rows"), longest=run.attr("longest"))), n)
     held = held_out(reference, a, b, n)
     first = int(held.argmax())
     return {"held_out": float(held.mean()), "example": [int(a[first]), int(b[first])] if held.any() else None}

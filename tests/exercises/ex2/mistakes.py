@@ -42,6 +42,7 @@ _REPORT = "report(step + 1, loss.item())"
 _BLOCK = "block_size=3 * n_digits + 2"
 _SIZE = "n_layer=2, n_head=4, n_embd=64, dropout=0.0"
 _RETURN = "    return model\n"
+_TRAIN_ADDER, _MAIN = "def train_adder(\n", 'if __name__ == "__main__":'
 _DRAW_WEIGHTS = "    draw_weights(model, generator)\n"
 
 _ENCODE = (
@@ -691,6 +692,24 @@ _TRAIN = (
         "counts updates.",
         (("        optimizer.zero_grad(set_to_none=True)\n        loss.backward()\n", "        loss.backward()\n        if step % 2 == 0 and steps > 1:\n            continue\n"),
          ("        optimizer.step()\n", "        optimizer.step()\n        optimizer.zero_grad(set_to_none=True)\n")),
+    ),
+    Mistake(
+        "best_of_three_runs", "three models are trained, and the best one is returned",
+        "You train several models with other seeds, each with `steps` updates, and keep the best. That is a budget of several: a method "
+        "that needs luck looks better than it is. Train one.",
+        ((_TRAIN_ADDER, "def one_run(\n"),
+         (_MAIN, "def train_adder(n_digits, *, steps, device, seed, report):\n    runs = []\n    for again in range(3):\n        losses = []\n"
+          "        model = one_run(\n            n_digits, steps=steps, device=device, seed=3 * seed + again,\n"
+          "            report=lambda step, loss: (report(step, loss), losses.append(loss)),\n        )\n"
+          "        runs.append((losses[-1], again, model))\n    return min(runs)[2]\n\n\n" + _MAIN)),
+    ),
+    Mistake(
+        "second_phase", "a second phase of training follows, with an optimizer of its own",
+        "After `steps` updates you go on with a new optimizer (for fine-tuning, or on hard problems). Its updates count too: all of "
+        "them together are `steps`. Divide the budget among the phases.",
+        ((_RETURN, "    polish = torch.optim.AdamW(model.parameters(), lr=1e-4)\n    for _ in range(5):\n"
+          "        a, b = sample_problems(batch, n_digits, generator)\n        x, y = make_batch(a.to(device), b.to(device), n_digits)\n"
+          "        polish.zero_grad()\n        masked_loss(model(x)[0], y).backward()\n        polish.step()\n" + _RETURN),),
     ),
     Mistake(
         "returned_untrained", "another model is returned than the one that was trained",

@@ -66,7 +66,9 @@ def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds:
     run = looks.observe_training(program, n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
     model = run.attr("model")
     answer = subject.run(
-        program.give(sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"))
+        program.give(
+            sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"), longest=run.attr("longest")
+        )
     )
     sizes = answer.plain("sizes")
     config = models.returned_config(sizes, most)
@@ -81,10 +83,7 @@ def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds:
     config["block_size"] = 3 * n + 2
     key = "position_embedding_table.weight"
     weights[key] = weights[key][: 3 * n + 2]
-    rows = answer.arrays.get("rows", np.zeros((0, 2 * n + 2), np.uint8))
-    if rows.ndim != 2 or rows.shape[1] != 2 * n + 2:
-        raise CheckFailed("What the model trained on could not be read.")
-    return Trained(config, weights, looks.problems_of(rows, n))
+    return Trained(config, weights, looks.read_problems(answer, n))
 
 
 @dataclass

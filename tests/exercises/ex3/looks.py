@@ -10,6 +10,7 @@ import numpy as np
 from tests.exercises import models
 from tests.exercises.exam import CheckFailed, Reading, Subject, describe
 from tests.exercises.program import Program, Ref, gpt_core, name, probe
+from tests.exercises.updates import counted
 
 FEW_STEPS_SECONDS = 60.0
 MOST_PARAMETERS = 1_000_000
@@ -497,14 +498,9 @@ def rates(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
 
 
 def updates(subject: Subject, case: Tuning) -> Reading:
-    """How often each optimizer stepped, and how often the weights changed between forward passes."""
+    """How many updates were made, of how many models, by how many optimizers."""
     program, run, _ = tuning(case)
-    answer = subject.run(program.give(**{key: run.attr(key) for key in ("optimizers", "changes", "ended")}))
-    return {
-        "optimizers": sorted(int(count) for count in answer.plain("optimizers")),
-        "changes": int(answer.plain("changes")),
-        "ended": bool(answer.plain("ended")),
-    }
+    return counted(subject, program, run)
 
 
 def _recorded(subject: Subject, case: Tuning) -> tuple[dict[str, np.ndarray], str]:
@@ -535,6 +531,7 @@ def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
     rest, taught = (_hold(found[key], chars, REST) for key in ("rows", "targets"))
     late = bool(_hold(found["rows"], chars, case.late).any())
     return {
+        "seen": len(rest) > 0,
         "rest": bool(rest.any()),
         "taught": bool(taught.any()),
         "train": bool((~rest).any()),
@@ -544,23 +541,26 @@ def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
 
 
 def _taught_ahead(rows: np.ndarray, targets: np.ndarray) -> int | None:
-    """How many places after a token the one stands that it is taught: 1 is right (also where no target is known), 0 the
-    token itself; None for none of the first few."""
+    """How many places after a token the one stands that it is taught: 1 is right, 0 the token itself; None for none of
+    the first few, -1 where no target is known."""
     width = rows.shape[1]
     for ahead in (1, 0, 2, 3):
         later, taught = rows[:, ahead:], targets[:, : width - ahead]
         known = (taught != NO_TOKEN) & (later != NO_TOKEN)
-        if not known.any() or (taught == later)[known].mean() > 0.9:
+        if not known.any():
+            return -1
+        if (taught == later)[known].mean() > 0.9:
             return ahead
     return None
 
 
 def modes(subject: Subject, case: Tuning) -> Reading:
-    """Whether the rest was read in train mode, and in which states of DROPOUT the model was trained."""
+    """Whether the rest was read in train mode, None where it was not read; and in which states of DROPOUT the model was
+    trained."""
     found, chars = _recorded(subject, case)
-    rest = _hold(found["looked"], chars, REST)
+    of_rest = found["looked_mode"][_hold(found["looked"], chars, REST)]
     return {
-        "rest_in_train": bool(found["looked_mode"][rest].any()),
+        "rest_in_train": bool(of_rest.any()) if len(of_rest) else None,
         "trained": sorted({int(mode) for mode in found["rows_mode"]}),
     }
 

@@ -55,6 +55,7 @@ _BETTER = "if rest_loss < best_loss:"
 _REPORT = "report(step, loss.item())"
 _LOAD_BEST = "    model.load_state_dict(best)\n"
 _RETURN = "return model, tokenizer"
+_FINETUNE_DEF, _MAIN = "def finetune(\n", 'if __name__ == "__main__":'
 
 _OVERLAP = (
     Mistake(
@@ -650,6 +651,24 @@ _FINETUNE = (
         "range(steps + 1) has steps + 1 numbers, and a second optimizer.step() after the loop is an update too. Budgets that differ by one make "
         "no honest comparison.",
         ((_STEPS, "for step in range(1, steps + 2):"),),
+    ),
+    Mistake(
+        "best_of_three_runs", "three models are trained, and the best one is returned",
+        "You finetune several times with other seeds, each with `steps` updates, and keep the best. That is a budget of several, and a "
+        "comparison of unequal budgets proves nothing. Train one.",
+        ((_FINETUNE_DEF, "def one_run(\n"),
+         (_MAIN, "def finetune(pretrained, source, text, *, steps, lr, device, seed, report):\n    runs = []\n    for again in range(3):\n"
+          "        model, tokenizer = one_run(\n            pretrained, source, text, steps=steps, lr=lr, device=device, seed=3 * seed + again, report=report\n        )\n"
+          "        rest = encode_text(tokenizer, text[int(0.9 * len(text)) :]).to(device)\n"
+          "        runs.append((exhaustive_loss(model, rest), again, model, tokenizer))\n    return min(runs)[2:]\n\n\n" + _MAIN)),
+    ),
+    Mistake(
+        "second_phase", "a second phase of training follows, with an optimizer of its own",
+        "After `steps` updates you go on with a new optimizer, at a lower rate or on another part of the weights. Its updates count too: all of "
+        "them together are `steps`. Divide the budget among the phases.",
+        ((_LOAD_BEST, "    polish = finetune_optimizer(model, 0.1 * lr, WEIGHT_DECAY)\n    for _ in range(5):\n"
+          "        x, y = batches.take(batches.draw(batch_size(device)))\n        polish.zero_grad()\n        model(x, y)[1].backward()\n        polish.step()\n"
+          "    if exhaustive_loss(model, rest) < best_loss:\n        best = weights()\n" + _LOAD_BEST),),
     ),
     Mistake(
         "stops_early", "it stops when the rest gets no better",
