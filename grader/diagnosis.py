@@ -5,10 +5,17 @@ how the attempt was looked at and what was seen; a mistake is named where, looke
 it and no other does the same. Where several do, those that also do what the attempt did in the other
 checks are left. And where none does all of it, since the attempt has another mistake beside: the one that does
 the same here, and is right wherever the attempt does exactly what the solution does.
+
+A person waits for it, so it has a budget. The likeliest mistakes come first, and of each the looks that are
+cheap or rule out most; what a mistake does not touch is not looked at. Pass or fail never depends on it.
 """
 
-import builtins
 import itertools
+import math
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,47 +26,67 @@ from grader.results import CheckResult
 from tests.exercises import Exercise, Mistake
 from tests.exercises.exam import CheckFailed, Evidence, Subject
 
-COSTLY = 0.02  # seconds of one look
-COSTLY_IN_AREA = 0.5  # the same where only the mistakes of one area are suspects, which agree on most other looks
+# A failing look rules out nearly all mistakes, a passed one few of them: it comes first only where it is this much
+# cheaper.
+CHEAPER = 30
 SOLUTION = Mistake("solution", "no mistake", "", ())
 _numbers = itertools.count()
 
 
+@dataclass(frozen=True)
+class Budget:
+    """Seconds that naming the mistakes of one grade may take.
+
+    plain, training: for all looks without a training run together, and for all that have one.
+    stuck: for one look at which the attempt was stopped by its deadline. That is several times what the solution takes.
+    """
+
+    plain: float = 3.0
+    training: float = 20.0
+    stuck: float = 2.0
+
+    @classmethod
+    def of(cls, patience: float, many: bool) -> "Budget":
+        """many: for a proof of the checks, in which every mistake must be named, however long it takes."""
+        factor = patience * (20 if many else 1)
+        return cls(cls.plain * factor, cls.training * factor, cls.stuck * patience)
+
+
+class _OutOfTime(Exception):
+    """The budget is used up."""
+
+
 def name_mistakes(
-    exercise: Exercise, reference, results: list[CheckResult], evidence: dict[str, list[Evidence]]
+    exercise: Exercise, reference, results: list[CheckResult], evidence: dict[str, list[Evidence]], budget: Budget
 ) -> None:
     """Write the id of the mistake into every failed check where one, and only one, explains it.
 
-    reference: the Host of the reference's worker.
+    reference: the Host of the reference's worker. A check for which the budget did not last says so in a line of its
+    details.
     """
     unnamed = [check for check in results if check.status == "failed" and check.mistake is None]
     unnamed = [check for check in unnamed if evidence.get(check.id) and not check.unfinished]
     if not unnamed:
         return
-    suspects = _Suspects(exercise, reference)
-    passed_ids = [check.id for check in results if check.status == "passed" and check.id in evidence]
-    passed_ids.sort(key=lambda id: sum(piece.seconds for piece in evidence[id]))
+    passed = {check.id: evidence[check.id] for check in results if check.status == "passed" and check.id in evidence}
+    suspects = _Suspects(exercise, reference, budget, passed)
     named: list[str] = []
     for check in unnamed:
-        seen, area = evidence[check.id], suspects.area(check.id)
-        passed = [evidence[id] for id in sorted(passed_ids, key=lambda id: not id.startswith(area))]
-        # One mistake shows in many checks: where one that is known already explains this too, look no further.
-        check.mistake = next((id for id in named if suspects.explains(id, seen)), None)
-        if check.mistake is not None or suspects.explains(SOLUTION.id, seen):
-            continue  # the second: what was seen tells no mistake from what is right
-        costly = seen[-1].seconds > (COSTLY_IN_AREA if area else COSTLY) and not hasattr(seen[-1].look, "parts")
-        # It does what the attempt did here, and fails no check that the attempt passes.
-        found = suspects.that_explain(check.id, seen, passed, costly)
-        if len(found) > 1 or isinstance(seen[-1].reading, CheckFailed):
-            # Several would have failed here in the same way: which of them fails the rest in the same way too? The
-            # same question where there are no numbers: quite different code can raise the same exception.
-            found = [id for id in found if all(suspects.explains(id, other) for other in evidence.values())]
-        if not found and not isinstance(seen[-1].reading, CheckFailed):
-            right = [p for p in passed if suspects.explains(SOLUTION.id, p)]
-            found = suspects.that_explain(check.id, seen, right, costly)
-        if len(found) == 1:
-            check.mistake = found[0]
-            named.append(found[0])
+        left = 0
+        try:
+            # One mistake shows in many checks: where one that is known already explains this too, look no further.
+            check.mistake = next((id for id in named if suspects.explains(id, evidence[check.id])), None)
+            if check.mistake is None:
+                check.mistake, left = suspects.search(check, evidence)
+        except _OutOfTime:
+            left = len(suspects.of(check.id))
+        if check.mistake is not None:
+            named.append(check.mistake)
+        elif left:
+            check.details.append(
+                f"{left} of {len(suspects.of(check.id))} known mistakes were not looked at for want of time; GRADE_PATIENCE=5 "
+                f"gives five times as long."
+            )
     _take_back(unnamed, evidence, suspects)
 
 
@@ -87,14 +114,19 @@ def _is_telling(piece: Evidence) -> bool:
 class _Suspects:
     """The known mistakes, each loaded into the reference's worker when it is first needed."""
 
-    def __init__(self, exercise: Exercise, reference):
-        self.reference = reference
+    def __init__(self, exercise: Exercise, reference, budget: Budget, passed: dict[str, list[Evidence]]):
+        self.reference, self.budget, self.passed = reference, budget, passed
         self.solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
         self.mistakes = {mistake.id: mistake for mistake in (*exercise.mistakes(), SOLUTION)}
         self.same_as_solution = reference_subject(reference, "solution", "mistake")
         self.subjects: dict[str, Subject] = {}
         self.loaded: dict[str, Subject] = {}
-        self.seen: dict[tuple[str, int], bool] = {}
+        self.seen: dict[tuple[str, Evidence], bool] = {}
+        self._changed: dict[str, frozenset[str] | None] = {}
+        self.spent = {False: 0.0, True: 0.0}  # seconds, of looks that train and of others
+        self.of_passed = {piece for evidence in passed.values() for piece in evidence}
+        words = [_words(mistake.id, mistake.name, mistake.why) for mistake in self.mistakes.values()]
+        self.count = Counter(word for of_one in words for word in of_one)
 
     def of(self, check: str) -> list[str]:
         """The ids of those that are looked for where this check fails."""
@@ -107,11 +139,27 @@ class _Suspects:
         areas = {mistake.area for mistake in self.mistakes.values() if check.startswith(mistake.area)}
         return max(areas, key=len)
 
+    def likeliest_first(self, check: CheckResult) -> list[str]:
+        """The same as `of`: first those that are described in the words in which the check failed, rare ones above all."""
+        said = _words(check.id, check.title, check.message)
+
+        def likely(id: str) -> float:
+            mistake = self.mistakes[id]
+            common = said & _words(mistake.id, mistake.name, mistake.why)
+            return sum(math.log(len(self.mistakes) / self.count[word]) for word in common)
+
+        return sorted(self.of(check.id), key=likely, reverse=True)
+
+    def changed(self, id: str) -> frozenset[str] | None:
+        """What of the solution the mistake may change, None for all of it."""
+        if id not in self._changed:
+            self._changed[id] = changed_names(self.solution, self.mistakes[id].patches)
+        return self._changed[id]
+
     def subject(self, id: str) -> Subject:
         """The mistake as a subject; what it has in common with the solution is asked of that, once for all."""
         if id not in self.subjects:
-            source = self.mistakes[id].apply(self.solution)
-            changed = changed_names(self.solution, self.mistakes[id].patches)
+            source, changed = self.mistakes[id].apply(self.solution), self.changed(id)
 
             def ask(program, seed):
                 if changed is None or program.names() & changed:
@@ -131,13 +179,50 @@ class _Suspects:
             self.loaded[id] = reference_subject(self.reference, name, "mistake")
         return self.loaded[id]
 
-    def that_explain(self, check: str, seen: list[Evidence], others: list[list[Evidence]], costly: bool) -> list[str]:
-        """The ids of those that do what the attempt did where this check failed, and in `others`.
+    def search(self, check: CheckResult, evidence: dict[str, list[Evidence]]) -> tuple[str | None, int]:
+        """The one mistake that explains why this check failed, or None; and how many the budget did not last for."""
+        seen, area = evidence[check.id], self.area(check.id)
+        if self.explains(SOLUTION.id, seen):
+            return None, 0  # what was seen tells no mistake from what is right
+        trains = any(piece.trains for piece in seen)
+        order = sorted(self.passed, key=lambda id: (not id.startswith(area), _cost(self.passed[id])))
+        passed = [self.passed[id] for id in order]
+        passed = [pieces for pieces in passed if all(self._worth(piece, trains) for piece in pieces)]
+        cheap = [pieces for pieces in passed if _cost(pieces) * CHEAPER < seen[-1].seconds]
+        order = [*cheap, seen, *(pieces for pieces in passed if pieces not in cheap)]
+        found, left = self._that(check, lambda id: all(self.explains(id, pieces) for pieces in order))
+        no_number = isinstance(seen[-1].reading, CheckFailed)
+        if len(found) > 1 or found and no_number:
+            # Several would have failed here in the same way: which of them fails the rest in the same way too? The
+            # same question where there are no numbers: quite different code can raise the same exception.
+            failed = [pieces for id, pieces in evidence.items() if id not in self.passed]
+            others = evidence.values() if len(found) > 1 else [*order, *failed]
+            found = [id for id in found if all(self.explains(id, pieces) for pieces in others)]
+        if not found and not left and not no_number:
+            # The attempt may have another mistake beside, which shows in what it does where it passes too.
+            def agrees(id, pieces):
+                return self.explains(id, pieces) or pieces is not seen and not self.explains(SOLUTION.id, pieces)
 
-        costly: that one look takes longer than the others together, so it is left for last.
+            found, left = self._that(check, lambda id: all(agrees(id, pieces) for pieces in order))
+        return (found[0] if len(found) == 1 else None), left
+
+    def _worth(self, piece: Evidence, trains: bool) -> bool:
+        """Whether a look at which the attempt passed is asked of each suspect, and not only where several are left.
+
+        A training run says little about a check that needed none, and a few long looks would use up the budget.
         """
-        order = [*others, seen] if costly else [seen, *others]
-        return [id for id in self.of(check) if all(self.explains(id, evidence) for evidence in order)]
+        return piece.trains <= trains and piece.seconds * 4 < (self.budget.training if piece.trains else self.budget.plain)
+
+    def _that(self, check: CheckResult, agrees) -> tuple[list[str], int]:
+        """The ids of those that agree, likeliest first, and how many the budget did not last for."""
+        found, order = [], self.likeliest_first(check)
+        for number, id in enumerate(order):
+            try:
+                if agrees(id):
+                    found.append(id)
+            except _OutOfTime:
+                return found, len(order) - number
+        return found, 0
 
     def explains(self, id: str, evidence: list[Evidence]) -> bool:
         """Whether this mistake, looked at in the same way each time, does what the attempt did."""
@@ -145,7 +230,33 @@ class _Suspects:
         return all(self._explains(id, piece) for piece in reversed(evidence))
 
     def _explains(self, id: str, piece: Evidence) -> bool:
-        key = (id, builtins.id(piece))
+        key = (id, piece)
         if key not in self.seen:
-            self.seen[key] = piece.shown_by(self.subject(id))
+            changed = self.changed(id)
+            if id != SOLUTION.id and changed is not None and not piece.names & changed:
+                # It does what the solution does, which a passed check does not hold against it.
+                return piece in self.of_passed or self._explains(SOLUTION.id, piece)
+            if self.spent[piece.trains] >= (self.budget.training if piece.trains else self.budget.plain):
+                raise _OutOfTime
+            began = time.monotonic()
+            self.reference.most = self.budget.stuck if _was_stuck(piece) else None
+            try:
+                self.seen[key] = piece.shown_by(self.subject(id))
+            finally:
+                self.reference.most = None
+                self.spent[piece.trains] += time.monotonic() - began
         return self.seen[key]
+
+
+def _was_stuck(piece: Evidence) -> bool:
+    """Whether the attempt was stopped by its deadline."""
+    return isinstance(piece.reading, CheckFailed) and (piece.reading.same or ())[:2] == ("died", "deadline")
+
+
+def _cost(evidence: list[Evidence]) -> float:
+    return sum(piece.seconds for piece in evidence)
+
+
+def _words(*texts: str) -> set[str]:
+    """The words of some texts, without their endings: trains, trained and training are one."""
+    return {re.sub(r"(ings?|ed|es|s)$", "", word) for text in texts for word in re.findall("[a-z]{3,}", text.lower())}

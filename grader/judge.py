@@ -146,6 +146,7 @@ class Session:
     def __init__(self, starter: Starter | None = None, deadlines: Deadlines | None = None):
         self.deadlines = deadlines or Deadlines.from_environment()
         self.starter = starter or Starter()
+        self.budget = diagnosis.Budget.of(self.deadlines.patience, self.starter.many)
         self._references: dict[str, Host] = {}
         self._spare: Host | None = None
 
@@ -350,7 +351,7 @@ class _Sitting:
                 if not self.stop.asked and only is None:
                     if any(result.status == "failed" for result in results):
                         self.note("looking for the mistake")
-                    diagnosis.name_mistakes(exercise, reference, results, evidence)
+                    diagnosis.name_mistakes(exercise, reference, results, evidence, self.session.budget)
             except WorkerDied:
                 pass  # a verdict without a name is better than none
         finally:

@@ -171,15 +171,20 @@ class Subject:
         return self.ask(program, seed)
 
 
-@dataclass
+@dataclass(eq=False)
 class Evidence:
-    """What a subject was seen to do: enough to look at another one in the same way."""
+    """What a subject was seen to do: enough to look at another one in the same way.
+
+    names: what the look took of the graded module. trains: whether it asked for a training run.
+    """
 
     look: Callable
     case: tuple
     reading: Reading | CheckFailed
     same: Callable
     seconds: float = 0.0
+    names: frozenset[str] = frozenset()
+    trains: bool = False
 
     def shown_by(self, subject: Subject) -> bool:
         """Whether that subject, looked at in the same way, does the same."""
@@ -251,14 +256,20 @@ class Exam:
         if self.at_the_case:
             raise CaseOver
         self.position = replace(self.position, look=self.position.look + 1)
+        if not case and look in self.seen:
+            self.evidence.append(replace(self.seen[look], same=same or same_reading))
+            return self.seen[look].reading
         evidence = Evidence(look, case, {}, same or same_reading)
         self.evidence.append(evidence)
-        if not case and look in self.seen:
-            evidence.reading, evidence.seconds = self.seen[look]
-            return evidence.reading
+
+        def ask(program, seed):
+            evidence.names |= program.names()
+            evidence.trains |= program.seconds is not None
+            return self.attempt.ask(program, seed)
+
         began = time.monotonic()
         try:
-            evidence.reading = look(self.attempt, *case)
+            evidence.reading = look(replace(self.attempt, ask=ask), *case)
         except CheckFailed as failure:
             evidence.reading = failure
             self.only = None
@@ -270,7 +281,7 @@ class Exam:
         finally:
             evidence.seconds = time.monotonic() - began
         if not case:
-            self.seen[look] = (evidence.reading, evidence.seconds)
+            self.seen[look] = evidence
         return evidence.reading
 
     def in_another_process(self, program, seed: int = 0) -> tuple[Answer, Answer]:

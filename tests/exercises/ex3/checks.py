@@ -654,20 +654,19 @@ def test_finetune_part(exam):
 @check("finetune_modes", "it trains in train mode, and evaluates the rest in eval mode", ("finetune_part",))
 def test_finetune_modes(exam):
     # A copy of a model has its mode: one that was last evaluated is in eval mode.
-    cases = (Tuning(steps=30), Tuning(steps=30, pretrained_train=False))
-    got = look(exam, cases[0].as_case(), looks.modes, cases)
-    for case, rest_in_train, trained in zip(cases, got["rest_in_train"], got["trained"]):
+    for case in (Tuning(steps=30), Tuning(steps=30, pretrained_train=False)):
+        got = look(exam, case.as_case(), looks.modes, case)
         shown = case.as_case(dropout=case.dropout, pretrained="train mode" if case.pretrained_train else "eval mode")
-        if rest_in_train is None or not trained:
-            fail(shown, f"No {'reading of the rest' if trained else 'training'} was seen. Does a gpt_core.GPT look the tokens up, in rows of shape (B, T)?")
-        if rest_in_train:
+        if got["rest_in_train"] is None or not got["trained"]:
+            fail(shown, f"No {'reading of the rest' if got['trained'] else 'training'} was seen. Does a gpt_core.GPT look the tokens up, in rows of shape (B, T)?")
+        if got["rest_in_train"]:
             fail(
                 shown,
                 "The rest is read in train mode: dropout makes each loss larger and noisy, and the weights that come out as best are the lucky "
                 "ones. model.eval() before, and back afterwards.",
             )
-        if any(mode != looks.DROPOUT_ON for mode in trained):
-            what = ("the model is in eval mode", "a part of it is in eval mode", "some p is not the config's")[min(trained)]
+        if any(mode != looks.DROPOUT_ON for mode in got["trained"]):
+            what = ("the model is in eval mode", "a part of it is in eval mode", "some p is not the config's")[min(got["trained"])]
             fail(
                 shown,
                 f"It trains without the dropout that its config asks for: {what}. Is the model that you train put into train mode at first, "
@@ -755,14 +754,13 @@ def test_finetune_improves(exam):
 
 @check("finetune_best", "of all weights met, the transferred ones included, the best on the rest come back", CHEAP)
 def test_finetune_best(exam):
-    got = look(exam, HARMED["a rest of another kind"].as_case(), looks.best_kept, exam.reference, HARMED, SLACK)
-    worse = [key for key, is_worse in got.items() if is_worse]
-    if worse:
-        fail(
-            HARMED[worse[0]].as_case(),
-            f"What comes back is worse on the rest than the weights that it began with ({'; '.join(worse)}). The transferred weights are the first ones "
-            f"met: is their loss on the rest taken, are weights copied when they are the best, and are these copies what comes back?",
-        )
+    for what, case in HARMED.items():
+        if look(exam, case.as_case(), looks.gets_worse, exam.reference, case, SLACK)["worse"]:
+            fail(
+                case.as_case(),
+                f"What comes back is worse on the rest than the weights that it began with ({what}). The transferred weights are the first "
+                f"ones met: is their loss on the rest taken, are weights copied when they are the best, and are these copies what comes back?",
+            )
 
 
 # The rest is 24 letters in an order that the seed decides, three times over: whoever has seen it knows after each

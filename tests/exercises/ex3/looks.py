@@ -554,16 +554,15 @@ def _taught_ahead(rows: np.ndarray, targets: np.ndarray) -> int | None:
     return None
 
 
-def modes(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
-    """For each case whether the rest was read in train mode, None where it was not read; and in which states of DROPOUT
-    the model was trained."""
-    read, trained = [], []
-    for case in cases:
-        found, chars = _recorded(subject, case)
-        of_rest = found["looked_mode"][_hold(found["looked"], chars, REST)]
-        read.append(bool(of_rest.any()) if len(of_rest) else None)
-        trained.append(sorted({int(mode) for mode in found["rows_mode"]}))
-    return {"rest_in_train": read, "trained": trained}
+def modes(subject: Subject, case: Tuning) -> Reading:
+    """Whether the rest was read in train mode, None where it was not read; and in which states of DROPOUT the model was
+    trained."""
+    found, chars = _recorded(subject, case)
+    of_rest = found["looked_mode"][_hold(found["looked"], chars, REST)]
+    return {
+        "rest_in_train": bool(of_rest.any()) if len(of_rest) else None,
+        "trained": sorted({int(mode) for mode in found["rows_mode"]}),
+    }
 
 
 def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
@@ -641,18 +640,15 @@ def losses(subject: Subject, reference: Subject, case: Tuning) -> tuple[float, f
     return tuple(loss_of(reference, some, chars, rest, case.block_size) for some in (weights, first))
 
 
-def best_kept(subject: Subject, reference: Subject, cases: dict[str, Tuning], slack: float) -> Reading:
-    """For each case, whether what comes back is worse on the rest than the transferred weights, by more than slack."""
-    found = {}
-    for key, case in cases.items():
-        try:
-            after, before = losses(subject, reference, case)
-        except CheckFailed as failure:
-            if failure.same != ("diverged",):
-                raise
-            after, before = float("inf"), 0.0
-        found[key] = not after <= before + slack
-    return found
+def gets_worse(subject: Subject, reference: Subject, case: Tuning, slack: float) -> Reading:
+    """Whether what comes back is worse on the rest than the transferred weights, by more than slack."""
+    try:
+        after, before = losses(subject, reference, case)
+    except CheckFailed as failure:
+        if failure.same != ("diverged",):
+            raise
+        after, before = float("inf"), 0.0
+    return {"worse": not after <= before + slack}
 
 
 def improved(subject: Subject, reference: Subject, case: Tuning) -> Reading:
