@@ -302,13 +302,12 @@ class _Sitting:
     def _elsewhere(self, program, seed: int = 0, *, other_hashes: bool) -> Answer:
         """The attempt's answer to a program in a fresh process of its own, on the CPU."""
         starter = self.session.starter.with_other_hashes() if other_hashes else self.session.starter
-        folder = str(self.source.path.absolute().parent)
-        host = Host(starter, "attempt", "cpu", self.session.deadlines, folder)
+        host = Host(starter, "attempt", "cpu", self.session.deadlines, self.source.folder)
         try:
-            failure, _ = _load(host, self.source)
+            failure, _ = _load(host, self.code)
             if failure is not None:
                 raise failure
-            return AttemptSubject(host)(program, seed)
+            return AttemptSubject(host, self.code.place)(program, seed)
         finally:
             host.close()
 
