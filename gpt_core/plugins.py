@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 
-from gpt_core.config import GPTConfig
 from gpt_core.layers import Factory
 from gpt_core.models import GPT, BigramLM, LanguageModel, MultiHeadLM, SingleHeadLM, TransformerLM
 from gpt_core.train_config import TrainConfig

@@ -16,7 +16,6 @@ import signal
 import sys
 from pathlib import Path
 
-import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from data import corpora
