@@ -26,7 +26,7 @@ from gpt_core.device import choose_device
 from gpt_core.extrapolation import cropped_loss, loss_by_position, stretch
 from gpt_core.out_of_memory import OutOfMemory, memory_for
 from gpt_core.paired import conclusion, paired_difference
-from gpt_core.plugins import PARTS, build_model, source_digests
+from gpt_core.plugins import PARTS, build_model, failure_in_part, source_digests
 from gpt_core.presets import PRESETS, preset
 from gpt_core.run_log import read
 from gpt_core.terminal import ExperimentDisplay, fail, load_corpus, note, sentence
@@ -192,18 +192,31 @@ def main(defaults: list[str] | None = None, arguments: list[str] | None = None) 
     begin()
     given = sys.argv[1:] if arguments is None else arguments
     options = parser().parse_args([*(defaults or []), *given])
+    arms: list[Arm] = []
     try:
-        return _experiment(options)
-    except (ValueError, corpora.CorpusUnavailable) as error:
-        return fail(str(error), BAD_INPUT)
+        arms += _arms(options)
+        return _experiment(options, arms)
     except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
         return fail(str(error), FAILED)
+    except Exception as error:
+        # Whatever a part of your own may raise while it trains, a ValueError too.
+        if reason := next((failure for arm in arms if (failure := failure_in_part(arm.config, error))), None):
+            return fail(reason, FAILED)
+        if isinstance(error, ValueError | corpora.CorpusUnavailable):
+            return fail(str(error), BAD_INPUT)
+        if isinstance(error, OSError):
+            return fail(f"{error.filename or options.out} cannot be written: {error.strerror or error}.", FAILED)
+        raise
     except KeyboardInterrupt:
         return fail("Stopped at once; the same command goes on from the last checkpoint.", INTERRUPTED)
 
 
 def _arms(options) -> list[Arm]:
-    """The baseline and the feature; ValueError where one of them cannot be built."""
+    """The baseline and the feature; ValueError for a bad value and where one of them cannot be built."""
+    for name, least in (("seeds", 2), ("stretch", 1), ("steps", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise ValueError(f"--{name} is {value}; it must be at least {least}.")
     config = preset(options.preset)
     steps = options.steps or (CPU_STEPS if options.preset == "cpu" else config.steps)
     config = dataclasses.replace(
@@ -224,12 +237,7 @@ def _arms(options) -> list[Arm]:
     return [make_arm(BASELINE, config, options.out), make_arm(name, changed, options.out)]
 
 
-def _experiment(options) -> int:
-    for name, least in (("seeds", 2), ("stretch", 1), ("steps", 1)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name} is {value}; it must be at least {least}.")
-    arms = _arms(options)
+def _experiment(options, arms: list[Arm]) -> int:
     text = load_corpus(arms[0].config.corpus)
     stretched = options.stretch if not arms[1].config.position_embedding else 1
     length, held_out = stretched * arms[0].config.block_size, len(corpora.split(text)[1])

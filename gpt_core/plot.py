@@ -89,7 +89,7 @@ def _figure(x: str, y: str):
 
 def _literal(name: str) -> str:
     """A name that matplotlib shows as it is: between two $ it would look for a formula."""
-    return name.replace("$", r"\$")
+    return printable(name).replace("$", r"\$")
 
 
 def _band(axes, number: int, x: list, values: list[tuple], label: str) -> None:

@@ -12,11 +12,10 @@ from pathlib import Path
 import torch
 import torch.nn as nn
 
-from gpt_core.config import GPTConfig
 from gpt_core.layers import Factory
 from gpt_core.models import GPT, BigramLM, LanguageModel, MultiHeadLM, SingleHeadLM, TransformerLM
 from gpt_core.train_config import TrainConfig
-from gpt_core.trial import first_line, try_part
+from gpt_core.trial import first_line, line_in, try_part
 
 PARTS = ("attention", "norm", "feed_forward")
 
@@ -61,6 +60,14 @@ def build_model(config: TrainConfig, vocab_size: int) -> LanguageModel:
             with torch.random.fork_rng(devices=[]):  # a trial must not move the seed's numbers
                 try_part(spec, parts[name], sizes)
     return GPT(sizes, position_embedding=config.position_embedding, **parts)
+
+
+def failure_in_part(config: TrainConfig, error: Exception) -> str | None:
+    """Which part of your own failed, and in which line; None for an error that arose elsewhere."""
+    for part in PARTS:
+        if (spec := getattr(config, part)) and (line := line_in(load_part(spec), error)):
+            return f"{spec} fails: {first_line(error)}{line}."
+    return None
 
 
 def source_digests(config: TrainConfig) -> dict[str, str]:

@@ -286,6 +286,8 @@ def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | No
         sys.exit(fail(str(error), BAD_INPUT))
     except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
         sys.exit(fail(str(error), FAILED))
+    except OSError as error:
+        sys.exit(fail(f"{error.filename or out} cannot be written: {error.strerror or error}.", FAILED))
     except KeyboardInterrupt:
         sys.exit(fail("Stopped; the same command goes on with what is left.", INTERRUPTED))
     for line in ["", *experiment.table(losses)]:

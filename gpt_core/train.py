@@ -16,7 +16,6 @@ import signal
 import sys
 from pathlib import Path
 
-import torch
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from data import corpora
@@ -25,12 +24,11 @@ from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
 from gpt_core.device import choose_device
 from gpt_core.distributed import World
 from gpt_core.out_of_memory import OutOfMemory, is_out_of_memory
-from gpt_core.plugins import PARTS, load_part
+from gpt_core.plugins import failure_in_part
 from gpt_core.presets import PRESETS, preset
 from gpt_core.terminal import TrainingDisplay, fail, load_corpus
 from gpt_core.train_config import TrainConfig
 from gpt_core.trainer import Notice, Trainer, TrainingFailed, find_corpus, ignore, load_run
-from gpt_core.trial import first_line, line_in
 
 DEFAULT = "cpu"  # the preset
 
@@ -89,7 +87,8 @@ def main(arguments: list[str] | None = None) -> int:
         return fail(str(error), FAILED, world.rank, world.size)
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return fail(f"{what}; the checkpoints are as they were, and --resume goes on from the last one.", FAILED, world.rank, world.size)
+        left = f"; {_what_is_left(trainer)}" if trainer else ""
+        return fail(f"{what}{left}.", FAILED, world.rank, world.size)
     except Exception as error:
         reason = _in_a_part(error, trainer) or _left_alone(error, world)
         if is_out_of_memory(error):
@@ -145,19 +144,22 @@ def _where_stopped(trainer: Trainer | None, resume: Path | None) -> str:
     """Of a run that was stopped at once: what is left of it."""
     if trainer is None:
         return "before the training went on; the run is as it was" if resume else "before the training began"
+    return f"at once, without saving; {_what_is_left(trainer)}"
+
+
+def _what_is_left(trainer: Trainer) -> str:
+    """Of a run that ended before its time."""
     try:
         checkpoint.find(trainer.folder)
     except checkpoint.CheckpointError:
-        return "at once, before the first checkpoint: nothing is saved"
-    return "at once, without saving; --resume goes on from the last checkpoint"
+        return "there is no checkpoint yet"
+    return "the checkpoints are as they were, and --resume goes on from the last one"
 
 
 def _in_a_part(error: Exception, trainer: Trainer | None) -> str | None:
-    """Which part of your own failed, in which line and at which step; None for an error that arose elsewhere."""
-    for part in PARTS if trainer else ():
-        if (spec := getattr(trainer.config, part)) and (line := line_in(load_part(spec), error)):
-            return f"step {trainer.step + 1}: {spec} fails: {first_line(error)}{line}."
-    return None
+    """As failure_in_part, with the step."""
+    reason = failure_in_part(trainer.config, error) if trainer else None
+    return reason and f"step {trainer.step + 1}: {reason}"
 
 
 def _left_alone(error: Exception, world: World) -> str | None:

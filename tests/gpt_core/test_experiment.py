@@ -153,6 +153,35 @@ def test_finished_runs_of_another_text_are_not_taken_for_those_of_this_one(small
     assert "play.txt is not the text that" in " ".join(capsys.readouterr().err.split())
 
 
+LATE = PART + """
+    passes = 0
+    def forward(self, x):
+        Mine.passes += self.training
+        if Mine.passes > 5:
+            raise ERROR("lost")
+        return self.net(x)
+"""
+
+
+@pytest.mark.parametrize("error", ["ValueError", "KeyError"])
+def test_a_part_that_fails_while_it_trains_is_named_with_its_line(small, tmp_path, monkeypatch, capsys, error):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"fails_late_{error}.py").write_text(LATE.replace("ERROR", error))
+    assert main([], [*small, "--out", str(tmp_path / "out"), "--feed-forward", f"fails_late_{error}:Mine"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.startswith(f"fails_late_{error}:Mine fails: {error}: ") and f"(fails_late_{error}.py, line 14)." in said
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(small, done, capsys, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    assert main(ROTARY, [*small, "--out", str(done[0])]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said == f"{done[1] / 'results.json'} cannot be written: No space left on device."
+
+
 def test_memory_that_runs_out_is_one_sentence(small, tmp_path, capsys, monkeypatch):
     def refuse(*args, **kwargs):
         raise MemoryError

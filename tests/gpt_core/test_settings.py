@@ -106,6 +106,7 @@ def test_a_gpu_is_chosen_by_rank_and_bfloat16_where_it_has_it(monkeypatch):
 
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert choose_device("auto") == torch.device("cpu")
     with pytest.raises(ValueError, match="torch sees no GPU here; use --device cpu"):
         choose_device("cuda")

@@ -14,6 +14,7 @@ import torch
 
 from gpt_core import checkpoint, train
 from gpt_core.presets import preset
+from gpt_core.run_log import RunLog
 from gpt_core.terminal import TrainingDisplay
 from gpt_core.train_config import TrainConfig
 from gpt_core.trainer import Progress, Trainer
@@ -379,7 +380,7 @@ def test_stopped_before_the_first_checkpoint_it_does_not_speak_of_one(tmp_path, 
 
     monkeypatch.setattr("gpt_core.trainer.exhaustive_loss", press)
     assert call(*VALUES, "--out", tmp_path / "run") == 130
-    assert "before the first checkpoint: nothing is saved" in " ".join(capsys.readouterr().err.split())
+    assert "without saving; there is no checkpoint yet." in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()
 
 
@@ -387,10 +388,15 @@ def test_a_disk_that_is_full_for_the_log_is_one_sentence_with_its_name(tmp_path,
     def full(self, row):
         raise OSError(28, "No space left on device", str(self.path))
 
-    monkeypatch.setattr("gpt_core.run_log.RunLog.write", full)
+    monkeypatch.setattr(RunLog, "write", full)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith(f"{tmp_path / 'run' / 'log.jsonl'}: No space left on device; the checkpoints are as they were")
+    assert said == f"{tmp_path / 'run' / 'log.jsonl'}: No space left on device; there is no checkpoint yet."
+    monkeypatch.undo()
+    real = RunLog.write
+    monkeypatch.setattr(RunLog, "write", lambda self, row: full(self, row) if row["step"] else real(self, row))
+    assert call(*VALUES, "--out", tmp_path / "other") == 1
+    assert "the checkpoints are as they were, and --resume" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_process_that_lost_the_others_says_so_and_one_alone_does_not():
