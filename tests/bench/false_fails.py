@@ -33,7 +33,8 @@ CHANCE = {
 }  # fmt: skip
 WAYS = {"ex1": "right_ways", "ex2": "right_ways_ex2", "ex3": "right_ways_ex3", "ex4": "right_ways_ex4"}
 
-MIX = "(int(_torch.randint(2**31, ()%s)) * 1_000_003 + {stream}) %% 2**31"
+# Without int() and the like: an attempt may have imported all of torch over the built-in names.
+MIX = "(_torch.randint(2**31, ()%s).item() * 1_000_003 + {stream}) %% 2**31"
 # In train mode every generator goes on elsewhere: one seed still gives the same numbers, others than before.
 OF_ATTENTION = f"""
 import random as _random, numpy as _np, torch as _torch
@@ -74,7 +75,7 @@ def in_stream(exercise: Exercise, source: str, stream: int) -> bytes:
 
 
 def right_attempts(exercise: Exercise, which: str) -> dict[str, str]:
-    """Name to source of the solution, of the right ways, or of all."""
+    """Name to source: which is solutions, ways, all, or the name of one."""
     solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
     found = {"solution": solution} if which != "ways" else {}
     if which != "solutions":
@@ -82,7 +83,7 @@ def right_attempts(exercise: Exercise, which: str) -> dict[str, str]:
         found |= {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
         changes = right_changes.TO_ADD if exercise.name == "ex2" else {}
         found |= {name: Mistake(name, name, "", patches).apply(solution) for name, patches in changes.items()}
-    return found
+    return found if which in ("all", "solutions", "ways") else {which: found[which]} if which in found else {}
 
 
 def main() -> int:
@@ -92,7 +93,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the number of the first stream (default 0)")
     parser.add_argument("--exercise", choices=list(EXERCISES), nargs="+", default=list(EXERCISES))
     parser.add_argument("--checks", nargs="+", default=["chance"], help="their ids, chance (default) or all")
-    parser.add_argument("--files", choices=("all", "solutions", "ways"), default="all")
+    parser.add_argument("--files", default="all", help="solutions, ways, all (default), or the name of one")
     options = parser.parse_args()
     jobs = [
         (EXERCISES[name], way, source, stream)

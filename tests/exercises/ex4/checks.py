@@ -465,7 +465,7 @@ FORMS = ((2, 3, 5, 8), (2, 1, 5, 8), (2, 3, 1, 8), (1, 3, 5, 8), (3, 3, 3, 2))
 AS_ATTENTION_HANDS_OVER = ("heads moved", "part of qkv", "part of wider rows", "some of the tokens")
 
 
-@check("rope_layouts", "however an attention hands x over, the result is the same", ("rope_any",))
+@check("rope_layouts", "however an attention hands x over, the result is the same", ("rope_dtypes",))
 def test_rope_layouts(exam):
     for shape, dtype in itertools.product(FORMS, ("float32", "bfloat16")):
         x, angles = random_x(shape, 12), random_angles(*shape[-2:], 12)
