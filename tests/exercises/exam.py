@@ -165,10 +165,14 @@ class Subject:
     role: str
     ask: Callable
     device: str = "cpu"
+    gave_nan: bool = False  # whether there was NaN in an answer since this was last set to False
 
     def run(self, program, seed: int = 0) -> Answer:
         """The answer to a program; torch's generators are seeded with `seed` before it."""
-        return self.ask(program, seed)
+        answer = self.ask(program, seed)
+        numbers = (array for array in answer.arrays.values() if array.dtype.kind == "f")
+        self.gave_nan = self.gave_nan or any(bool(np.isnan(array).any()) for array in numbers)
+        return answer
 
 
 @dataclass
@@ -180,6 +184,7 @@ class Evidence:
     reading: Reading | CheckFailed
     same: Callable
     seconds: float = 0.0
+    gave_nan: bool = False
 
     def shown_by(self, subject: Subject) -> bool:
         """Whether that subject, looked at in the same way, does the same."""
@@ -250,9 +255,9 @@ class Exam:
         evidence = Evidence(look, case, {}, same or same_reading)
         self.evidence.append(evidence)
         if not case and look in self.seen:
-            evidence.reading, evidence.seconds = self.seen[look]
+            evidence.reading, evidence.seconds, evidence.gave_nan = self.seen[look]
             return evidence.reading
-        began = time.monotonic()
+        began, self.attempt.gave_nan = time.monotonic(), False
         try:
             evidence.reading = look(self.attempt, *case)
         except CheckFailed as failure:
@@ -264,9 +269,9 @@ class Exam:
             evidence.reading = CheckFailed("Your code's answers make no sense to the grader.", same=("nonsense",))
             raise evidence.reading from error
         finally:
-            evidence.seconds = time.monotonic() - began
+            evidence.seconds, evidence.gave_nan = time.monotonic() - began, self.attempt.gave_nan
         if not case:
-            self.seen[look] = (evidence.reading, evidence.seconds)
+            self.seen[look] = (evidence.reading, evidence.seconds, evidence.gave_nan)
         return evidence.reading
 
     def expected(self, look: Callable, *case) -> Reading:
