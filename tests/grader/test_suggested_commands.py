@@ -1,4 +1,4 @@
-"""Every command that an output suggests can be typed as it stands: it is understood, and does what it says."""
+"""Every command that an output suggests can be typed as it stands, and does what it says."""
 
 import contextlib
 import io
@@ -61,7 +61,8 @@ def verdicts(session):
     def graded(name, data):
         return grade(session, name, Source(Path("mine.py"), data), device="cpu", quick=True)
 
-    return [graded("ex1", WRONG.encode()), graded("ex1", SOLUTION.encode()), graded("ex1", stub), graded("ex2", ex2)]
+    of_ex1 = [graded("ex1", data) for data in (WRONG.encode(), SOLUTION.encode(), stub)]
+    return [*of_ex1, graded("ex2", ex2)]
 
 
 def test_what_a_report_suggests_can_be_typed(verdicts, typed, capsys):
@@ -97,7 +98,8 @@ def test_what_the_other_modes_suggest_can_be_typed(typed, capsys):
 
 
 SHORTER = {
-    "gpt_core.train": ["--steps", "2"], "ex2_": ["--steps", "1", "--digits", "1"], "ex3_": ["--help"], "ex4_": ["--help"],
+    "gpt_core.train": ["--steps", "2"], "ex2_": ["--steps", "1", "--digits", "1"],
+    "ex3_": ["--help"], "ex4_": ["--help"],
 }  # fmt: skip
 
 
