@@ -43,7 +43,7 @@ class Call:
         return replace(self, quick=False).again
 
     def replay(self, token: str) -> str:
-        """The command that writes a failing case of this file as a script; seed and device are in the token."""
+        """The command that writes a failing case as a script; seed and device are in the token."""
         return " ".join(["python grade.py --replay", token, *self._file()])
 
     def _file(self) -> list[str]:

@@ -81,7 +81,7 @@ def _print(out: Console, lines: list[Text], gap: bool = False) -> None:
 
 
 def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResult | None) -> list[Text]:
-    """What did not pass, shortly; without the failure that is shown below, and without what explains it too."""
+    """What did not pass, in short; without the failure that is shown below, and what its mistake explains."""
     names = {mistake.id: mistake.name for mistake in exercise.mistakes()}
     lines, told = [], {first.mistake if first else None}
     for check in (check for check in verdict.checks if check.status == "failed" and check is not first):
@@ -92,7 +92,8 @@ def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResu
         if check.mistake in names:
             told.add(check.mistake)
             also = _explained(verdict, check)
-            lines += hung(out, Text("        the mistake: ", style="yellow"), Text(names[check.mistake] + also))
+            said = Text(names[check.mistake] + also)
+            lines += hung(out, Text("        the mistake: ", style="yellow"), said)
     for status, words in (
         ("not_reached", "not reached: {} that build on what did not pass"),
         ("not_run", "left out by --quick: {} that train"),
@@ -147,7 +148,8 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
 def _case(out: Console, check: CheckResult) -> list[Text]:
     if not check.case or check.unfinished:
         return []
-    return hung(out, Text("    "), Text(clean("case: " + ", ".join(f"{k} = {v}" for k, v in check.case.items()))))
+    values = ", ".join(f"{name} = {value}" for name, value in check.case.items())
+    return hung(out, Text("    "), Text(clean(f"case: {values}")))
 
 
 def _detail(out: Console, text: str) -> list[Text]:
@@ -161,7 +163,9 @@ def _printed(out: Console, verdict: Verdict) -> list[Text]:
         return []
     of = f", the last 8 of {len(printed)} lines" if len(printed) > 8 else ""
     lines = hung(out, Text("  "), Text(f"Your file printed{of}:", style="bold"))
-    return lines + [part for line in printed[-8:] for part in hung(out, Text("    "), Text(one_line(line, 200)))]
+    for line in printed[-8:]:
+        lines += hung(out, Text("    "), Text(one_line(line, 200)))
+    return lines
 
 
 def _everything(out: Console, exercise: Exercise, verdict: Verdict) -> None:
@@ -203,7 +207,8 @@ def _lines(out: Console, status: str, checks: list[CheckResult]) -> None:
     suffix = {"not_reached": "  (not reached)", "not_run": "  (left out: --quick)"}.get(status, "")
     for check in checks:
         mark, style = MARKS["unfinished" if check.unfinished else status]
-        hanging(out, Text(f"  {mark}  ", style=style), Text(check.title + suffix, style="dim" if suffix else ""))
+        title = Text(check.title + suffix, style="dim" if suffix else "")
+        hanging(out, Text(f"  {mark}  ", style=style), title)
 
 
 def _devices(verdict: Verdict) -> str:
@@ -330,7 +335,8 @@ def _not_started(out: Console, exercise: Exercise, verdict: Verdict, call: Call,
         _fact(out, "" if number else "it asks for", asked)
     _fact(out, "then", "save it" if watched else call.again)
     out.print()
-    next_step(out, "read the docstring of that file: it holds the contract and a worked example to start with.")
+    said = "read the docstring of that file: it holds the contract and a worked example to start with."
+    next_step(out, said)
 
 
 def next_step(out: Console, text: str, command: str = "", head: str = "Next: ") -> None:

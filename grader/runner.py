@@ -152,11 +152,14 @@ class _Checks:
                 f"The check could not make sense of what your code gave back ({what}). If your file does nothing unusual, "
                 f"this is a fault of the grader: please report it."
             )
+        message = error.message
+        if "nan" not in message.lower() and self.sat.evidence and self.sat.evidence[-1].gave_nan:
+            message = f"There is NaN in what your code gives, which counts as wrong in what follows. {message}"
         # The last look is the one that failed. Where cases were drawn, those before it were of other, larger ones.
         position = error.position or self.sat.position
         self.evidence[id] = self.sat.evidence[-1:] if position.series else self.sat.evidence[-KEPT:]
         return CheckResult(
-            id, title, "failed", message=error.message, mistake=error.mistake, case=error.case,
+            id, title, "failed", message=message, mistake=error.mistake, case=error.case,
             details=list(error.details), unfinished=error.unfinished,
             position=position,
         )  # fmt: skip

@@ -165,10 +165,14 @@ class Subject:
     role: str
     ask: Callable
     device: str = "cpu"
+    gave_nan: bool = False  # whether there was NaN in an answer
 
     def run(self, program, seed: int = 0) -> Answer:
         """The answer to a program; torch's generators are seeded with `seed` before it."""
-        return self.ask(program, seed)
+        answer = self.ask(program, seed)
+        numbers = (array for array in answer.arrays.values() if array.dtype.kind == "f")
+        self.gave_nan = self.gave_nan or any(bool(np.isnan(array).any()) for array in numbers)
+        return answer
 
 
 @dataclass(eq=False)
@@ -185,6 +189,7 @@ class Evidence:
     seconds: float = 0.0
     names: frozenset[str] = frozenset()
     trains: bool = False
+    gave_nan: bool = False
 
     def shown_by(self, subject: Subject) -> bool:
         """Whether that subject, looked at in the same way, does the same."""
@@ -267,9 +272,10 @@ class Exam:
             evidence.trains |= program.seconds is not None
             return self.attempt.ask(program, seed)
 
+        subject = replace(self.attempt, ask=ask, gave_nan=False)
         began = time.monotonic()
         try:
-            evidence.reading = look(replace(self.attempt, ask=ask), *case)
+            evidence.reading = look(subject, *case)
         except CheckFailed as failure:
             evidence.reading = failure
             self.only = None
@@ -279,7 +285,7 @@ class Exam:
             evidence.reading = CheckFailed("Your code's answers make no sense to the grader.", same=("nonsense",))
             raise evidence.reading from error
         finally:
-            evidence.seconds = time.monotonic() - began
+            evidence.seconds, evidence.gave_nan = time.monotonic() - began, subject.gave_nan
         if not case:
             self.seen[look] = evidence
         return evidence.reading

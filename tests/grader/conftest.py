@@ -17,7 +17,7 @@ from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
 
 # Windows has no pseudo-terminals to test with.
-collect_ignore = ["test_watch.py"] if sys.platform == "win32" else []
+collect_ignore = ["test_watch.py", "test_progress_line.py"] if sys.platform == "win32" else []
 
 # A shell starts what runs in the background with Ctrl-C ignored, and children inherit that; some tests press it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

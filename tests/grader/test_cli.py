@@ -1,5 +1,6 @@
 """The command line: what it says to a wrong call, exit statuses, files, and what it costs to ask."""
 
+import ast
 import json
 import os
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from grader.cli import main
+from grader.judge import Source, grade
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, in_forward
 
@@ -217,3 +219,43 @@ def test_a_narrow_terminal_cuts_nothing_off(tmp_path, columns):
     assert max(map(len, lines)) <= columns
     assert "\N{HORIZONTAL ELLIPSIS}" not in "".join(lines)
     assert "the softmax runs over the queries" in "\n".join(lines)
+
+
+def without(source: str, name: str) -> str:
+    """A source in which the function or class `name` raises NotImplementedError, as the stub's does."""
+    lines = source.splitlines()
+    node = next(node for node in ast.parse(source).body if getattr(node, "name", "") == name)
+    node = next((inner for inner in node.body if getattr(inner, "name", "") == "__init__"), node)
+    lines[node.body[0].lineno - 1 : node.end_lineno] = [" " * node.body[0].col_offset + "raise NotImplementedError('later')"]
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_an_unwritten_part_is_to_do_without_the_training_runs_too(patient_session, name):
+    # The last part of each sheet: what trains, where the exercise trains something.
+    part = re.findall(r"^(?:def|class) (\w+)", (REPOSITORY / EXERCISES[name].stub_path).read_text(), re.M)[-1]
+    source = without((REPOSITORY / EXERCISES[name].solution_path).read_text(), part)
+    verdict = grade(patient_session, name, Source(Path("a.py"), source.encode()), device="cpu", quick=True)
+    assert not verdict.passed
+    todo = [check for check in verdict.checks if check.unfinished]
+    assert todo and all(check.status == "failed" and "Not written yet: later" in check.message for check in todo)
+    assert [check for check in verdict.checks if check.status == "failed"] == todo
+
+
+def test_nan_is_called_so_before_anything_is_counted(graded):
+    verdict = graded(in_forward("if self.training: return x * float('nan')"))
+    failed = [check for check in verdict.checks if check.status == "failed"]
+    assert failed and all("NaN" in check.message for check in failed), [(c.id, c.message) for c in failed]
+
+
+LONG = "first = 1; second = 2; third = 3; fourth = 4; fifth = 5; sixth = 6; seventh = 7; "
+
+
+@pytest.mark.parametrize("after", ["", "; " + LONG])
+def test_a_long_line_is_shown_where_its_error_is(graded, after):
+    for source, shown in (
+        (in_forward(LONG + "name = 'é' * 30; broken = self.qkv(x[..., :-1])" + after), "self.qkv(x[..., :-1])"),
+        (SOLUTION + LONG + "broken = (1 + 2]" + after + "\n", "(1 + 2]"),
+    ):
+        (check, *_) = [check for check in graded(source).checks if check.status == "failed"]
+        assert shown in check.details[0] and len(check.details[0]) < 110

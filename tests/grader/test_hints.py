@@ -54,7 +54,7 @@ def numbers(text):
     return [int(number) for number in re.findall(r"^Hint (\d+) of", text, re.M)]
 
 
-def test_each_call_gives_one_more_below_those_before_from_where_to_the_solutions_own_line(own_progress, capsys):
+def test_each_call_gives_one_more_and_the_solutions_own_line_comes_last(own_progress, capsys):
     progress.record(verdict_of(EX1, ("scale",), ("no_scale",)), pytest.fail)
     count = len(hints.all_of(EX1, progress.read("ex1", pytest.fail))[1])
     said = []

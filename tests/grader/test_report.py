@@ -106,7 +106,8 @@ def test_what_a_check_measured_and_what_to_do_with_a_file_that_passes_are_shown(
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)
 def test_every_exercise_names_a_use_for_a_file_that_passes(exercise):
     assert exercise.uses
-    assert all(command in words(lines_of(verdict_of(exercise), columns=100)).replace(" \\ ", " ") for _, command in exercise.uses)
+    seen = words(lines_of(verdict_of(exercise), columns=100)).replace(" \\ ", " ")
+    assert all(command in seen for _, command in exercise.uses)
 
 
 def test_several_verdicts_end_in_a_table_with_what_to_mend_first_and_one_next_step():
