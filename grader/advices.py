@@ -44,9 +44,9 @@ ADVICES = (
     Advice(f"It downloads something, and a grade has no network. {GUARD}",
            text=r"urlopen|URLError|name resolution|Failed to resolve|Max retries|[Cc]ouldn't connect|getaddrinfo|nodename nor servname"
                 r"|Network is unreachable|Connection (refused|error|reset)|HTTPS?Connection|Name or service not known", load=True),
-    Advice(f"It uses the network, and a grade has none. {GUARD}",
+    Advice(f"It needs something from outside, and a grade has no network. {GUARD}",
            "URLError HTTPError gaierror ConnectionError ConnectTimeout MaxRetryError LocalEntryNotFoundError", load=True),
-    Advice(f"It uses the network, and a grade has none. {GUARD}", code=r"socket|urlretrieve|requests\.|wget|curl|download"),
+    Advice(f"It needs something from outside, and a grade has no network. {GUARD}", code=r"socket|urlretrieve|requests\.|wget|curl|download"),
     Advice(f"It starts processes (a DataLoader with num_workers, multiprocessing), which a grade does not allow: use num_workers=0. {GUARD}",
            text=r"DataLoader worker|unable to open shared memory|bootstrapping phase|shared memory object|torch_shm_manager"),
     Advice(f"It starts processes (a DataLoader with num_workers, multiprocessing), which a grade does not allow: use num_workers=0. {GUARD}",

@@ -77,7 +77,7 @@ def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *,
     for line in right.splitlines():
         out.print(Text(f"  {line}".rstrip()), soft_wrap=True)
     out.print()
-    own = read_text(attempt)
+    own = read_text(attempt, exercise)
     is_own = attempt == REPOSITORY / exercise.attempt_path
     if own is None or is_own and is_stub(exercise):
         out.print(f"There is nothing of yours in {shown(attempt)} to compare with.", soft_wrap=True)
@@ -91,10 +91,13 @@ def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *,
         report.next_step(out, "close this, write it yourself, then:", f"python grade.py {exercise.name}")
 
 
-def read_text(path: Path) -> str | None:
-    """A Python source by Python's own rules, unreadable characters replaced; None where there is none."""
+def read_text(path: Path, exercise: Exercise) -> str | None:
+    """The Python source of a hand-in by Python's own rules, unreadable characters replaced; None where there is none."""
+    from grader.judge import read_source
+
     try:
-        data = path.read_bytes()
+        source = read_source(path)
+        data = source.code(exercise).data or source.data
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
     except OSError:
         return None

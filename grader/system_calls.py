@@ -22,7 +22,8 @@ DO_NOTHING = {
 }  # fmt: skip
 # Sockets of every family (TCP, UDP, Unix); socketpair stays, which reaches nobody else. io_uring would make sockets and
 # set attributes past this filter.
-NO_NETWORK = {"socket": (41, 198), "io_uring_setup": (425, 425), "io_uring_enter": (426, 426)}
+_SOCKET, _AF_UNIX = (41, 198), 1
+NO_NETWORK = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426)}
 # Other processes' memory, the machine's settings, and what only root may do, for graders that run as root.
 REFUSED = {
     "ptrace": (101, 117), "process_vm_readv": (310, 270), "process_vm_writev": (311, 271), "pidfd_getfd": (438, 438),
@@ -52,8 +53,8 @@ def _statement(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("=HBBI", code, yes, no, value)
 
 
-def program(machine: str) -> bytes:
-    """The filter for a machine; ValueError where its numbers are not known."""
+def program(machine: str, unix_sockets: bool = False) -> bytes:
+    """The filter for a machine; ValueError where its numbers are not known. unix_sockets: let them be made."""
     if machine not in _MACHINES:
         raise ValueError(f"the machine is {machine!r}; numbers are known for {', '.join(_MACHINES)}")
     column, name = _MACHINES[machine]
@@ -69,26 +70,28 @@ def program(machine: str) -> bytes:
     for number, answer in [(call[column], answer) for calls, answer in answers for call in calls.values()]:
         if number is not None:
             lines += [_statement(_EQUAL, number, 0, 1), _statement(_RETURN, _ERRNO | answer)]
-    # Limits of this process only: the judge belongs to the same user.
-    lines += [
-        _statement(_EQUAL, _PRLIMIT[column], 0, 4),
-        _statement(_LOAD, _ARGUMENTS),
-        _statement(_EQUAL, 0, 1, 0),
-        _statement(_RETURN, _ERRNO | errno.EPERM),
-        _statement(_LOAD, _NUMBER),
-    ]
+    # Limits of this process only: the judge belongs to the same user. 0xFFFFFFFF is no family of sockets.
+    family = _AF_UNIX if unix_sockets else 0xFFFFFFFF
+    for number, only, answer in ((_PRLIMIT[column], 0, errno.EPERM), (_SOCKET[column], family, errno.EACCES)):
+        lines += [
+            _statement(_EQUAL, number, 0, 4),
+            _statement(_LOAD, _ARGUMENTS),
+            _statement(_EQUAL, only, 1, 0),
+            _statement(_RETURN, _ERRNO | answer),
+            _statement(_LOAD, _NUMBER),
+        ]
     lines += [_statement(_EQUAL, _IOCTL[column], 0, 1 + 2 * len(_FILE_FLAGS)), _statement(_LOAD, _ARGUMENTS + 8)]
     for request in _FILE_FLAGS:
         lines += [_statement(_EQUAL, request, 0, 1), _statement(_RETURN, _ERRNO | errno.EPERM)]
     return b"".join([*lines, _statement(_RETURN, _ALLOW)])
 
 
-def restrict() -> bool:
+def restrict(unix_sockets: bool = False) -> bool:
     """Filter the calls of this thread and of all that it starts from here on; whether the kernel took the filter."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return False
     try:
-        text = program(os.uname().machine)
+        text = program(os.uname().machine, unix_sockets)
     except ValueError:
         return False
     libc = ctypes.CDLL(None, use_errno=True)

@@ -101,6 +101,15 @@ def test_the_solution_comes_with_what_differs_from_the_attempt(own, capsys):
     assert "\x1b" not in said
 
 
+def test_a_notebook_stands_beside_the_solution_as_its_code(own, tmp_path, capsys):
+    from tests.grader.test_sources import notebook
+
+    (tmp_path / "theirs.ipynb").write_bytes(notebook("%pip install x", SOLUTION.replace("scores, dim=-1)", "scores, dim=-2)")))
+    assert main(["ex1", "--solution", "--force", "--attempt", str(tmp_path / "theirs.ipynb")]) == 0
+    said = capsys.readouterr().out
+    assert "scores, dim=-2)" in said and "cell_type" not in said
+
+
 def test_after_a_pass_the_solution_says_what_to_compare(own, capsys):
     own.write_text(SOLUTION)
     progress.record(verdict_of(EX1), pytest.fail)

@@ -168,6 +168,7 @@ def test_the_line_claims_no_more_than_the_system_gives():
     assert words(3, False) == ["solutions hidden", "contents of files read-only"]
     assert words(4, False) == ["solutions hidden", "contents of files read-only", "no TCP"]
     assert words(7, True) == ["solutions hidden", "files read-only", "no network"]
+    assert words(7, True, unix_sockets=True)[-1] == "no network but Unix sockets"
 
 
 def _filtered(program: bytes, machine: int, number: int, *arguments: int) -> int:
@@ -197,12 +198,16 @@ def test_the_filter_on_system_calls_refuses_what_is_listed_and_nothing_else(mach
     name, program = calls._MACHINES[machine][1], calls.program(machine)
     allowed, errno_of = 0x7FFF0000, 0x00050000
     listed = [calls.DO_NOTHING, calls.NO_NETWORK, calls.REFUSED]
-    refused = {numbers[column] for group in listed for numbers in group.values()} - {None}
+    refused = {numbers[column] for group in listed for numbers in group.values()} - {None} | {calls._SOCKET[column]}
     for number in range(600):
-        answer = _filtered(program, name, number)
+        answer = _filtered(program, name, number)  # with arguments of 0
         assert (answer == allowed) == (number not in refused), number
     assert all(_filtered(program, name, n[column]) == errno_of for n in calls.DO_NOTHING.values() if n[column] is not None)
-    assert _filtered(program, name, calls.NO_NETWORK["socket"][column]) == errno_of | 13
+    with_unix, unix, inet = calls.program(machine, unix_sockets=True), 1, 2
+    for family in (unix, inet):
+        assert _filtered(program, name, calls._SOCKET[column], family) == errno_of | 13
+    assert _filtered(with_unix, name, calls._SOCKET[column], unix) == allowed
+    assert _filtered(with_unix, name, calls._SOCKET[column], inet) == errno_of | 13
     limits, control = calls._PRLIMIT[column], calls._IOCTL[column]
     assert _filtered(program, name, limits, 0) == allowed and _filtered(program, name, limits, 123) == errno_of | 1
     assert _filtered(program, name, control, 1, 0x40086602) == errno_of | 1 and _filtered(program, name, control, 1, 0x541B) == allowed

@@ -275,3 +275,17 @@ def test_a_script_stays_with_the_file_of_the_attempt(tmp_path, monkeypatch, caps
     assert main(["--replay", token(check="scale"), "--attempt", "theirs.py"]) == 0
     assert str(tmp_path / "theirs.py") in (tmp_path / "replay_ex1_scale.py").read_text()
     assert files.backups().name not in os.listdir(tmp_path)
+
+
+def test_the_script_of_a_notebook_and_of_a_file_with_helpers_runs_their_code(tmp_path, monkeypatch, capsys):
+    from tests.grader.test_sources import notebook
+
+    monkeypatch.chdir(tmp_path)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "helper_of_theirs.py").write_text("SIZE = 3\n")
+    (tmp_path / "theirs.ipynb").write_bytes(notebook("%pip install x", "%%writefile helper_in_cell.py\nSIZE = 3", f"import helper_in_cell\n{SOLUTION}"))
+    (tmp_path / "theirs.py").write_text("import helper_of_theirs\n" + SOLUTION)
+    for call in (["theirs.ipynb"], ["theirs.py", "--with", "elsewhere/helper_of_theirs.py"]):
+        assert main(["--replay", token(check="scale"), "--attempt", *call]) == 0
+        assert RIGHT in outcome(tmp_path / "replay_ex1_scale.py", capsys)
