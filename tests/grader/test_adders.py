@@ -105,3 +105,40 @@ def test_a_hostile_training_run_fails_with_a_clear_verdict(session, monkeypatch,
     source, words = HOSTILE[name]
     check = graded(session, source, monkeypatch)["train_adds"]
     assert check.status == "failed" and words in check.message, (check.status, check.message)
+
+
+BATCH = "a, b = sample_problems(batch, n_digits, generator)"
+ANY_PROBLEM = "a, b = torch.randint(0, 10**n_digits, (2, batch), generator=generator)"
+FORWARD = "        logits, _ = model(x)\n        loss"
+PACKED = (
+    "        x, y = make_batch(a.to(device), b.to(device), n_digits)\n"
+    "        more_x, more_y = make_batch(*torch.randint(0, 10**n_digits, (2, len(a)), generator=generator), n_digits)\n"
+    "        x, y = torch.cat([x, y[:, -1:], more_x], 1), torch.cat([y, -torch.ones_like(y[:, :1]), more_y], 1)\n"
+)
+LEAKS = {
+    "through the parts": (((BATCH, ANY_PROBLEM), (FORWARD, "        logits = model.lm_head(model.body(model.embed(x)))\n        loss")), "are held out"),
+    "behind the first problem of a row": (
+        (("block_size=3 * n_digits + 2", "block_size=6 * n_digits + 5"),
+         ("        x, y = make_batch(a.to(device), b.to(device), n_digits)\n", PACKED)), "are held out"),
+    "behind the token table": (
+        ((BATCH, ANY_PROBLEM),
+         (FORWARD, "        x = F.one_hot(x, 12).float() @ model.token_embedding_table.weight + model.position_embedding_table.weight\n"
+                   "        logits = model.lm_head(model.body(x))\n        loss")), "was not seen on which problems"),
+    "in rows that are no problems": (
+        ((FORWARD, "        x = torch.where(x == EQUALS, PLUS, x)\n" + FORWARD),), "hold no problem as the contract writes it"),
+    "in rows too long to look at": (
+        (("block_size=3 * n_digits + 2", "block_size=200"),
+         (FORWARD, "        x, y = torch.cat([x] + [0 * x] * 3, 1), torch.cat([y] + [0 * y - 1] * 3, 1)\n" + FORWARD)), "rows of 44 tokens"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_held_out_problems_cannot_hide_in_the_training(session, name):
+    patches, words = LEAKS[name]
+    source = SOLUTION
+    for find, put in patches:
+        assert source.count(find) == 1, find
+        source = source.replace(find, put)
+    verdict = grade(session, "ex2", Source(Path("attempt.py"), source.encode()), device="cpu", only=("train_problems",))
+    [check] = [check for check in verdict.checks if check.status != "not_run"]
+    assert check.status == "failed" and words in check.message, check.message

@@ -77,16 +77,42 @@ def test_a_run_that_is_wrong_in_the_experiment_alone_fails_with_the_reason(patie
     assert words in failed["finetune_helps"], failed
 
 
-def test_a_leak_that_the_recorder_does_not_see_is_found_by_what_comes_back(patient_session):
-    # It trains through a forward of its own, behind the back of GPT.logits.
-    hidden = replaced(
-        (BATCHES, BATCHES.replace("tokens[:border]", "tokens")),
-        ("_, loss = model(x, y)", "loss = torch.nn.functional.cross_entropy(model.lm_head(model.body(model.embed(x))).flatten(0, 1), y.flatten())"),
-    )
-    looked_at = ("finetune_part", "finetune_unseen")
-    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), hidden.encode()), device="cpu", only=looked_at)
-    assert not verdict.passed
-    assert any(check.status == "failed" for check in verdict.checks if check.id in looked_at)
+LOSS = "_, loss = model(x, y)"
+BY_PARTS = "loss = nn.functional.cross_entropy(model.lm_head(model.body(model.embed(x))).flatten(0, 1), y.flatten())"
+BEHIND_THE_TABLE = BY_PARTS.replace(
+    "model.embed(x)", "nn.functional.one_hot(x, tokenizer.vocab_size).float() @ model.token_embedding_table.weight"
+)
+ON_ALL = (BATCHES, BATCHES.replace("tokens[:border]", "tokens"))
+BEHIND_THE_HEAD = BY_PARTS.replace("model.lm_head(", "(lambda h: h @ model.lm_head.weight.T + model.lm_head.bias)(")
+UNSEEN = {
+    "a leak through the parts": ((ON_ALL, (LOSS, BY_PARTS)), "finetune_part", "It trains on characters of the rest"),
+    "a leak behind the token table": ((ON_ALL, (LOSS, BEHIND_THE_TABLE)), "finetune_part", "not seen on what the model trains"),
+    "targets behind the head": (((LOSS, BEHIND_THE_HEAD),), "finetune_part", "not seen which token follows which"),
+    "a loss turned round": ((("loss.backward()", "(-loss).backward()"),), "finetune_part", "must be taught the character that comes after it"),
+    "training in a mode that nobody sees": (((LOSS, BEHIND_THE_TABLE),), "finetune_modes", "No training was seen"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_what_a_check_sees_nothing_of_does_not_pass_it(patient_session, name):
+    patches, id, words = UNSEEN[name]
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), replaced(*patches).encode()), device="cpu", only=(id,))
+    [check] = [check for check in verdict.checks if check.status != "not_run"]
+    assert check.status == "failed" and words in check.message, check.message
+
+
+def test_a_rate_that_no_optimizer_shows_is_told_by_how_far_weights_move(patient_session):
+    source = (Path(__file__).parent / "right_ways_ex3" / "functional.py").read_text(encoding="utf-8")
+    assert source.count("- lr * up / down") == 1
+    source = source.replace("- lr * up / down", "- 10 * lr * up / down")
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), source.encode()), device="cpu", only=("finetune_lr",))
+    assert [check.id for check in verdict.checks if check.status == "failed"] == ["finetune_lr"]
+
+
+def test_a_vocabulary_in_the_order_of_a_set_is_another_one_in_another_process(patient_session):
+    source = replaced(("CharTokenizer.from_text(text)", "CharTokenizer(list(set(text)))"))
+    verdict = grade(patient_session, "ex3", Source(Path("attempt.py"), source.encode()), device="cpu", only=("finetune_seed",))
+    assert [check.mistake for check in verdict.checks if check.status == "failed"] == ["seed_from_a_hash"]
 
 
 def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_texts():

@@ -17,6 +17,7 @@ MOST_PARAMETERS = 1_000_000
 ROWS_THAT_TELL = 150
 DROPOUT_ON = 3  # of probes.DROPOUT
 LR_SLACK = 1 + 1e-6  # a rate computed in another order
+LR_SLACK_BY_HAND = 3.0  # AdamW moves a weight by about lr in an update, over a dozen of them
 
 # Texts. What is right, by its definition: every pair of windows is looked at, so for short texts only.
 
@@ -484,15 +485,19 @@ def moved(subject: Subject, case: Tuning) -> Reading:
 
 
 def rates(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
-    """For each case the highest learning rate as a share of lr, and whether it is above lr; and whether all shares agree."""
-    shares = []
+    """For each case the highest learning rate as a share of lr, and whether it is above lr; and whether all shares agree.
+
+    Where no optimizer of torch's steps, how far a weight moves in an update, as a share of lr, stands for its rate.
+    """
+    shares, above = [], []
     for case in cases:
         program, run, _ = tuning(case)
         found = subject.run(program.give(rates=run.attr("rates"))).plain("rates")
-        shares.append(max((float(rate) for rate in found), default=0.0) / case.lr)
+        shares.append(max(map(float, found)) / case.lr if found else moved(subject, case)["updates"])
+        above.append(shares[-1] > (LR_SLACK if found else LR_SLACK_BY_HAND))
     return {
         "shares": shares,
-        "above": [share > LR_SLACK for share in shares],
+        "above": above,
         "proportional": max(shares) <= min(shares) * LR_SLACK,
     }
 
