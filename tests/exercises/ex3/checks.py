@@ -731,9 +731,12 @@ def test_finetune_modes(exam):
 # Two characters make up most of the text, and a model that has not learned so gives each 1/8. A rest of one of them alone
 # has the same loss in every window, so no sample of it makes another choice of the best weights; and at so small an lr the
 # loss of the one falls from the first update to the last, and so does that of the other.
-TWO = Tuning(steps=60, lr=5e-5, chars=ALL_KNOWN, trained="aaaaaaabbbbbbbcdefg\n", dropout=0.0)
-# As large as the text of the experiment, and at its lr.
-AS_LARGE = replace(TWO, steps=3, lr=training.LR, length=training.SHORT, **{key: training.SIZES[key] for key in ("block_size", "n_embd")})
+TWO = Tuning(steps=30, lr=1e-4, chars=ALL_KNOWN, trained="aaaaaaabbbbbbbcdefg\n", dropout=0.0)
+# As large as the text of the experiment, at its lr, and with new characters, of which "a" is one.
+AS_LARGE = replace(
+    TWO, steps=3, lr=training.LR, length=training.SHORT, chars=looks.SOME_KNOWN,
+    block_size=training.SIZES["block_size"], n_embd=training.SIZES["n_embd"],
+)  # fmt: skip
 
 
 @check("finetune_rest", "the rest decides which of the weights come back, and nothing else about them", ("finetune_transfers", "finetune_updates"))
