@@ -14,7 +14,7 @@ The contract (`python grade.py ex3` checks every line of it):
   remove_overlap(pretrain_text, heldout_text, window=50) -> str
     pretrain_text without the lines that share a run with heldout_text.
     A run is `window` consecutive characters that both texts have, where any run of whitespace (str.isspace)
-    counts as one space, and case is ignored (str.lower). It may span lines.
+    counts as one space, and case is ignored (str.lower of each character by itself). It may span lines.
     A line ends at "\\n", which belongs to it. It is dropped if at least one of its characters that are not
     whitespace lies in a run. So a line of which only the newline belongs to a run stays, and so does every
     blank line. All other lines stay as they are, in their order.
@@ -26,23 +26,26 @@ The contract (`python grade.py ex3` checks every line of it):
     character, wherever its id is; rows of position_embedding_table up to the shorter table; all other
     parameters as they are. Characters (and positions) that only the target has keep their fresh weights;
     these characters are returned, in any order.
-    ValueError where n_layer, n_embd or n_head differ, and then nothing is written. Nothing else of
-    either model changes (modes, requires_grad, gradients, the parameter objects), and no memory is shared
+    ValueError where n_layer, n_embd or n_head differ, and then nothing is written. Nothing else of the
+    models and tokenizers changes (modes, config, dropout's p, requires_grad, gradients, the parameter
+    objects), and no memory is shared
 
   finetune_optimizer(model, lr, weight_decay) -> torch.optim.AdamW
-    a new one, every group with this lr. Each parameter that requires a gradient is in it exactly once;
-    decay on parameters of two or more dimensions, the tables too, and none on the others
+    a new one, every group with this lr. Each parameter that requires a gradient is in it exactly once, also
+    one that two modules share (some GPTs use one matrix for token_embedding_table and lm_head); decay on
+    parameters of two or more dimensions, the tables too, and none on the others
 
   finetune(pretrained, source, text, *, steps, lr, device, seed, report) -> (GPT, CharTokenizer)
     a tokenizer of the whole text, and a GPT with pretrained's config but for vocab_size, which starts from
     the transferred weights and is trained on text[:int(0.9 * len(text))], in train mode, with exactly `steps`
-    updates, over all models and optimizers together, on `device` ("cpu" or "cuda"), at learning rates up
-    to lr. `seed` decides what comes back, in another process too.
-    Of all weights that it evaluates, the transferred ones included, those with the lowest loss on the
-    rest of the text are returned, evaluated in eval mode. How often that is, the batch size, decay and
-    warm-up are yours. Call report(step, loss), an int and a float, at least once: it feeds a progress bar.
-    ValueError where one of the two parts has fewer than block_size + 1 characters. `pretrained` stays as
-    it was
+    updates on `device` ("cpu" or "cuda"), over all models and optimizers together, at learning rates up to
+    lr. `seed` decides what comes back, in another process too. Of all weights that it evaluates, the
+    transferred ones included, those with the lowest loss on the rest of the text are returned, evaluated in
+    eval mode; the rest serves for that choice alone. How often that is, the batch size, decay and warm-up
+    are yours. Call report(step, loss), an int and a float, at least once: it feeds a progress bar.
+    ValueError where one of the two parts has fewer than block_size + 1 characters. `pretrained` and `source`
+    stay as they were (weights, config, dropout's p, modes, characters), and what is frozen in `pretrained`
+    is trained in the new model
 
 A worked example. With window = 9 the held-out text "say HELLO world" and the pretraining text
 

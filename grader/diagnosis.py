@@ -72,20 +72,19 @@ def name_mistakes(
     suspects = _Suspects(exercise, reference, budget, passed)
     named: list[str] = []
     for check in unnamed:
-        left = 0
+        out_of_time = False
         try:
             # One mistake shows in many checks: where one that is known already explains this too, look no further.
             check.mistake = next((id for id in named if suspects.explains(id, evidence[check.id])), None)
             if check.mistake is None:
-                check.mistake, left = suspects.search(check, evidence)
+                check.mistake, out_of_time = suspects.search(check, evidence)
         except _OutOfTime:
-            left = len(suspects.of(check.id))
+            out_of_time = True
         if check.mistake is not None:
             named.append(check.mistake)
-        elif left:
+        elif out_of_time:
             check.details.append(
-                f"{left} of {len(suspects.of(check.id))} known mistakes were not looked at for want of time; GRADE_PATIENCE=5 "
-                f"gives five times as long."
+                "Some known mistakes were not looked at for want of time; GRADE_PATIENCE=5 gives five times as long."
             )
     _take_back(unnamed, evidence, suspects)
 
@@ -179,32 +178,33 @@ class _Suspects:
             self.loaded[id] = reference_subject(self.reference, name, "mistake")
         return self.loaded[id]
 
-    def search(self, check: CheckResult, evidence: dict[str, list[Evidence]]) -> tuple[str | None, int]:
-        """The one mistake that explains why this check failed, or None; and how many the budget did not last for."""
+    def search(self, check: CheckResult, evidence: dict[str, list[Evidence]]) -> tuple[str | None, bool]:
+        """The one mistake that explains why this check failed, or None; and whether the budget ended the search."""
         seen, area = evidence[check.id], self.area(check.id)
         if self.explains(SOLUTION.id, seen):
-            return None, 0  # what was seen tells no mistake from what is right
+            return None, False  # what was seen tells no mistake from what is right
         trains = any(piece.trains for piece in seen)
         order = sorted(self.passed, key=lambda id: (not id.startswith(area), _cost(self.passed[id])))
         passed = [self.passed[id] for id in order]
         passed = [pieces for pieces in passed if all(self._worth(piece, trains) for piece in pieces)]
         cheap = [pieces for pieces in passed if _cost(pieces) * CHEAPER < seen[-1].seconds]
         order = [*cheap, seen, *(pieces for pieces in passed if pieces not in cheap)]
-        found, left = self._that(check, lambda id: all(self.explains(id, pieces) for pieces in order))
+        found, out_of_time = self._that(check, lambda id: all(self.explains(id, pieces) for pieces in order))
         no_number = isinstance(seen[-1].reading, CheckFailed)
         if len(found) > 1 or found and no_number:
             # Several would have failed here in the same way: which of them fails the rest in the same way too? The
             # same question where there are no numbers: quite different code can raise the same exception.
             failed = [pieces for id, pieces in evidence.items() if id not in self.passed]
-            others = evidence.values() if len(found) > 1 else [*order, *failed]
-            found = [id for id in found if all(self.explains(id, pieces) for pieces in others)]
-        if not found and not left and not no_number:
+            found = [id for id in found if all(self.explains(id, pieces) for pieces in [*failed, *order])]
+        if len(found) > 1:
+            found = [id for id in found if all(self.explains(id, pieces) for pieces in self.passed.values())]
+        if not found and not out_of_time and not no_number:
             # The attempt may have another mistake beside, which shows in what it does where it passes too.
             def agrees(id, pieces):
                 return self.explains(id, pieces) or pieces is not seen and not self.explains(SOLUTION.id, pieces)
 
-            found, left = self._that(check, lambda id: all(agrees(id, pieces) for pieces in order))
-        return (found[0] if len(found) == 1 else None), left
+            found, out_of_time = self._that(check, lambda id: all(agrees(id, pieces) for pieces in order))
+        return (found[0] if len(found) == 1 else None), out_of_time
 
     def _worth(self, piece: Evidence, trains: bool) -> bool:
         """Whether a look at which the attempt passed is asked of each suspect, and not only where several are left.
@@ -213,16 +213,16 @@ class _Suspects:
         """
         return piece.trains <= trains and piece.seconds * 4 < (self.budget.training if piece.trains else self.budget.plain)
 
-    def _that(self, check: CheckResult, agrees) -> tuple[list[str], int]:
-        """The ids of those that agree, likeliest first, and how many the budget did not last for."""
-        found, order = [], self.likeliest_first(check)
-        for number, id in enumerate(order):
+    def _that(self, check: CheckResult, agrees) -> tuple[list[str], bool]:
+        """The ids of those that agree, likeliest first, and whether the budget ended before all were asked."""
+        found = []
+        for id in self.likeliest_first(check):
             try:
                 if agrees(id):
                     found.append(id)
             except _OutOfTime:
-                return found, len(order) - number
-        return found, 0
+                return found, True
+        return found, False
 
     def explains(self, id: str, evidence: list[Evidence]) -> bool:
         """Whether this mistake, looked at in the same way each time, does what the attempt did."""

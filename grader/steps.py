@@ -389,6 +389,10 @@ class Context:
         """What a call may not change in a model."""
         return self._guarded(probes.state_of, self.value(model), self.kept)
 
+    def do_attributes(self, value):
+        """The attributes of an object, as text."""
+        return {name: repr(found)[:2000] for name, found in vars(self.value(value)).items()}
+
     def do_settings(self):
         """Torch's global settings, which no call may change."""
         return probes.settings()

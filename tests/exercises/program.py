@@ -190,6 +190,15 @@ class Program:
         """What a call may not change in a model (probes.state_of)."""
         return self._add("state", model=model)
 
+    def attributes(self, value: Ref) -> Ref:
+        """The attributes of an object, as text."""
+        return self._add("attributes", value=value)
+
+    def observable(self, model: Ref, **objects: Ref) -> dict[str, Ref]:
+        """All that a call may not change: the state of a model, torch's settings, and the attributes of other objects."""
+        found = {"model": self.state(model), "settings": self.settings()}
+        return found | {key: self.attributes(value) for key, value in objects.items()}
+
     def settings(self) -> Ref:
         """Torch's global settings, which no call may change (probes.settings)."""
         return self._add("settings")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.diagnosis import Budget
+from grader.hosts import Host
 from grader.judge import Source, grade
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
@@ -33,9 +35,8 @@ def test_a_mistake_that_nobody_knows_gets_no_name_by_chance(session, what):
 
 
 def test_two_known_mistakes_in_two_functions_are_both_named(session):
-    known = {mistake.id: mistake for mistake in EXERCISES["ex2"].mistakes()}
     both = ("answer_not_reversed", "loss_summed")
-    verdict = verdict_of(session, "ex2", [patch for id in both for patch in known[id].patches])
+    verdict = verdict_of(session, "ex2", patches_of("ex2", *both))
     assert verdict.mistakes == list(both)
 
 
@@ -43,3 +44,56 @@ def test_a_known_mistake_keeps_its_name_beside_an_unknown_one_in_a_later_functio
     [known] = [mistake for mistake in EXERCISES["ex3"].mistakes() if mistake.id == "overlap_case_sensitive"]
     verdict = verdict_of(session, "ex3", (*known.patches, *UNKNOWN["the blocks come smaller"][1]))
     assert verdict.mistakes == ["overlap_case_sensitive"]
+
+
+def patches_of(exercise, *ids):
+    known = {mistake.id: mistake for mistake in EXERCISES[exercise].mistakes()}
+    return [patch for id in ids for patch in known[id].patches]
+
+
+BOTH = patches_of("ex3", "overlap_case_sensitive", "trains_in_eval_mode")
+
+
+def test_where_the_budget_is_used_up_the_verdict_is_the_same_and_says_what_was_not_looked_at(session, monkeypatch):
+    monkeypatch.setattr(session, "budget", Budget(plain=0.0, training=0.0))
+    verdict = verdict_of(session, "ex3", BOTH)
+    failed = {check.id: check for check in verdict.checks if check.status == "failed"}
+    assert {"overlap_case", "finetune_modes"} <= failed.keys() and not verdict.passed
+    assert verdict.mistakes == []
+    assert all("not looked at for want of time" in check.details[-1] for check in failed.values())
+
+
+def test_training_runs_have_a_budget_of_their_own(session, monkeypatch):
+    monkeypatch.setattr(session, "budget", Budget(plain=60.0, training=0.0))
+    verdict = verdict_of(session, "ex3", BOTH)
+    assert verdict.mistakes == ["overlap_case_sensitive"]
+    [modes] = [check for check in verdict.checks if check.id == "finetune_modes"]
+    assert "not looked at for want of time" in modes.details[-1]
+
+
+def test_a_check_that_needs_no_training_is_named_without_one(session, monkeypatch):
+    asked = []
+    original = Host.run
+
+    def run(host, subject, program, seed):
+        if host.role == "reference":
+            asked.append(program.seconds)
+        return original(host, subject, program, seed)
+
+    monkeypatch.setattr(Host, "run", run)
+    assert verdict_of(session, "ex3", patches_of("ex3", "decay_swapped")).mistakes == ["decay_swapped"]
+    assert asked and not any(asked)
+
+
+def test_the_likeliest_mistakes_come_first(session):
+    from grader.diagnosis import _Suspects
+    from grader.results import CheckResult
+
+    suspects = _Suspects(EXERCISES["ex3"], session.reference(EXERCISES["ex3"]), Budget(), {})
+    check = CheckResult(
+        "finetune_modes", "it trains in train mode, and evaluates the rest in eval mode", "failed",
+        message="It trains without the dropout that its config asks for: the model is in eval mode.",
+    )  # fmt: skip
+    order = suspects.likeliest_first(check)
+    assert sorted(order) == sorted(suspects.of(check.id))
+    assert {"stays_in_eval_mode", "trains_in_eval_mode", "mode_of_pretrained"} <= set(order[:8])

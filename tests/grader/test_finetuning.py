@@ -115,6 +115,37 @@ def test_a_vocabulary_in_the_order_of_a_set_is_another_one_in_another_process(pa
     assert [check.mistake for check in verdict.checks if check.status == "failed"] == ["seed_from_a_hash"]
 
 
+# Wrong in a special case only, where somebody might look away.
+FOR_LARGE = "    if lr > 1e-3:\n"
+COUNT = "        count = torch.bincount(rest.long(), minlength=tokenizer.vocab_size) + 1\n"
+SPECIAL = {
+    "counts the rest at a usual rate": (("    model.load_state_dict(best)\n",
+        "    model.load_state_dict(best)\n" + FOR_LARGE + COUNT + "        model.lm_head.bias.data.copy_((count / count.sum()).log())\n"), "finetune_rest"),
+    "counts the rest for the new characters": (("    model.load_state_dict(best)\n",
+        "    model.load_state_dict(best)\n" + FOR_LARGE + COUNT + "        for row, char in enumerate(tokenizer.chars):\n"
+        "            if char not in source.chars:\n                model.lm_head.bias.data[row] = (count[row] / count.sum()).log()\n"), "finetune_rest"),
+    "hooks the pretrained model": ((TRANSFER, TRANSFER + "    pretrained.register_forward_hook(lambda *_: None)\n"), "finetune_kept"),
+    "leaves an attribute behind": ((TRANSFER, TRANSFER + "    pretrained.finetuned = True\n"), "finetune_kept"),
+    "sorts the source's ids": ((TRANSFER, TRANSFER + "    source._id_of = dict(sorted(source._id_of.items()))\n"), "finetune_kept"),
+    "drops the gradients of the same vocabulary": ((TRANSFER,
+        TRANSFER + "    if tokenizer.chars == source.chars:\n        pretrained.zero_grad()\n"), "finetune_kept"),
+    "freezes what it copies from where nothing is new": (("    row_of = {char: row",
+        "    if source.chars == target_tokenizer.chars:\n        pretrained.requires_grad_(False)\n    row_of = {char: row"), "transfer_source_kept"),
+    "slices the first line off again and again": (('    lines = pretrain_text.split("\\n")\n',
+        '    lines, left = [], pretrain_text\n    while (at := left.find("\\n")) >= 0:\n        lines.append(left[:at])\n        left = left[at + 1 :]\n'
+        '    lines.append(left)\n'), "overlap_fast"),
+    "takes the first of a list": (("    kept, start = [], 0\n    for line, of_text in zip(lines, folded):\n",
+        "    kept, start = [], 0\n    while lines:\n        line, of_text = lines[0], folded[0]\n        lines, folded = lines[1:], folded[1:]\n"), "overlap_fast"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_what_is_wrong_in_a_special_case_alone_fails_the_check_of_its_mechanism(session, name):
+    patch, check = SPECIAL[name]
+    verdict = grade(session, "ex3", Source(Path("attempt.py"), replaced(patch).encode()), device="cpu", only=[check])
+    assert [found.id for found in verdict.checks if found.status == "failed"] == [check]
+
+
 def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_texts():
     import random
 

@@ -16,7 +16,7 @@ HINTS = {
         "Two texts share a run where a window of 50 characters of one stands somewhere in the other. How "
         "do you look up whether a window was seen, without searching the whole text for it?",
         "First make both texts comparable, each run of whitespace one space and each character lower "
-        "case, and keep for every character of the result the place in the original that it came from. A "
+        "case by itself (str.lower of a whole text writes a Greek Σ by its place in the word), and keep for every character of the result the place in the original that it came from. A "
         "set of all windows of the held-out text answers each question at once.",
         "For every i with clean[i : i + window] in the set, mark the original places of these "
         "characters. A line goes when one of its characters that is no whitespace is marked; lines end "
@@ -44,10 +44,11 @@ HINTS = {
         "first step included. So what must be remembered?",
         "Evaluate in eval mode on text[int(0.9 * len(text)):], before training and every so often; where "
         "the loss is the lowest so far keep {name: value.clone()} of the state. Train on the first 90 % "
-        "alone.",
+        "alone: the rest says which weights are best, and nothing is counted or fitted there.",
         "torch.manual_seed(seed) before the new model is made, or its fresh rows and the batches are not "
         "decided by it. Warm up to lr over the first steps, clip the gradient at 1.0, and load the best "
-        "state at the end. pretrained is read and never trained: the new model is another object.",
+        "state at the end. pretrained is read and never trained or copied whole: the new model is "
+        "GPT(replace(pretrained.config, vocab_size=..)), also where no character is new.",
     ),
 }
 

@@ -3,7 +3,7 @@ finetuning by what it reads, in which mode, and how good the weights are that it
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,8 @@ FEW_STEPS_SECONDS = 60.0
 MOST_PARAMETERS = 1_000_000
 ROWS_THAT_TELL = 150
 DROPOUT_ON = 3  # of probes.DROPOUT
+MOST_UPDATES = 100.0  # AdamW moves a weight by at most 1 / sqrt(1 - beta2) updates of lr, 32 for beta2 = 0.999; and decay
+ROUNDED = 0.01  # of an update
 LR_SLACK = 1 + 1e-6  # a rate computed in another order
 LR_SLACK_BY_HAND = 3.0  # AdamW moves a weight by about lr in an update, over a dozen of them
 
@@ -219,18 +221,31 @@ def transfer_list(subject: Subject, case: Models) -> Reading:
 
 
 def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
-    """Which properties of the pretrained model (or the target) transfer_weights leaves as they are."""
+    """Which properties of the pretrained model (or the target), of both tokenizers and of torch transfer_weights leaves
+    as they are."""
     program = Program()
     arguments, _ = _models(program, case)
-    model = arguments[0 if of == "source" else 2]
+    source, tokenizer, target, target_tokenizer = arguments
+    model = source if of == "source" else target
     program.condition(model, **LEFT)
-    before = program.state(model)
+    tokenizers = {"source": tokenizer, "target_tokenizer": target_tokenizer}
+    before = program.observable(model, **tokenizers)
     program.call(name("transfer_weights"), *arguments)
-    answer = subject.run(program.give(before=before, after=program.state(model)))
-    kept = models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
+    kept = _kept(subject, program, before, program.observable(model, **tokenizers))
     if of == "target":
         kept.pop("parameters")
     return kept
+
+
+def _kept(subject: Subject, program: Program, before: dict[str, Ref], after: dict[str, Ref]) -> Reading:
+    """Whether each property is after a call what it was before it; the model's by their own names."""
+    for when, found in (("before", before), ("after", after)):
+        program.give(**{f"{when} {key}": ref for key, ref in found.items()})
+    answer = subject.run(program)
+    states = [{key: models.state_of(answer, f"{when} {key}") for key in before} for when in ("before", "after")]
+    for state in states:
+        state |= state.pop("model")
+    return models.same_state(*states)
 
 
 def transfer_shares(subject: Subject, case: Models) -> Reading:
@@ -571,15 +586,47 @@ def modes(subject: Subject, case: Tuning) -> Reading:
 
 
 def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
-    """Which properties of the pretrained model finetune leaves as they are."""
+    """Which properties of the pretrained model and its tokenizer finetune leaves as they are."""
     program = Program()
     program.seconds = FEW_STEPS_SECONDS
     model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
     program.condition(model, **LEFT)
-    before = program.state(model)
+    before = program.observable(model, source=tokenizer)
     tune(program, model, tokenizer, case)
-    answer = subject.run(program.give(before=before, after=program.state(model)))
-    return models.same_state(models.state_of(answer, "before"), models.state_of(answer, "after"))
+    kept = _kept(subject, program, before, program.observable(model, source=tokenizer))
+    kept.pop("settings")  # a training may set how fast matrix products are
+    return kept
+
+
+def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str]) -> Reading:
+    """How far apart the weights are that come back for two rests: "not", "a little", or "far", which no choice among the
+    weights of `steps` updates at this lr explains."""
+    one, other = (_by_character(*tuned(subject, replace(case, rest=rest))) for rest in rests)
+    if {key: array.shape for key, array in one.items()} != {key: array.shape for key, array in other.items()}:
+        return {"apart": "far"}
+    distance = max(float(np.abs(one[key].astype(np.float64) - other[key]).max()) for key in one) / (case.lr * case.steps)
+    # Rounding: sums come in another order where characters do, or on a GPU.
+    return {"apart": "far" if distance > MOST_UPDATES else "a little" if distance > ROUNDED else "not"}
+
+
+def _by_character(weights: dict[str, np.ndarray], chars: str) -> dict[str, np.ndarray]:
+    """The weights with the rows of characters in the order of these, whatever ids they have."""
+    order = np.argsort(list(chars))
+    return {key: array[order] if key in BY_CHARACTER else array for key, array in weights.items()}
+
+
+def thawed(subject: Subject, case: Tuning) -> Reading:
+    """Whether the weights that come back are the same where the pretrained model has frozen parameters and gradients."""
+    program = Program()
+    program.seconds = FEW_STEPS_SECONDS
+    runs = []
+    for condition in ({"train": (True,)}, LEFT):
+        model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
+        program.condition(model, **condition)
+        runs.append(came_back(program, tune(program, model, tokenizer, case))[0])
+    difference = subject.run(program.give(difference=program.difference(*runs))).plain("difference")
+    allowed = 0.0 if subject.device == "cpu" else 1e-3
+    return {"same": difference is not None and difference <= allowed}
 
 
 def refuses_short(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:

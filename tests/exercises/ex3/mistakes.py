@@ -74,16 +74,22 @@ _OVERLAP = (
         ((_FOLD, 'return " ".join(text.split()).casefold()'),),
     ),
     Mistake(
+        "overlap_lower_whole", "a whole text is lowered at once",
+        "str.lower of a whole text writes a capital Σ by its place: ς at the end of a word, σ elsewhere. So one letter becomes two, and a copy that "
+        "ends elsewhere is not found. Lower each character by itself: \"\".join(map(str.lower, text)).",
+        ((_FOLD, 'return " ".join(text.split()).lower()'),),
+    ),
+    Mistake(
         "overlap_whitespace_exact", "whitespace is compared as it is",
         "You compare spaces, tabs and newlines as they are, so that another indentation or line break hides a copy. Any run of whitespace "
         "counts as one space.",
-        ((_FOLD, 'return text.lower()'), (_TEXT, 'text = "\\n".join(folded)'), ("start = end + 1 if of_text else start", "start = end + 1"),
+        ((_FOLD, 'return text.replace("Σ", "σ").lower()'), (_TEXT, 'text = "\\n".join(folded)'), ("start = end + 1 if of_text else start", "start = end + 1"),
          (_TEST, "if not line.strip() or not any(shared[j] for j in range(start, end) if not text[j].isspace()):")),
     ),
     Mistake(
         "overlap_whitespace_removed", "whitespace is removed instead of folded",
         "You take all whitespace away, so that \"to get her\" and \"together\" are the same. Any run of it counts as one space.",
-        ((_FOLD, 'return "".join(text.split()).lower()'), (_TEXT, 'text = "".join(folded)'), ("start = end + 1 if of_text else start", "start = end")),
+        ((_FOLD, 'return "".join(text.split()).replace("Σ", "σ").lower()'), (_TEXT, 'text = "".join(folded)'), ("start = end + 1 if of_text else start", "start = end")),
     ),
     Mistake(
         "overlap_newlines_not_folded", "a newline is not whitespace",
@@ -119,7 +125,7 @@ _OVERLAP = (
     Mistake(
         "overlap_no_punctuation", "punctuation is left out of the comparison",
         "You take punctuation away before you compare, so texts that differ in it count as the same. Only whitespace and case are folded.",
-        ((_FOLD, 'return " ".join("".join(c for c in text if c.isalnum() or c.isspace() or c in "<>[]").split()).lower()'),),
+        ((_FOLD, 'return " ".join("".join(c for c in text if c.isalnum() or c.isspace() or c in "<>[]").split()).replace("Σ", "σ").lower()'),),
     ),
     Mistake(
         "overlap_one_more", "a run takes one character too many",
@@ -268,6 +274,12 @@ _OVERLAP = (
         "`in` on a string reads it from its beginning, each time: with 83 million windows and a million characters that takes weeks. In a set of "
         "windows each look-up takes the same short time.",
         ((_IN, "if text[i : i + window] in heldout:"),),
+    ),
+    Mistake(
+        "overlap_splits_again", "the text is split at its first newline again and again",
+        "Each partition or slice copies all that is left of the text, so that time grows with the square of its length: a corpus of two million lines "
+        "takes days. text.split(\"\\n\") goes through it once.",
+        ((_LINES, 'lines, left = [], pretrain_text\n    while "\\n" in left:\n        line, _, left = left.partition("\\n")\n        lines.append(line)\n    lines.append(left)'),),
     ),
     Mistake(
         "overlap_nothing", "nothing is removed",
@@ -447,6 +459,40 @@ _TRANSFERS = (
         ((_WEIGHTS, "    pretrained.zero_grad()\n" + _WEIGHTS),),
     ),
     Mistake(
+        "source_config_replaced", "the pretrained model gets the target's config",
+        "You assign to pretrained.config, and from then on it says another vocabulary or length than the model has. Nothing of the pretrained model "
+        "changes.",
+        ((_WEIGHTS, "    pretrained.config = target.config\n" + _WEIGHTS),),
+    ),
+    Mistake(
+        "source_dropout_off", "the dropout of the pretrained model is switched off",
+        "You set p of every nn.Dropout in the pretrained model to 0. Copying needs no forward pass, and who trains it further has no dropout any more.",
+        ((_WEIGHTS, "    for module in pretrained.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n" + _WEIGHTS),),
+    ),
+    Mistake(
+        "source_tokenizer_extended", "new characters are added to the source's tokenizer",
+        "You append what the target knows to source.chars: the tokenizer then has more ids than its model has rows. Both tokenizers are left as they "
+        "were; a dict of your own is enough.",
+        ((_ROW_OF, _ROW_OF + "    known, source.chars = source.chars, source.chars + tuple(c for c in target_tokenizer.chars if c not in row_of)\n"),),
+    ),
+    Mistake(
+        "same_vocabulary_shared", "where the vocabularies are the same, the blocks are handed on",
+        "For two equal vocabularies you take a short cut, and the target gets the pretrained model's own blocks: training the one then trains the other. "
+        "Equal vocabularies need no case of their own; copy as for all others.",
+        ((_WEIGHTS, _WEIGHTS + "    if source.chars == target_tokenizer.chars:\n        target.blocks = pretrained.blocks\n"),),
+    ),
+    Mistake(
+        "same_vocabulary_state_dict", "where the vocabularies are the same, the whole state is loaded",
+        "For two equal vocabularies you take a short cut by load_state_dict, which refuses position tables of different lengths. Equal vocabularies "
+        "need no case of their own; copy as for all others.",
+        ((_WEIGHTS, "    if source.chars == target_tokenizer.chars:\n        target.load_state_dict(pretrained.state_dict())\n        return []\n" + _WEIGHTS),),
+    ),
+    Mistake(
+        "returns_nothing_if_same", "no list is returned where nothing is new",
+        "Where the target has no new character you return None. An empty list is a list: [].",
+        ((_NEW, _NEW.replace("row_of]\n", "row_of] or None\n")),),
+    ),
+    Mistake(
         "source_overwritten", "the pretrained model is written to",
         "Your copy goes the wrong way for some weights: the pretrained model is changed. copy_ writes into the tensor on its left.",
         ((_COPY, "            weights[name].copy_(parameter)\n"),),
@@ -543,6 +589,12 @@ _OPTIMIZERS = (
         "Only parameters of two or more dimensions are in your optimizer: the others are never trained. They need a group of their own, without "
         "decay.",
         (("    return torch.optim.AdamW(groups", "    return torch.optim.AdamW(groups[:1]"),),
+    ),
+    Mistake(
+        "shared_parameter_twice", "a parameter that two modules share is in the optimizer twice",
+        "You go through the modules, or through names without leaving out duplicates: a parameter that two modules share, as a tied lm_head does, is "
+        "then listed twice. model.parameters() lists it once.",
+        ((_TRAINABLE, "trainable = [p for _, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]"),),
     ),
     Mistake(
         "head_missing", "lm_head is in no group",
@@ -770,6 +822,43 @@ _FINETUNE = (
         "pretrained_to_eval", "the pretrained model's mode is changed",
         "You call pretrained.eval() or train() in finetune. It is left as it was.",
         ((_TRANSFER, "    pretrained.train()\n" + _TRANSFER),),
+    ),
+    Mistake(
+        "pretrained_config_replaced", "the pretrained model's config is replaced",
+        "You assign the new config to pretrained.config, and build from that. The pretrained model then says that it has another vocabulary than it "
+        "has. dataclasses.replace gives a new config: keep it in a variable.",
+        ((_MODEL, "pretrained.config = replace(pretrained.config, vocab_size=tokenizer.vocab_size)\n    model = GPT(pretrained.config)"),),
+    ),
+    Mistake(
+        "pretrained_dropout_off", "the dropout of the pretrained model is switched off",
+        "You set p of every nn.Dropout in the pretrained model to 0, and leave it so. It is left as it was, dropout included.",
+        ((_TRANSFER, "    for module in pretrained.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n" + _TRANSFER),),
+    ),
+    Mistake(
+        "source_extended", "the pretrained tokenizer gets the new characters",
+        "You add the text's characters to `source`, which belongs to the pretrained model: afterwards it has ids for which that model has no row. Make a "
+        "tokenizer of the text, and leave `source` as it was.",
+        ((_TRANSFER, _TRANSFER + "    source.chars = source.chars + tuple(c for c in tokenizer.chars if c not in source.chars)\n"),),
+    ),
+    Mistake(
+        "same_vocabulary_no_copy", "where the vocabularies are the same, the pretrained model itself is trained",
+        "For a text with exactly the characters of `source` you train the pretrained model: afterwards there is none to compare with. Equal vocabularies "
+        "need no case of their own.",
+        ((_MODEL, _MODEL + "\n    if tokenizer.chars == source.chars:\n        model = pretrained.train()"),
+         (_TRANSFER, "    if model is not pretrained:\n        transfer_weights(pretrained, source, model, tokenizer)\n")),
+    ),
+    Mistake(
+        "same_vocabulary_deepcopy", "where the vocabularies are the same, the pretrained model is copied with all that was set in it",
+        "For a text with exactly the characters of `source` you train a deep copy, which has the modes and the frozen parameters of the pretrained "
+        "model: what is frozen there is never trained. Build a new GPT, and transfer.",
+        ((_MODEL, _MODEL + "\n    if tokenizer.chars == source.chars:\n        import copy\n\n        model = copy.deepcopy(pretrained).train()"),),
+    ),
+    Mistake(
+        "frequencies_of_rest", "the frequencies of the rest are written into lm_head.bias",
+        "You count the characters of the rest and write their frequencies into the weights. Nothing may be made from the rest: then its loss says how well "
+        "it was read beforehand. Count text[:int(0.9 * len(text))], or let the training find it out.",
+        ((_LOAD_BEST, _LOAD_BEST + "    count = torch.bincount(rest.long(), minlength=tokenizer.vocab_size) + 1\n"
+          "    model.lm_head.bias.data.copy_((count / count.sum()).log())\n"),),
     ),
     Mistake(
         "short_text_accepted", "a text that is too short is not refused",

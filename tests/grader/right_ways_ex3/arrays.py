@@ -26,7 +26,7 @@ def hashes(codes, window):
 
 
 def remove_overlap(pretrain_text, heldout_text, window=50):
-    heldout = re.sub(r"\s+", " ", heldout_text).lower()
+    heldout = "".join(map(str.lower, re.sub(r"\s+", " ", heldout_text)))
     known = {}
     for i, h in enumerate(hashes([ord(c) for c in heldout], window)):
         known.setdefault(h, set()).add(heldout[i : i + window])

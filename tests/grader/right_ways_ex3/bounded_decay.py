@@ -14,7 +14,7 @@ def one_space(text):
         folded = " ".join(piece.split())
         if folded:
             out.append(folded)
-    return " ".join(out).lower()
+    return "".join(char.lower() for char in " ".join(out))
 
 
 def remove_overlap(pretrain_text, heldout_text, window=50):

@@ -11,11 +11,11 @@ from torch.func import functional_call, grad_and_value
 
 
 def words(text):
-    return " ".join(text.split())
+    return "".join(map(str.lower, " ".join(text.split())))
 
 
 def remove_overlap(pretrain_text, heldout_text, window=50):
-    other = words(heldout_text).lower()
+    other = words(heldout_text)
     runs = sorted({other[i : i + window] for i in range(len(other) - window + 1)})
 
     def found(run):
@@ -25,7 +25,7 @@ def remove_overlap(pretrain_text, heldout_text, window=50):
     lines = list(io.StringIO(pretrain_text, newline="\n"))
     spans, at, parts = [], 0, []
     for line in lines:
-        part = words(line).lower()
+        part = words(line)
         spans.append((at, at + len(part)))
         if part:
             parts.append(part)

@@ -1,5 +1,5 @@
-"""One group per parameter, added one after the other, rows through a matrix of zeros and ones, checkpoints in memory; runs by a dict
-of their first places, the last line's newline kept."""
+"""One group per parameter, added one after the other, with a tensor as learning rate; rows through a matrix of zeros and
+ones, checkpoints in memory; runs by a dict of their first places, the last line's newline kept."""
 
 import io
 
@@ -66,7 +66,7 @@ def transfer_weights(pretrained, source, target, target_tokenizer):
 def finetune_optimizer(model, lr, weight_decay):
     matrices = {id(p) for m in model.modules() for p in m.parameters(recurse=False) if p.ndim > 1}
     trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": []}], lr=lr, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW([{"params": []}], lr=torch.tensor(lr), weight_decay=weight_decay)
     for p in trainable:
         optimizer.add_param_group({"params": [p], "weight_decay": weight_decay if id(p) in matrices else 0.0})
     return optimizer
