@@ -389,11 +389,11 @@ def in_calls(subject: Subject, count: int, calls: int, n: int, seed: int) -> tup
 
 
 def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
-    """Of draws of n digits: how many pairs are different, ordered and unordered; the fewest different couples of two numbers
-    that stand some way apart; how evenly the numbers come; and the strongest correlation of any two of them, and of which.
+    """Of draws of n digits: how many pairs are different, ordered and unordered; how few different couples there are of two
+    numbers that stand some way apart; how evenly the numbers come; and the strongest correlation of any two of them.
 
-    distinct, unordered, couples: numbers of different ones; couples_where, strongest_where: words.
-    spread: chi-square of a and of b over 1000 equal parts of their range. strongest: in standard deviations.
+    distinct, unordered: numbers of different ones. couples, strongest: in standard deviations; couples_where, strongest_where:
+    of which. spread: chi-square of a and of b over 1000 equal parts of their range.
     """
     a, b = in_calls(subject, count, calls, n, 8)
     a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
@@ -409,16 +409,19 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
     }  # fmt: skip
 
 
-def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[int, str]:
-    """Of the numbers of all pairs with those some pairs later: in how many different ways do they come, at least?
+def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[float, str]:
+    """Couples of a number and one some pairs later, which come in fewer different ways than chance gives: by how many standard
+    deviations, at most, and which.
 
     A number that is made from an earlier one comes with it in few ways, whatever the rule. size: of one call.
     """
     found = []
     for later in sorted({1, 2, 3, size // 2, size} - {len(a)}):
         for (one, first), (other, second) in ((x, y) for x in (("a", a), ("b", b)) for y in (("a", a), ("b", b))):
-            found.append((len(np.unique(first * 10**n + np.roll(second, -later))), f"{one} and the {other} {later} pairs later"))
-    return min(found)
+            different = len(np.unique(first[:-later] * 10**n + second[later:]))
+            alike = (len(a) - later) ** 2 / 2 / 10.0 ** (2 * n)  # of independent ones, a Poisson number of them to begin with
+            found.append((float((len(a) - later - alike - different) / np.sqrt(alike)), f"{one} and the {other} {later} pair{'s' * (later > 1)} later"))
+    return max(found)
 
 
 def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
