@@ -70,16 +70,18 @@ DEPENDENT = {
 
 def far(monkeypatch, a, b, calls):
     monkeypatch.setattr(looks, "in_calls", lambda *_: (a, b))
-    return {key for key, value in checks.dependence(looks.independence(None, N, calls, 3)).items() if value > 1}
+    return {key for key, value in checks.dependence(looks.independence(None, len(a), calls, 3), len(a)).items() if value > 1}
 
 
 @pytest.mark.parametrize("name", DEPENDENT)
 def test_a_dependence_between_draws_shows(monkeypatch, name):
     a, b = DEPENDENT[name](*drawn(1))
     assert len(a) == N and far(monkeypatch, a, b, 200 if "calls" in name else 1)
+    if "calls" in name:  # as the check asks for them
+        assert far(monkeypatch, a[:5000], b[:5000], 50)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_independent_draws_show_none(monkeypatch, seed):
-    for calls in checks.CALLS:
-        assert not far(monkeypatch, *drawn(seed), calls)
+    for count, calls in checks.LOTS:
+        assert not far(monkeypatch, *drawn(seed, count), calls)

@@ -370,6 +370,12 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
     return {"short": short, "held_out": int(held.sum()), "example": example, "again": len(a) - len(np.unique(1000 * a + b))}
 
 
+def farthest(alike: float) -> float:
+    """How far from `alike`, the expected number of draws that are as an earlier one, chance comes in fewer than 1 of 10**9 seeds:
+    their number is a Poisson one."""
+    return 8 * alike**0.5 + 10
+
+
 def in_calls(subject: Subject, count: int, calls: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """`count` draws from one generator, in as many calls of the same size, one after the other."""
     if calls == 1:
@@ -392,8 +398,8 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
     """Of draws of n digits: how many pairs are different, ordered and unordered; how few different couples there are of two
     numbers that stand some way apart; how evenly the numbers come; and the strongest correlation of any two of them.
 
-    distinct, unordered: numbers of different ones. couples, strongest: in standard deviations; couples_where, strongest_where:
-    of which. spread: chi-square of a and of b over 1000 equal parts of their range.
+    distinct, unordered: numbers of different ones. couples: how many too few, as a share of farthest; strongest: in standard
+    deviations; couples_where, strongest_where: of which. spread: chi-square of a and of b over 1000 equal parts of their range.
     """
     a, b = in_calls(subject, count, calls, n, 8)
     a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
@@ -410,8 +416,8 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
 
 
 def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[float, str]:
-    """Couples of a number and one some pairs later, which come in fewer different ways than chance gives: by how many standard
-    deviations, at most, and which.
+    """Couples of a number and one some pairs later, which come in fewer different ways than chance gives: by how many, as a share
+    of farthest, at most, and which.
 
     A number that is made from an earlier one comes with it in few ways, whatever the rule. size: of one call.
     """
@@ -420,7 +426,7 @@ def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[fl
         for (one, first), (other, second) in ((x, y) for x in (("a", a), ("b", b)) for y in (("a", a), ("b", b))):
             different = len(np.unique(first[:-later] * 10**n + second[later:]))
             alike = (len(a) - later) ** 2 / 2 / 10.0 ** (2 * n)  # of independent ones, a Poisson number of them to begin with
-            found.append((float((len(a) - later - alike - different) / np.sqrt(alike)), f"{one} and the {other} {later} pair{'s' * (later > 1)} later"))
+            found.append((float((len(a) - later - alike - different) / farthest(alike)), f"{one} and the {other} {later} pair{'s' * (later > 1)} later"))
     return max(found)
 
 
