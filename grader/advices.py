@@ -12,7 +12,8 @@ GUARD = (
     "its functions and classes."
 )
 _DEVICE = (
-    "Make tensors with device=x.device, and keep constants in a buffer (self.register_buffer), which moves with the module."
+    "Make tensors with device=x.device, and keep constants in a buffer (self.register_buffer), which "
+    "moves with the module."
 )
 
 

@@ -140,7 +140,8 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
     if kind == "raised":
         type_, message = one_line(description["type"], 100), clean(description["message"], 600)
         lines = [
-            f"{place(int(frame['line']))}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 80)}"
+            f"{place(int(frame['line']))}, in {one_line(frame['function'], 60)}: "
+            f"{one_line(frame['code'], 80)}"
             for frame in description["frames"]
         ]
         if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:
@@ -173,7 +174,8 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
         )
     if kind == "grad mode":
         return CheckFailed(
-            "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or does not, by "
+            "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards "
+            "trains, or does not, by "
             "accident. Use `with torch.no_grad():`, which ends by itself.",
             same=("grad mode",),
         )
@@ -187,7 +189,8 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
     if kind == "another kind":
         came = description["came"]
         return CheckFailed(
-            f"What comes back must be a {one_line(str(description['name']), 60)}; it is {one_line(describe(came), 100)}. Is "
+            f"What comes back must be a {one_line(str(description['name']), 60)}; it is "
+            f"{one_line(describe(came), 100)}. Is "
             f"there a return at the end, and does it return the new module?",
             same=("another kind", came["kind"], came.get("type")),
         )
@@ -199,25 +202,29 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
         )
     if kind == "not so many":
         return CheckFailed(
-            f"Your function returned an object of type {one_line(str(description['type']), 60)}; expected a tuple "
+            f"Your function returned an object of type {one_line(str(description['type']), 60)}; "
+            f"expected a tuple "
             f"of {int(description['count'])}.",
             same=("not so many", description["type"]),
         )
     if kind == "too many updates":
         return CheckFailed(
-            "It made more updates than `steps`, and was stopped. The budget is the caller's, the same for every run: what does your "
+            "It made more updates than `steps`, and was stopped. The budget is the caller's, the "
+            "same for every run: what does your "
             "loop count?",
             same=("too many updates",),
         )
     if kind == "not a GPT":
         return CheckFailed(
-            f"The model that came back is an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"The model that came back is an object of type {one_line(str(description['type']), 60)}; "
+            f"expected a "
             f"gpt_core.GPT. Is there a return?",
             same=("not a GPT",),
         )
     if kind == "not a tokenizer":
         return CheckFailed(
-            f"The tokenizer that came back is an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"The tokenizer that came back is an object of type "
+            f"{one_line(str(description['type']), 60)}; expected a "
             f"gpt_core.CharTokenizer. Is the order model, tokenizer?",
             same=("not a tokenizer",),
         )
@@ -229,7 +236,8 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
         )
     if kind == "not a tensor":
         return CheckFailed(
-            f"forward returned an object of type {one_line(str(description['type']), 60)}; expected a tensor.",
+            f"forward returned an object of type {one_line(str(description['type']), 60)}; expected a "
+            f"tensor.",
             same=("not a tensor",),
         )
     return CheckFailed(f"Your code's answer cannot be used ({one_line(str(kind), 60)}).", same=("unusable", str(kind)))
@@ -292,12 +300,14 @@ def read_answer(answer: dict, arrays: dict, place=line_number, load: bool = Fals
             name = one_line(str(name), 100)
             if what == "solution":
                 message = (
-                    f"Your file reached for the solution ({name}), which is hidden while it is graded. Remove that, and "
+                    f"Your file reached for the solution ({name}), which is hidden while it is "
+                    f"graded. Remove that, and "
                     f"write it yourself; solutions/ is there to be read after trying."
                 )
             else:
                 message = (
-                    f"Your file reached for another Python file ({name}). A file is graded alone: write into it what you need, "
+                    f"Your file reached for another Python file ({name}). A file is graded alone: "
+                    f"write into it what you need, "
                     f"or name a helper of your own with --with FILE."
                 )
             failure = CheckFailed(message, same=("reached",))

@@ -33,7 +33,9 @@ def python_folders() -> frozenset[str]:
     """Python itself, its packages, and the folders of the libraries that are loaded now; as real paths."""
     kept = {path for kind, path in sysconfig.get_paths().items() if kind != "data"}
     for prefix in (sys.prefix, sys.base_prefix):
-        kept |= {os.path.join(prefix, name) for name in ("lib", "lib64", "bin", "share", "ssl", "DLLs", "Library")}
+        kept |= {
+            os.path.join(prefix, name) for name in ("lib", "lib64", "bin", "share", "ssl", "DLLs", "Library")
+        }
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if "." not in name and file and not _below(file, str(REPOSITORY)):
@@ -51,7 +53,9 @@ def python_folders() -> frozenset[str]:
 def _real(paths) -> frozenset[str]:
     """Those that exist, as real paths, without those that lie below another."""
     found = {os.path.realpath(path) for path in paths if path and os.path.exists(path)}
-    return frozenset(path for path in found if not any(path != other and _below(path, other) for other in found))
+    return frozenset(
+        path for path in found if not any(path != other and _below(path, other) for other in found)
+    )
 
 
 def _below(path: str, folder: str) -> bool:
@@ -89,7 +93,9 @@ class Readable:
             yield path
             return
         try:
-            entries = [entry.path for entry in os.scandir(path) if not entry.is_symlink()]  # their targets count
+            entries = [
+                entry.path for entry in os.scandir(path) if not entry.is_symlink()
+            ]  # their targets count
         except OSError:
             return
         for entry in entries:
@@ -128,7 +134,9 @@ class Reach:
 
     def _is_helper(self, name: str) -> bool:
         """Whether a module of the learner's own folder came along with the file."""
-        return any(os.path.exists(os.path.join(folder, f"{name}.py")) for folder in sys.modules["exercises"].__path__)
+        return any(
+            os.path.exists(os.path.join(folder, f"{name}.py")) for folder in sys.modules["exercises"].__path__
+        )
 
     def _audit(self, event: str, arguments: tuple) -> None:
         if event == "open" and arguments and isinstance(arguments[0], (str, bytes)):

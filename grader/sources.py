@@ -36,7 +36,12 @@ OTHER_KINDS = (
     (b"\xd0\xcf\x11\xe0", "a Word document"), (b"<!DOCTYPE html", "a web page"), (b"<html", "a web page"),
     (b"\x7fELF", "a program"), (b"SQLite format", "a database"),
 )  # fmt: skip
-WIDE = ((b"\xff\xfe\0\0", "UTF-32"), (b"\0\0\xfe\xff", "UTF-32"), (b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+WIDE = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,24 @@ def read(name: str, data: bytes, exercise: Exercise) -> Code:
     """The Python source in one file."""
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _unzip(name, data, exercise)
-    found = next((kind for start, kind in OTHER_KINDS if data[:64].lstrip().lower().startswith(start.lower())), None)
+    found = next(
+        (kind for start, kind in OTHER_KINDS if data[:64].lstrip().lower().startswith(start.lower())), None
+    )
     if found:
-        return Code(name, problem=f"it is {found}, whatever its name says; hand in a Python file (.py) or a notebook (.ipynb)")
+        return Code(
+            name,
+            problem=f"it is {found}, whatever its name says; hand in a Python file (.py) or a notebook (.ipynb)",
+        )
     wide = _wide(data)
     if wide:
-        return Code(name, problem=f"it is text in {wide}; save it as UTF-8 (in the editor: Save As, encoding UTF-8)")
+        return Code(
+            name, problem=f"it is text in {wide}; save it as UTF-8 (in the editor: Save As, encoding UTF-8)"
+        )
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    except SyntaxError:  # of the first two lines: no UTF-8, or an encoding that there is not, which Python says best
+    except (
+        SyntaxError
+    ):  # of the first two lines: no UTF-8, or an encoding that there is not, which Python says best
         encoding = "utf-8"
     if encoding not in ("utf-8", "utf-8-sig"):
         return _sized(Code(name, data))  # Python reads it as its coding line says
@@ -91,7 +105,9 @@ def read(name: str, data: bytes, exercise: Exercise) -> Code:
 def _sized(code: Code) -> Code:
     if len(code.data) <= LARGEST_SOURCE:
         return code
-    return Code(code.name, problem=f"its Python source is larger than {LARGEST_SOURCE:,} bytes; expected one exercise")
+    return Code(
+        code.name, problem=f"its Python source is larger than {LARGEST_SOURCE:,} bytes; expected one exercise"
+    )
 
 
 def _wide(data: bytes) -> str:
@@ -118,7 +134,10 @@ def _undecodable(data: bytes, error: UnicodeDecodeError) -> str:
 # Notebooks. IPython's commands are no Python; where they begin is decided outside of strings and brackets alone.
 
 _COMMAND = re.compile(r"(\s*)(?:[%!].*|[\w.]+\?{1,2}\s*$|\?{1,2}[\w.]+\s*$|[\w, ]+=\s*(?:!|%[a-z]).*)")
-_OPENING = re.compile(r"""\#.*|(?P<long>\"{3}|'{3})|(?P<quote>["'])(?:\\.|(?!(?P=quote)).)*(?P=quote)?|(?P<bracket>[()\[\]{}])""", re.S)
+_OPENING = re.compile(
+    r"""\#.*|(?P<long>\"{3}|'{3})|(?P<quote>["'])(?:\\.|(?!(?P=quote)).)*(?P=quote)?|(?P<bracket>[()\[\]{}])""",
+    re.S,
+)
 _RUNS_PYTHON = ("time", "timeit", "capture", "prun", "python", "python3", "debug")
 
 
@@ -130,7 +149,10 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
         language = str(((content.get("metadata") or {}).get("kernelspec") or {}).get("language") or "python")
         codes = [_cell_text(cell) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-        return Code(name, problem="it is named as a notebook, and cannot be read as one; open it, save it again, or hand in a .py")
+        return Code(
+            name,
+            problem="it is named as a notebook, and cannot be read as one; open it, save it again, or hand in a .py",
+        )
     if not language.lower().startswith("python"):
         return Code(name, problem=f"its language is {language[:40]}; the exercise is written in Python")
     codes = [code for code in codes if code.strip()]  # IPython does not count empty ones either
@@ -140,7 +162,9 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
         if magic and magic[1] == "writefile":
             target = PurePosixPath(magic[2].replace("\\", "/").split()[-1] if magic[2].split() else "").name
             body = code[magic.end() :]
-            if target == exercise.file:  # the exercise itself, written into its file, as the workbook's notebook does
+            if (
+                target == exercise.file
+            ):  # the exercise itself, written into its file, as the workbook's notebook does
                 at = code[: magic.end()].count("\n")
                 count = body.count("\n") + 1
                 return Code(
@@ -158,9 +182,13 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
             left_out += line is None
             places.append(f"cell {number}, line {at}")
             lines.append(re.match(r"\s*", code.split("\n")[at - 1])[0] + "pass" if line is None else line)
-    remarks = [f"It is a notebook: its {len(codes)} code cells are run from the first to the last, and counted so."]
+    remarks = [
+        f"It is a notebook: its {len(codes)} code cells are run from the first to the last, and counted so."
+    ]
     if left_out:
-        remarks.append(f"{left_out} line{'s' * (left_out > 1)} with commands for notebooks (%, ! or ?) left out.")
+        remarks.append(
+            f"{left_out} line{'s' * (left_out > 1)} with commands for notebooks (%, ! or ?) left out."
+        )
     if dropped:
         remarks.append(f"Cells left out: {', '.join(dropped[:MOST_SHOWN])}.")
     return Code(name, "\n".join(lines).encode("utf-8", "replace"), tuple(places), tuple(remarks), helpers)
@@ -232,7 +260,8 @@ def _markdown(name: str, data: bytes, text: str, exercise: Exercise) -> Code:
     if len(best) > 1:
         where = ", ".join(str(start) for start, _ in best[:MOST_SHOWN])
         return Code(
-            name, problem=f"it is text with {len(best)} blocks of code between ``` (at the lines {where}); hand in one Python file"
+            name,
+            problem=f"it is text with {len(best)} blocks of code between ``` (at the lines {where}); hand in one Python file",
         )
     start, end = best[0]
     return Code(
@@ -251,22 +280,46 @@ def _unzip(name: str, data: bytes, exercise: Exercise) -> Code:
             entries = archive.infolist()
             names = {entry.filename for entry in entries}
             if names & {"[Content_Types].xml", "mimetype"}:
-                return Code(name, problem="it is a document of an office program; hand in a Python file (.py) or a notebook (.ipynb)")
+                return Code(
+                    name,
+                    problem="it is a document of an office program; hand in a Python file (.py) or a notebook (.ipynb)",
+                )
             if len(entries) > MOST_FILES:
-                return Code(name, problem=f"it is a zip of {len(entries):,} files; at most {MOST_FILES:,} are taken")
+                return Code(
+                    name, problem=f"it is a zip of {len(entries):,} files; at most {MOST_FILES:,} are taken"
+                )
             problem = next(filter(None, map(_unsafe, entries)), "")
             if problem:
                 return Code(name, problem=problem)
             members, left = {}, LARGEST_FILE
             for entry in entries:
-                if not entry.is_dir() and entry.filename.lower().endswith(KINDS) and not SKIPPED.search(entry.filename):
+                if (
+                    not entry.is_dir()
+                    and entry.filename.lower().endswith(KINDS)
+                    and not SKIPPED.search(entry.filename)
+                ):
                     with archive.open(entry) as file:
                         members[entry.filename] = file.read(left + 1)  # whatever its header says of the size
                     left -= len(members[entry.filename])
                     if left < 0:
-                        return Code(name, problem=f"it is a zip with more than {LARGEST_FILE:,} bytes in it; hand in one Python file")
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError, MemoryError) as error:
-        return Code(name, problem=f"it is a zip that cannot be unpacked ({type(error).__name__}); pack it again, or hand in the Python file")
+                        return Code(
+                            name,
+                            problem=f"it is a zip with more than {LARGEST_FILE:,} bytes in it; hand in one Python file",
+                        )
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        NotImplementedError,
+        MemoryError,
+    ) as error:
+        return Code(
+            name,
+            problem=f"it is a zip that cannot be unpacked ({type(error).__name__}); pack it again, or hand in the Python file",
+        )
     return choose(members, exercise, f"zip {name}")
 
 
@@ -282,14 +335,20 @@ def _unsafe(entry: zipfile.ZipInfo) -> str:
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "it is a zip that is packed in an unusual way; pack it with your system's own program, or hand in the Python file"
     if entry.file_size > LARGEST_FILE or entry.file_size > LARGEST_RATIO * max(entry.compress_size, 1 << 12):
-        return f"it is a zip with a file of {entry.file_size:,} bytes ({path[:80]!r}); hand in the Python file"
+        return (
+            f"it is a zip with a file of {entry.file_size:,} bytes ({path[:80]!r}); hand in the Python file"
+        )
     return ""
 
 
 def choose(members: Mapping[str, bytes], exercise: Exercise, where: str = "folder") -> Code:
     """The one file that is the exercise among those of a folder (paths with / to bytes): named as the exercise's, else
     the only one that defines what it asks for. Its neighbours come along as helpers."""
-    members = {path: data for path, data in members.items() if path.lower().endswith(KINDS) and not SKIPPED.search(path)}
+    members = {
+        path: data
+        for path, data in members.items()
+        if path.lower().endswith(KINDS) and not SKIPPED.search(path)
+    }
     found = sorted(path for path in members if PurePosixPath(path).name == exercise.file)
     if not found:
         defined = {path: _defines(data, exercise) for path, data in members.items()}
@@ -298,9 +357,18 @@ def choose(members: Mapping[str, bytes], exercise: Exercise, where: str = "folde
     wanted = f"{exercise.file}, or the one file that defines {', '.join(exercise.defines)}"
     if len(found) != 1:
         names = sorted(found or members)
-        listed = ", ".join(names[:MOST_SHOWN]) + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")
-        has = f"has {len(found)} such files ({listed})" if found else f"has none (it has {listed or 'no Python file'})"
-        return Code(PurePosixPath(where).name, problem=f"it is a {where.split()[0]}; expected in it {wanted}; it {has}. Hand in that file")
+        listed = ", ".join(names[:MOST_SHOWN]) + (
+            f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+        )
+        has = (
+            f"has {len(found)} such files ({listed})"
+            if found
+            else f"has none (it has {listed or 'no Python file'})"
+        )
+        return Code(
+            PurePosixPath(where).name,
+            problem=f"it is a {where.split()[0]}; expected in it {wanted}; it {has}. Hand in that file",
+        )
     path = PurePosixPath(found[0])
     code = read(path.name, members[found[0]], exercise)
     beside = {
@@ -311,7 +379,9 @@ def choose(members: Mapping[str, bytes], exercise: Exercise, where: str = "folde
     if beside:
         remarks.append(f"It may import what lies beside it: {', '.join(sorted(beside)[:MOST_SHOWN])}.")
     problem = f"{path}: {code.problem}" if code.problem else ""
-    return Code(code.name, code.data, code.places, (*remarks, *code.remarks), {**beside, **code.helpers}, problem)
+    return Code(
+        code.name, code.data, code.places, (*remarks, *code.remarks), {**beside, **code.helpers}, problem
+    )
 
 
 def _defines(data: bytes, exercise: Exercise) -> int:
@@ -319,5 +389,6 @@ def _defines(data: bytes, exercise: Exercise) -> int:
     # In a notebook the lines are strings; and Python's own parser can be crashed by what it is given.
     text = data.decode("utf-8", "replace")
     return sum(
-        bool(re.search(rf"""(?:^|"|\\n)(?:(?:class|def|async def) +{name}\b|{name} *=)""", text, re.M)) for name in exercise.defines
+        bool(re.search(rf"""(?:^|"|\\n)(?:(?:class|def|async def) +{name}\b|{name} *=)""", text, re.M))
+        for name in exercise.defines
     )

@@ -43,7 +43,12 @@ _FILE_FLAGS = (0x40086602, 0x401C5820, 0x40087602)  # FS_IOC_SETFLAGS, FS_IOC_FS
 
 _MACHINES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}  # the column above, AUDIT_ARCH_*
 _X32 = 0x40000000  # numbers from here on are x86_64's second ABI: the same calls once more
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = (
+    0x20,
+    0x15,
+    0x35,
+    0x06,
+)  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
 _NUMBER, _MACHINE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _FILTER = 38, 22, 2
@@ -80,7 +85,10 @@ def program(machine: str, unix_sockets: bool = False) -> bytes:
             _statement(_RETURN, _ERRNO | answer),
             _statement(_LOAD, _NUMBER),
         ]
-    lines += [_statement(_EQUAL, _IOCTL[column], 0, 1 + 2 * len(_FILE_FLAGS)), _statement(_LOAD, _ARGUMENTS + 8)]
+    lines += [
+        _statement(_EQUAL, _IOCTL[column], 0, 1 + 2 * len(_FILE_FLAGS)),
+        _statement(_LOAD, _ARGUMENTS + 8),
+    ]
     for request in _FILE_FLAGS:
         lines += [_statement(_EQUAL, request, 0, 1), _statement(_RETURN, _ERRNO | errno.EPERM)]
     return b"".join([*lines, _statement(_RETURN, _ALLOW)])

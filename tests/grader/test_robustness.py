@@ -14,7 +14,7 @@ import pytest
 from grader.cli import main
 from grader.judge import Source, grade, read_source
 from tests.exercises import EXERCISES
-from tests.grader.attempts import REPOSITORY, SOLUTION, at_import, in_forward, in_init, returning
+from tests.grader.attempts import SOLUTION, at_import, in_forward, in_init, returning
 
 CHECKS = EXERCISES["ex1"].checks
 
