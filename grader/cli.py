@@ -144,7 +144,7 @@ def _run(arguments: list[str]) -> int:
     paths = [_path(options, exercise) for exercise in exercises]
     for path in paths:
         _check_readable(path)
-    with _starter(many=mode == "watch" and bool(EXERCISES[exercises[0]].training)) as starter:
+    with _starter(trains=any(EXERCISES[name].training for name in exercises)) as starter:
         if mode == "watch":
             return _watch(starter, options, exercises[0], paths[0])
         return _grade(starter, options, list(zip(exercises, paths)))
@@ -233,11 +233,11 @@ def _check_readable(path: Path) -> None:
 class _starter:
     """The starter of the workers, ended whatever happens."""
 
-    def __init__(self, many: bool = False):
-        self.many = many
+    def __init__(self, trains: bool = False):
+        self.trains = trains
 
     def __enter__(self) -> Starter:
-        self.starter = Starter(many=self.many)
+        self.starter = Starter(trains=self.trains)
         return self.starter
 
     def __exit__(self, *_):

@@ -46,9 +46,9 @@ class Budget:
     stuck: float = 2.0
 
     @classmethod
-    def of(cls, patience: float, many: bool) -> "Budget":
-        """many: for a proof of the checks, in which every mistake must be named, however long it takes."""
-        factor = patience * (20 if many else 1)
+    def of(cls, patience: float, thorough: bool) -> "Budget":
+        """thorough: for a proof of the checks, in which every mistake must be named, however long it takes."""
+        factor = patience * (20 if thorough else 1)
         return cls(cls.plain * factor, cls.training * factor, cls.stuck * patience)
 
 

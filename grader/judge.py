@@ -143,10 +143,13 @@ def _read_folder(path: Path) -> Source:
 class Session:
     """Workers that can grade more than once: the zygote stays warm between grades."""
 
-    def __init__(self, starter: Starter | None = None, deadlines: Deadlines | None = None):
+    def __init__(
+        self, starter: Starter | None = None, deadlines: Deadlines | None = None, *, thorough: bool = False
+    ):  # fmt: skip
+        """thorough: take as long as it takes to name a mistake (diagnosis.Budget)."""
         self.deadlines = deadlines or Deadlines.from_environment()
         self.starter = starter or Starter()
-        self.budget = diagnosis.Budget.of(self.deadlines.patience, self.starter.many)
+        self.budget = diagnosis.Budget.of(self.deadlines.patience, thorough)
         self._references: dict[str, Host] = {}
         self._spare: Host | None = None
 

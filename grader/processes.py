@@ -63,12 +63,12 @@ def worker_environment() -> dict[str, str]:
 class Starter:
     """Starts workers, by the method of this system; close() ends everything it started."""
 
-    def __init__(self, method: str | None = None, many: bool = False, environment: dict[str, str] | None = None):
-        """many: for many grades in a row; what torch imports at the first use of an optimizer, a second's
+    def __init__(self, method: str | None = None, trains: bool = False, environment: dict[str, str] | None = None):
+        """trains: for exercises that train; what torch imports at the first use of an optimizer, a second's
         worth, is then imported once and shared by all workers that are forked.
         environment: variables that its processes get beside those of worker_environment."""
         self.method = method or start_method()
-        self.many = many
+        self.trains = trains
         self.environment = environment or {}
         self._other: Starter | None = None
         self._zygote = None
@@ -83,7 +83,7 @@ class Starter:
         """
         if self._other is None:
             seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-            self._other = Starter(self.method, self.many, {"PYTHONHASHSEED": seed})
+            self._other = Starter(self.method, self.trains, {"PYTHONHASHSEED": seed})
         return self._other
 
     def _start_zygote(self) -> None:
@@ -95,7 +95,7 @@ class Starter:
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
-            env=worker_environment() | ({"GRADE_MANY": "1"} if self.many else {}) | self.environment,
+            env=worker_environment() | ({"GRADE_TRAINS": "1"} if self.trains else {}) | self.environment,
             cwd=REPOSITORY,
             start_new_session=True,
         )

@@ -127,7 +127,7 @@ def in_parallel(
 def main() -> None:
     """One process' share; its rows as JSON lines."""
     exercises, device, seed, share = json.loads(sys.argv[1])
-    with Session(Starter(many=True)) as session:
+    with Session(Starter(trains=True), thorough=True) as session:
         selftest(
             session, exercises, device=device, seed=seed, share=tuple(share),
             report=lambda row: print(json.dumps(asdict(row)), flush=True),

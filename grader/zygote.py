@@ -26,7 +26,7 @@ def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
     from grader import reach, sandbox, worker  # the slow part: this imports torch
 
-    if os.environ.pop("GRADE_MANY", None):
+    if os.environ.pop("GRADE_TRAINS", None):
         import torch._dynamo  # noqa: F401 (see processes.Starter)
 
     sandbox.die_with_parent()

@@ -103,7 +103,7 @@ def main() -> int:
     ]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     passed, failures = Counter(), []
-    with Session(Starter(many=True)) as session, Progress(*columns) as progress:
+    with Session(Starter(trains=True)) as session, Progress(*columns) as progress:
         task = progress.add_task("grading", total=len(jobs))
         for exercise, way, source, stream in jobs:
             progress.update(task, description=f"{exercise.name} {way}, {len(failures)} failures")

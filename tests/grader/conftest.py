@@ -28,14 +28,14 @@ QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
 @pytest.fixture(scope="session")
 def session(own_temporary_folder):
-    with Session(Starter(many=True), deadlines=QUICK) as session:
+    with Session(Starter(trains=True), deadlines=QUICK) as session:
         yield session
 
 
 @pytest.fixture(scope="session")
 def patient_session(own_temporary_folder):
     """With the deadlines of a real grade: right code may be slow."""
-    with Session(Starter(many=True), deadlines=Deadlines()) as session:
+    with Session(Starter(trains=True), deadlines=Deadlines()) as session:
         yield session
 
 
