@@ -321,6 +321,10 @@ class _Sitting:
         self.stop.follow(attempt)
         subject = AttemptSubject(attempt, self.code.place)
 
+        def prepare(check: str) -> None:
+            if check in (only or exercise.checks) and not (quick and check in exercise.training):
+                self.session.starter.with_other_hashes()
+
         def on_result(result: CheckResult) -> None:
             result.on = self.device if subject.on_device else "cpu"
             if result.status == "failed" and not self.printed and attempt.worker is not None:
@@ -340,7 +344,7 @@ class _Sitting:
                 seed=self.seed,
                 note=self.note,
                 elsewhere=self._elsewhere,
-                prepare=self.session.starter.with_other_hashes,
+                prepare=prepare,
             )
             exam.load_error, exam.names = _load(attempt, self.code)
             if attempt.worker:

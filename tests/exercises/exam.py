@@ -238,7 +238,8 @@ class Exam:
     # (program, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with other_hashes strings
     # have other hashes there than in the attempt's own.
     elsewhere: Callable | None = None
-    prepare: Callable[[], object] = lambda: None  # begins to start such a process, which takes seconds, in the background
+    # (id of the check that will need it): begins to start such a process, which takes seconds, in the background.
+    prepare: Callable[[str], object] = lambda check: None
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
     position: Position = Position()

@@ -870,7 +870,7 @@ def sizes_right(n, reading):
 
 @check("train_updates", "train_adder makes exactly `steps` updates, of all models together", CHEAP)
 def test_train_updates(exam):
-    exam.prepare()  # for train_seed
+    exam.prepare("train_seed")
     # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
     for n, steps in ((2, 5), (2, 1)):
         case = {"n_digits": n, "steps": steps}

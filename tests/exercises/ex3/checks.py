@@ -585,7 +585,7 @@ def same_by(facts):
 
 @check("finetune_updates", "it makes exactly `steps` updates, of all models together", ("runs",))
 def test_finetune_updates(exam):
-    exam.prepare()  # for finetune_seed
+    exam.prepare("finetune_seed")
     # On what can be learned: weights that are kept apart show their last update by coming back. And where the rest gets
     # worse from the first update on, so that stopping early would suggest itself.
     for case in (replace(LEARNED, steps=6), replace(LEARNED, steps=1), WORSENED):
