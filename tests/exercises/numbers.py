@@ -42,6 +42,19 @@ def rounding(exact: np.ndarray, got: np.ndarray) -> str | None:
     return next((dtype for dtype, values in rounded.items() if np.array_equal(values, got)), None)
 
 
+def rounded_to(got: np.ndarray | None, exact: np.ndarray) -> str:
+    """How far copied numbers are off, and what they look rounded to; "" where they are right or far off."""
+    if got is None or got.shape != exact.shape or not np.allclose(got, exact, rtol=0.01, atol=1e-6):
+        return ""
+    off = float(np.abs(got - exact).max())
+    if off == 0:
+        return ""
+    dtype = rounding(exact, got)
+    if dtype is None:
+        return f"the values are off by {off:.1e} at most; what is computed with them?"
+    return f"the values are off by {off:.1e} at most: rounded to {dtype}. What goes through {dtype}?"
+
+
 RATE = 1e-7  # how often a right attempt may fall out of a range that leaves room for chance
 
 

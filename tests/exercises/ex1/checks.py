@@ -16,7 +16,7 @@ from tests.exercises.ex1 import looks
 from tests.exercises.ex1.looks import CLASS, Size, build, forward, random_input, random_weights
 from tests.exercises.exam import CheckFailed, check, fail, for_all, in_parts, look, of_readings, same_reading
 from tests.exercises.numbers import (
-    EPSILON, bfloat16, pattern, picture, room_for_chance, rounding, tolerance, worst, wrong,
+    EPSILON, bfloat16, pattern, picture, room_for_chance, rounded_to, tolerance, worst, wrong,
 )  # fmt: skip
 from tests.exercises.program import Program, gpt_core, name
 
@@ -1015,19 +1015,6 @@ def fused_module(subject, size, weights, x, dtype, train):
             for key in ("y", "later")
         ),
     }
-
-
-def rounded_to(value, right) -> str:
-    """How far a copy's values are off, and what they look rounded to; "" where they are right or far off."""
-    if value is None or value.shape != right.shape or not np.allclose(value, right, rtol=0.01, atol=1e-6):
-        return ""
-    off = float(np.abs(value - right).max())
-    if off == 0:
-        return ""
-    dtype = rounding(right, value)
-    if dtype is None:
-        return f"the values are off by {off:.1e} at most; what is computed with them?"
-    return f"the values are off by {off:.1e} at most: rounded to {dtype}. What goes through {dtype}?"
 
 
 def source_rows(value, right):

@@ -316,6 +316,7 @@ def part_agrees(exam, case: Models, part: str, question: str, frozen: bool = Fal
                 f"{name} is not what it must be after the transfer.{untouched} {question}",
                 numbers.worst(array, got[name], ("row", "channel")[: array.ndim]),
                 numbers.pattern(array, got[name], 1e-6, ("row", "channel")[: array.ndim]),
+                [line for line in [numbers.rounded_to(got[name], array)] if line],
             )
 
 
