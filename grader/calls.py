@@ -82,8 +82,19 @@ def keep_copy(data: bytes, folder: Path, name: str) -> Path:
     raise OSError(f"{folder} has too many copies of this second")
 
 
+def is_special(path: Path) -> bool:
+    """Whether a path is there and no regular file: /dev/null, /dev/stdout, a pipe. Such a one is written to, and never
+    replaced."""
+    return path.exists() and not path.is_file()
+
+
 def write_atomically(path: Path, text: str) -> None:
-    """The whole file or none: written beside its place, then moved there."""
+    """The whole file or none: written beside its place, then moved there. A link stays, and what it leads to is written."""
+    if is_special(path):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    path = path.resolve()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -20,6 +20,7 @@ from grader.calls import (
     PASSED,
     Call,
     UsageError,
+    is_special,
     keep_copy,
     shown,
     write_atomically,
@@ -191,6 +192,10 @@ def _check_writable(path: Path) -> None:
         raise UsageError(f"{path} cannot be written: it is a folder; give the name of a file.")
     if not path.parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.parent}; make it first.")
+    if is_special(path):
+        if not os.access(path, os.W_OK):
+            raise UsageError(f"{path} cannot be written (you may not); choose another place.")
+        return
     if path.suffix in (".py", ".ipynb"):
         raise UsageError(
             f"{path} is not overwritten with a verdict: it looks like somebody's work; give another name."

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from grader.calls import write_atomically
 from grader.cli import main
 from grader.judge import Source, grade
 from tests.exercises import EXERCISES
@@ -22,6 +23,19 @@ def grade_py(*arguments, **options):
     return subprocess.run(
         [sys.executable, str(REPOSITORY / "grade.py"), *arguments], capture_output=True, text=True, **options
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="its special files have other names")
+def test_a_special_file_is_written_to_and_never_replaced(tmp_path):
+    pipe, target, link = tmp_path / "pipe", tmp_path / "target.json", tmp_path / "link.json"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomically(pipe, "verdict")
+    assert os.read(reader, 100) == b"verdict" and pipe.is_fifo()
+    os.close(reader)
+    link.symlink_to(target)
+    write_atomically(link, "verdict")
+    assert link.is_symlink() and target.read_text() == "verdict"
 
 
 @pytest.mark.parametrize(
