@@ -28,6 +28,9 @@ def begin() -> None:
 class Parser(argparse.ArgumentParser):
     """Options in the usual form; what is wrong with them is one sentence and exit status 2."""
 
+    def __init__(self, **options):
+        super().__init__(**options, allow_abbrev=False)  # --step is no --steps: it gets a "did you mean"
+
     def parse_args(self, args=None, namespace=None):
         options, left = self.parse_known_args(args, namespace)
         if left:

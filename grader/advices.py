@@ -73,8 +73,8 @@ ADVICES = (
     # Memory and layout.
     Advice("It asked for more memory than the grader gives; which tensor is so large?", "MemoryError"),
     Advice("It asked for more memory than the grader gives; which tensor is so large?", text=r"can't allocate memory"),
-    Advice("Before you take reshape: view and reshape read the numbers in the order in which they lie in memory. Is "
-           "the order of dimensions that you ask for that one, or is a transpose missing?", text=r"view size is not compatible"),
+    Advice("view needs the numbers in the order in which they lie in memory, and after a transpose they do not: then .reshape(..) or "
+           ".contiguous() is right. It is right only where the transpose stands before it: does yours?", text=r"view size is not compatible"),
 )  # fmt: skip
 
 

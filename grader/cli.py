@@ -40,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     """The options, as `python grade.py --help` shows them."""
     names = ", ".join(EXERCISES)
     made = _Parser(
+        allow_abbrev=False,
         prog="python grade.py",
         description="Check an exercise of the workbook, and say which mistake was made.",
         epilog="Exit status: 0 passed, 1 failed, 2 the call or the installation is at fault.",

@@ -2,6 +2,8 @@
 
 import difflib
 import io
+import os
+import shlex
 import tokenize
 from pathlib import Path
 
@@ -59,6 +61,11 @@ def reset(out, exercise: Exercise, note) -> None:
     progress.change(exercise.name, forget, note)
     out.print(f"{shown(path)} is the stub again.", soft_wrap=True)
     out.print(f"Your attempt is kept: {shown(kept)}", soft_wrap=True)
+    report.next_step(out, "begin anew; to have your attempt back, copy it over the stub:", _copy_command(kept, path))
+
+
+def _copy_command(kept: Path, path: Path) -> str:
+    return f"{'copy' if os.name == 'nt' else 'cp'} {shlex.quote(str(shown(kept)))} {shlex.quote(str(shown(path)))}"
 
 
 def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *, force: bool = False) -> None:

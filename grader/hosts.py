@@ -250,7 +250,8 @@ def attempt_death(death: WorkerDied, place=line_number, load: bool = False) -> C
         message = f"Your code was stopped: {death.detail}. Is there a loop that does not end? "
         if load:
             message = f"Your file was stopped while it was imported: {death.detail}. Does it train, download or wait? {advices.GUARD} "
-        message += "(If it is only slow: GRADE_PATIENCE=3 gives it three times as long.)"
+        patience = 3 * Deadlines.from_environment().patience
+        message += f"(If it is only slow: GRADE_PATIENCE={patience:g} gives it three times as long.)"
     elif death.kind == "scratch":
         message = f"Your code was stopped: {death.detail} into its folder. What does it save so often?"
     elif death.kind == "protocol":
@@ -274,6 +275,7 @@ class AttemptSubject:
         self.host, self.place = host, place
         self.fatal: CheckFailed | None = None
         self.on_device = False  # whether the running check put anything on the device
+        self.kept: dict[tuple[str, int], tuple[dict, dict]] = {}  # answers to programs that several checks ask
 
     def renew(self) -> None:
         """Before each check: it may talk to the attempt again."""
@@ -282,11 +284,14 @@ class AttemptSubject:
     def __call__(self, program, seed: int) -> Answer:
         if self.fatal is not None:
             raise self.fatal
+        key = (program.digest(), seed) if program.asked_once else None
         try:
-            answer, arrays = self.host.run("attempt", program, seed)
+            answer, arrays = self.kept[key] if key in self.kept else self.host.run("attempt", program, seed)
         except WorkerDied as death:
             self.on_device, self.fatal = True, attempt_death(death, self.place)
             raise self.fatal from None
+        if key is not None:
+            self.kept[key] = answer, arrays
         self.on_device = self.on_device or answer.get("on_device") is not False
         return read_answer(answer, arrays, self.place)
 

@@ -320,8 +320,9 @@ def show_changes(out: Console, before: Verdict, now: Verdict) -> None:
     """Which checks pass and which fail since the verdict before."""
     earlier = {check.id: check.status for check in before.checks}
     passing = [c.id for c in now.checks if c.status == "passed" != earlier[c.id]]
-    failing = [c.id for c in now.checks if c.status == "failed" != earlier[c.id]]
-    changes = [("now passing: ", passing), ("newly failing: ", failing)]
+    failing = [c.id for c in now.checks if c.status == "failed" and earlier[c.id] == "passed"]
+    reached = [c.id for c in now.checks if c.status == "failed" and earlier[c.id] == "not_reached"]
+    changes = [("now passing: ", passing), ("newly failing: ", failing), ("now reached, and failing: ", reached)]
     said = "; ".join(words + listed(ids) for words, ids in changes if ids)
     said = said or "the same checks pass and fail as before"
     hanging(out, Text("Since the last save: ", style="bold"), Text(f"{said}."))

@@ -57,9 +57,10 @@ def run_checks(
     missing = [id for id in exercise.checks if id not in plugin.results]
     if missing:
         lines = said.getvalue().strip().splitlines()
+        because = f" ({lines[-1][:200]})" if lines else ""
         raise InstallationError(
-            f"the checks {', '.join(missing)} of {exercise.name} gave no verdict; reinstall the workbook"
-            + (f" ({lines[-1][:200]})." if lines else ".")
+            f"{len(missing)} of the {len(exercise.checks)} checks of {exercise.name} gave no verdict{because}, {missing[0]} "
+            f"first; reinstall the workbook."
         )
     return [plugin.results[id] for id in exercise.checks], plugin.evidence
 

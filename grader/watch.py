@@ -207,6 +207,7 @@ def watch(
                     loop.screen.redraw()
                 if not loop.step(keyboard.key(TICK)):
                     loop.screen.status("")
+                    print(file=loop.screen.file)  # the shell's prompt gets a line of its own
                     return PASSED
         except KeyboardInterrupt:
             loop.screen.status("")

@@ -55,6 +55,7 @@ class Program:
         self.gives: dict[str, object] = {}
         self.seconds: float | None = None  # a deadline of its own, for a program that trains
         self.progress = None  # called with what a training step says on the way
+        self.asked_once = False  # checks that ask for the same share one answer of the attempt
 
     def _add(self, do: str, **arguments) -> Ref:
         self.steps.append({"do": do} | {key: _plain(value) for key, value in arguments.items()})

@@ -62,7 +62,7 @@ def test_the_experiment_of_exercise_3_answers_a_mistyped_option_too(capsys):
 def test_every_command_that_the_readme_and_the_modules_show_is_one_that_there_is():
     texts = [ROOT / "README.md", *Path(gpt_core.__file__).parent.glob("*.py")]
     shown = {
-        (name, re.split(r" {2,}|#|`|\n", rest)[0].strip())
+        (name, re.split(r" {2,}|#|`|\n", rest)[0].strip().rstrip("\\"))
         for text in texts
         for name, rest in re.findall(r"python -m gpt_core\.(\w+) ((?:[-./\w\"]).*)", text.read_text())
     }

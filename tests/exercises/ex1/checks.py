@@ -171,7 +171,8 @@ def test_first_token(exam, Size=Size):
     expect(
         expected, got, allowance(size, weights, x, expected), size.as_case(),
         "Token 0 has only itself to attend to, so its output must be proj(v) of token 0. Which keys does query 0 "
-        "see in your code, and what do the masked ones weigh?",
+        "see in your code, and what do the masked ones weigh? If the mask is right: do the split into heads and the join "
+        "keep the numbers of one token together?",
     )  # fmt: skip
 
 

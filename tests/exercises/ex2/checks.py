@@ -241,7 +241,7 @@ def test_batch_places(exam):
         )
 
 
-@check("batch_targets", "each target is the token after it: the next digit of the answer", ("batch_form",))
+@check("batch_targets", "each target is the token after it: the next digit of the answer", ("encode_answer_part", "batch_form"))
 def test_batch_targets(exam):
     n = PLAIN.n_digits
     _, y = looks.batch(*PLAIN.numbers(), n)

@@ -193,8 +193,8 @@ _DECODE = (
 _BATCHES = (
     Mistake(
         "batch_not_reversed", "the batch has the sum's first digit first",
-        "The answer in your batch is not reversed, though encode_problem's is: the two must be the same tokens. Flip the "
-        "digits of the sum.",
+        "The answer in your batch is not reversed: a batch has the tokens of encode_problem, where the sum's units come "
+        "first. Flip the digits of the sum.",
         ((_ANSWER, "answer = digits_of(a + b, n_digits + 1)"),),
     ),
     Mistake(

@@ -199,6 +199,7 @@ def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) ->
     for model in (arguments[0], arguments[2]) if frozen else ():
         program.condition(model, **LEFT)
     program.call(name("transfer_weights"), *arguments)
+    program.asked_once = True  # for one part after the other
     answer = subject.run(program.give(after=program.values(arguments[2])))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
     if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
