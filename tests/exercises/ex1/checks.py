@@ -469,23 +469,35 @@ def attention_in_bfloat16(subject, size, weights, x):
 @check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
 def test_gradients(exam, Size=Size):
     _, one_head, _, one_token, _ = kinds(Size)
-    always = (Size(**asdict(MANY_HEADS)), one_head, replace(one_token, B=1))
+    many_heads = Size(**asdict(MANY_HEADS))
+    long = Size(B=1, T=150, n_embd=4, n_head=2, block_size=200)
+    always = (many_heads, one_head, replace(one_token, B=1), long, Size(**asdict(LONGEST)))
     for_all(exam, sizes(6, Size), same_gradients, max_examples=4, always=always)
 
 
 def same_gradients(exam, size):
     # Dropout is 0, so that training is the same function; some attempts take another path for it.
-    for train in (True, False) if is_many_heads(size) else (True,):
-        compare_gradients(exam, size, random_weights(size), random_input(size), train, "float32")
+    for of in ("all", "x", "parameters") if is_many_heads(size) else ("all",):
+        compare_gradients(exam, size, random_weights(size), random_input(size), (True, False), "float32", of)
 
 
-def compare_gradients(exam, size, weights, x, train, dtype, roundings=16):
-    case = size.as_case(mode="train" if train else "eval", dtype=dtype)
-    expected = exam.expected(looks.gradients, size, weights, x)
-    same = same_reading if dtype == "float32" else same_bfloat16
-    got = look(exam, case, looks.gradients, size, weights, x, train, dtype, same=same)
+def compare_gradients(exam, size, weights, x, modes, dtype, of="all", roundings=16):
+    """Compare the gradients in each of the modes; of: what requires one, see looks.gradients."""
+    expected = exam.expected(looks.gradients, size, weights, x, True, "float64", of)
     spread = looks.largest_logit(size, weights, x)
-    for key, right in expected.items():
+    for train in modes:
+        case = size.as_case(mode="train" if train else "eval", dtype=dtype, gradients_of=of)
+        same = same_reading if dtype == "float32" else same_bfloat16
+        got = look(exam, case, looks.gradients, size, weights, x, train, dtype, of, same=same)
+        right_gradients(size, expected, got, case, spread, dtype, roundings)
+
+
+def right_gradients(size, expected, got, case, spread, dtype, roundings):
+    known = {key: right for key, right in expected.items() if right is not None}
+    for key in expected.keys() - known.keys():
+        if got[key] is not None:
+            fail(case, f"{key} needs no gradient here and has one after the way back. What in forward changes requires_grad?")
+    for key, right in known.items():
         if got[key] is None:
             fail(
                 case,
@@ -493,7 +505,7 @@ def compare_gradients(exam, size, weights, x, train, dtype, roundings=16):
             )
         # A weight's gradient sums over all B * T tokens.
         terms = size.n_embd + size.D + size.T + size.B * size.T
-        largest = max(float(np.abs(g).max()) for g in expected.values())
+        largest = max(float(np.abs(g).max()) for g in known.values())
         allowed = tolerance(dtype, terms, max(1.0, largest), spread, roundings)
         axes = OUTPUT_AXES if key == "x" else ("row", "column") if right.ndim == 2 else ("element",)
         expect(
@@ -528,6 +540,16 @@ def test_batch_rows(exam, Size=Size):
     )  # fmt: skip
 
 
+# (T, offset): one more token, as many others, and the next ones after as many before.
+GROWING = ((3, 0), (4, 0), (4, 0), (4, 4))
+CHANGE = 0.25  # added to all weights, and taken away again
+
+
+def growing_input(size, call, T):
+    """The input of one of the calls with which a text grows."""
+    return random_input(size, 5 + call)[:, :T]
+
+
 def life(subject, size, other, inputs, other_input):
     """A module's calls, in turn with those of another size, in both modes; all outputs are read at the end."""
     program = Program()
@@ -540,10 +562,25 @@ def life(subject, size, other, inputs, other_input):
         # Under no_grad some take another path, or write into what they have.
         outputs[f"y{i}"] = program.call(first, program.tensor(x, dtype=dtype), no_grad=i in (0, 1, 4))
         outputs[f"z{i}"] = program.call(second, program.tensor(other_input, dtype=dtype))
+    # While a text is written it grows by one token a call; and then the weights change.
+    grown = {}
+    for mode in ("eval", "train"):
+        program.train(first, mode == "train")
+        for i, (T, offset) in enumerate(GROWING):
+            grown[f"{mode} {i}"] = program.call(
+                first, program.tensor(growing_input(size, i, T), dtype=dtype), no_grad=True, kwargs=size.placed(offset)
+            )
+        program.add_to_parameters(first, CHANGE)
+        grown[f"{mode} changed"] = program.call(first, program.tensor(growing_input(size, i, T), dtype=dtype), no_grad=True)
+        program.add_to_parameters(first, -CHANGE)
+    outputs |= grown
+    program.train(first, False)
     program.to(first, "float64")
     outputs["moved"] = program.call(first, program.tensor(inputs[0], dtype="float64"))
     answer = subject.run(program.give(**outputs))
     wanted = {f"y{i}": (x.shape, dtype) for i, x in enumerate(inputs)}
+    lengths = [T for T, _ in GROWING]
+    wanted |= {key: ((size.B, T, size.n_embd), dtype) for key, T in zip(grown, 2 * [*lengths, lengths[-1]])}
     wanted |= {f"z{i}": (other_input.shape, dtype) for i in range(len(inputs))} | {"moved": (inputs[0].shape, "float64")}
     return {key: answer.tensor(key, *wanted[key][:1], "the output", wanted[key][1], subject.device) for key in wanted}
 
@@ -559,10 +596,11 @@ def test_calls(exam, Size=Size):
     got = look(exam, size.as_case(), life, size, other, inputs, random_input(other))
     for key, right in expected.items():
         about = other if key[0] == "z" else size
-        x = inputs[int(key[1])] if key[0] == "y" else random_input(other) if key[0] == "z" else first
+        x = random_input(other) if key[0] == "z" else inputs[int(key[1])] if key[0] == "y" else random_input(size)
+        weights = {name: w + CHANGE * ("changed" in key) for name, w in random_weights(about).items()}
         expect(
-            right, got[key], allowance(about, random_weights(about), x, right), size.as_case(call=key),
-            "After other calls (another T, train mode, a module of another size, another dtype) the output is not what a "
+            right, got[key], allowance(about, weights, x, right), size.as_case(call=key),
+            "After other calls (another T, train mode, a module of another size, another dtype, other weights) the output is not what a "
             "fresh module gives. What do you keep on self, on the class or in the module: keys, a mask of the first length?",
         )  # fmt: skip
 
@@ -676,8 +714,7 @@ def same_values_in_bfloat16(exam, size):
         factor = float((got * expected).sum() / (expected * expected).sum())
         if abs(factor - 1) > 0.02:
             fail(case, message, f"on the whole the output is the right one times {factor:.3f}")
-    if size.T < LONG.T:
-        compare_gradients(exam, size, weights, x, True, "bfloat16", roundings=4)
+    compare_gradients(exam, size, weights, x, (True,), "bfloat16", roundings=4)
 
 
 def in_bfloat16(subject, size, weights, x):

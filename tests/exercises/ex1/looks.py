@@ -39,6 +39,10 @@ class Size:
         """Queries or keys (.., T, D) as they meet; back: those that meet as x. Here they meet as they are."""
         return x
 
+    def placed(self, offset: int) -> dict:
+        """The keyword arguments of a call whose first token stands at `offset`. Here there is no such thing."""
+        return {}
+
     @property
     def D(self) -> int:
         return self.n_embd // self.n_head
@@ -216,20 +220,29 @@ def _moved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return ~(np.abs(one - other) <= 1e-4 * max(1.0, float(np.nanmax(np.abs(other), initial=0))))
 
 
+OFFSET = 5  # where a call in eval mode begins, for an attention that is told
+
+
 def gradients(
-    subject: Subject, size: Size, weights: Weights, x: np.ndarray, train=False, dtype="float32"
+    subject: Subject, size: Size, weights: Weights, x: np.ndarray, train=False, dtype="float32", of="all"
 ) -> Reading:
-    """The gradients of sum(output * cotangent) for x, qkv.weight, proj.weight and proj.bias; dropout is 0."""
+    """The gradients of sum(output * cotangent) for x, qkv.weight, proj.weight and proj.bias; dropout is 0.
+
+    of: "all", or which alone require a gradient: "x" (the weights are frozen) or "parameters"; None for the others.
+    Another call comes before the way back, which needs what the first one computed.
+    """
     program = Program()
     dtype = "float64" if subject.role == "reference" else dtype
     attention = build(program, subject, size, weights, dtype=dtype, train=train)
-    tensor = program.tensor(x, dtype=dtype, requires_grad=True)
-    y = program.call(attention, tensor)
+    program.condition(attention, train=[train], frozen=[of == "x"])
+    tensor = program.tensor(x, dtype=dtype, requires_grad=of != "parameters")
+    y = program.call(attention, tensor, kwargs={} if train else size.placed(OFFSET))
+    program.call(attention, program.tensor(x[..., ::-1], dtype=dtype, requires_grad=of != "parameters"))
     cotangent = bfloat16(random_input(size, stream=2))
     found = program.gradients(y, cotangent, x=tensor, attention=attention)
     answer = subject.run(program.give(gradients=found))
     found = answer.tensors("gradients")
-    if subject.role == "reference" and size.per_head:
+    if subject.role == "reference" and size.per_head and of != "x":
         joined = [
             np.concatenate([found[f"heads.{h}.{part}.weight"] for h in range(size.n_head)])
             for part in ("query", "key", "value")

@@ -49,6 +49,10 @@ class Rotary(Size):
         angles = exact_angles(np.arange(x.shape[-2]), self.D)
         return exactly_turned(x, -angles if back else angles)
 
+    def placed(self, offset: int) -> dict:
+        """The keyword arguments of a call whose first token stands at `offset`."""
+        return {"offset": offset}
+
 
 def random_angles(T: int, D: int, seed: int) -> np.ndarray:
     """(T, D / 2) float32 angles of all sizes, no two alike: nothing that cos or sin could hide."""
