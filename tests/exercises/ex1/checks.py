@@ -338,8 +338,10 @@ CORNERS = (
 # bfloat16 cannot count beyond 256. A length that no check in float32 has: what is kept by length would hide
 # it.
 LONG = Size(B=1, T=310, n_embd=6, n_head=2, block_size=310, seed=11)
-# Longer than masks, windows and tables of 256, 384, 512 or 1024 tokens.
-LONGEST = Size(B=1, T=1100, n_embd=2, n_head=1, block_size=1100)
+# Longer than masks, windows and tables of 256, 384, 512, 1024 or 2048 tokens.
+LONGEST = Size(B=1, T=2100, n_embd=2, n_head=1, block_size=2100)
+# The same for what costs more than a forward.
+LONGER = Size(B=1, T=1100, n_embd=2, n_head=1, block_size=1100)
 
 
 
@@ -412,7 +414,8 @@ def same_values(exam, size):
     got = look(exam, size.as_case(), looks.both_modes, size, weights, x)
     for mode, y in got.items():
         expect(
-            expected, y, allowance(size, weights, x, expected), size.as_case(mode=mode, dropout=0),
+            expected, y, allowance(size, weights, x, expected) + size.of_angles(weights, x) * float(np.abs(expected).max()),
+            size.as_case(mode=mode, dropout=0),
             f"The output must equal {size.same_as} with the same weights; this is the smallest shape found where it "
             f"does not. What is special about it: T below block_size, one head, head size {size.head_step}, train mode?",
         )  # fmt: skip
@@ -471,7 +474,7 @@ def test_gradients(exam, Size=Size):
     _, one_head, _, one_token, _ = kinds(Size)
     many_heads = Size(**asdict(MANY_HEADS))
     long = Size(B=1, T=150, n_embd=4, n_head=2, block_size=200)
-    always = (many_heads, one_head, replace(one_token, B=1), long, Size(**asdict(LONGEST)))
+    always = (many_heads, one_head, replace(one_token, B=1), long, Size(**asdict(LONGER)))
     for_all(exam, sizes(6, Size), same_gradients, max_examples=4, always=always)
 
 
@@ -892,22 +895,34 @@ def _numbers(levels):
 # What it costs, and that it fits where it belongs.
 
 HEADS = (2, 3, 8, 64)
-LONGER = 24  # tokens
+FEW, MANY = 24, 200  # tokens
 EXTRA = 8  # operations that may come on top with more heads: a copy here and there
+
+
+ENOUGH = (2, 8)
+# {how: (B, T, D, dtype, whether for all of HEADS)}. As few sequences and tokens as show a mask: a loop over those is
+# slow, but it is not the question. And more of everything, for whoever has another way for it.
+COUNTED = {
+    "eval": (1, 2, 2, "float32", True),
+    "train": (1, 2, 2, "float32", True),
+    "longer": (2, FEW, 2, "float32", True),
+    "large": (3, MANY, 16, "float32", False),
+    "no_grad": (1, 2, 2, "float32", False),
+    "bfloat16": (1, 2, 2, "bfloat16", False),
+}
 
 
 def operations(subject, Size, counts):
     program = Program()
     given_back = {}
-    for n_head in counts:
-        # As few sequences and tokens as show a mask: a loop over those is slow, but it is not the question. And a
-        # few more, in eval mode, for whoever has another way for short inputs.
-        for mode, B, T in (("eval", 1, 2), ("train", 1, 2), ("longer", 2, LONGER)):
-            size = Size(B=B, T=T, n_embd=2 * n_head, n_head=n_head, block_size=LONGER)
-            train = mode == "train"
-            attention = build(program, subject, size, random_weights(size), train=train, dropout=looks.P if train else 0.0)
-            count = program.count_operations(attention, program.tensor(random_input(size)))
-            given_back[f"{mode} H{n_head}"] = count
+    for how, (B, T, D, dtype, all_counts) in COUNTED.items():
+        for n_head in counts if all_counts else ENOUGH:
+            size = Size(B=B, T=T, n_embd=D * n_head, n_head=n_head, block_size=max(T, FEW))
+            train, no_grad = how == "train", how.startswith("no_grad")
+            dropout = looks.P if train else 0.0
+            attention = build(program, subject, size, random_weights(size), train=train, dropout=dropout, dtype=dtype)
+            x = program.tensor(random_input(size), dtype=dtype)
+            given_back[f"{how} H{n_head}"] = program.count_operations(attention, x, no_grad=no_grad)
     answer = subject.run(program.give(**given_back))
     found = {}
     for key in given_back:
@@ -925,13 +940,19 @@ def operations(subject, Size, counts):
     return found
 
 
+def counts_of(reading, how) -> list[int]:
+    return [count for key, count in reading.items() if key.startswith(f"{how} H")]
+
+
+def growing(reading) -> list[str]:
+    """How a forward is called whose count grows with H."""
+    return [how for how in COUNTED if max(counts := counts_of(reading, how)) - min(counts) > EXTRA]
+
+
 def loop(reading) -> tuple[bool, bool]:
     """Whether the count grows with H, and whether even a few heads cost as much as a loop over many."""
-    modes = {
-        mode: [count for key, count in reading.items() if key.startswith(mode)] for mode in ("eval", "train", "longer")
-    }
-    grows = any(max(counts) - min(counts) > EXTRA for counts in modes.values())
-    return grows, not grows and min(modes["eval"] + modes["train"]) > 4 * max(HEADS)
+    grows = bool(growing(reading))
+    return grows, not grows and min(counts_of(reading, "eval") + counts_of(reading, "train")) > 4 * max(HEADS)
 
 
 def same_loop(one, other):
@@ -942,16 +963,19 @@ def same_loop(one, other):
 
 @check("operations", "no loop over the heads: the number of operations does not grow with H", ("output",))
 def test_operations(exam, Size=Size):
-    # The head size stays 2. A loop padded to a fixed number of heads does not grow, but it is as long.
-    case = {"B": [1, 2], "T": [2, LONGER], "head_size": 2, "n_head": list(HEADS)}
+    # The head size stays the same. A loop padded to a fixed number of heads does not grow, but it is as long.
+    case = {"B": [1, 2, 3], "T": [2, FEW, MANY], "head_size": [2, 16], "n_head": list(HEADS)}
     got = look(exam, case, operations, Size, HEADS, same=same_loop)
     if any(loop(got)):
-        counts = ", ".join(f"H = {h}: {got[f'longer H{h}']}" for h in HEADS)
+        how = (growing(got) or ["longer"])[-1]
+        B, T, D, dtype, all_counts = COUNTED[how]
+        counts = ", ".join(f"H = {h}: {got[f'{how} H{h}']}" for h in (HEADS if all_counts else ENOUGH))
+        where = f"B = {B}, T = {T}, head size {D}, {dtype}" + {"train": ", train mode", "no_grad": ", under no_grad"}.get(how, "")
         fail(
             case,
             "One forward must take the same number of tensor operations however many heads there are: that is what the "
             "exercise is about. Where does Python go over the heads one by one?",
-            f"operations counted: {counts}",
+            f"operations counted: {counts} ({where})",
         )
 
 

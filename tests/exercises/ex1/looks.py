@@ -43,6 +43,10 @@ class Size:
         """The keyword arguments of a call whose first token stands at `offset`. Here there is no such thing."""
         return {}
 
+    def of_angles(self, weights: "Weights", x: np.ndarray) -> float:
+        """How far right outputs may differ, as a part of the largest, for their angles. Here there are none."""
+        return 0.0
+
     @property
     def D(self) -> int:
         return self.n_embd // self.n_head
@@ -234,7 +238,8 @@ def gradients(
     program = Program()
     dtype = "float64" if subject.role == "reference" else dtype
     attention = build(program, subject, size, weights, dtype=dtype, train=train)
-    program.condition(attention, train=[train], frozen=[of == "x"])
+    if of == "x":
+        program.condition(attention, train=[train], frozen=[True])
     tensor = program.tensor(x, dtype=dtype, requires_grad=of != "parameters")
     y = program.call(attention, tensor, kwargs={} if train else size.placed(OFFSET))
     program.call(attention, program.tensor(x[..., ::-1], dtype=dtype, requires_grad=of != "parameters"))
