@@ -121,17 +121,22 @@ def forward(
     return {"y": answer.tensor("y", x.shape, "the output", computed, subject.device)}
 
 
-def both_modes(subject: Subject, size: Size, weights: Weights, x: np.ndarray, dtype="float32") -> Reading:
-    """The output in eval and in train mode, without dropout: {"eval": (B, T, C), "train": (B, T, C)}."""
+MODES = ("eval", "train")
+
+
+def both_modes(
+    subject: Subject, size: Size, weights: Weights, x: np.ndarray, dtype="float32", modes=MODES
+) -> Reading:
+    """The output in eval and in train mode, without dropout: {"eval": (B, T, C), "train": (B, T, C)}, of `modes`."""
     program = Program()
     attention = build(program, subject, size, weights, dtype=dtype)
     tensor = program.tensor(x, dtype=dtype)
-    in_eval = program.call(attention, tensor)
-    program.train(attention, True)
-    answer = subject.run(program.give(eval=in_eval, train=program.call(attention, tensor)))
-    return {
-        mode: answer.tensor(mode, x.shape, "the output", dtype, subject.device) for mode in ("eval", "train")
-    }
+    for mode in modes:
+        if mode == "train":
+            program.train(attention, True)
+        program.give(**{mode: program.call(attention, tensor)})
+    answer = subject.run(program)
+    return {mode: answer.tensor(mode, x.shape, "the output", dtype, subject.device) for mode in modes}
 
 
 def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
