@@ -244,11 +244,20 @@ class Context:
         self._guarded(total.backward)  # and not autograd.grad, which some checkpointing refuses
         return dict.fromkeys(inputs) | {name: tensor.grad for name, tensor in wanted.items()}
 
-    def do_count_operations(self, function, args=()):
+    def do_add_in_place(self, tensor, amount):
+        """Change a tensor in place, as a caller may that owns it."""
+        with torch.no_grad():
+            self.value(tensor).add_(amount)
+
+    def do_count_operations(self, function, args=(), no_grad=False):
         """{"count": how many tensor operations a call dispatches, "same": as when not counted}.
 
         The third call is counted, so that what is made once is not. The first two tell whether calls repeat.
         """
+        with torch.set_grad_enabled(not no_grad):
+            return self._counted(function, args)
+
+    def _counted(self, function, args):
         first, second = (self._seeded_call(function, args) for _ in range(2))
         counter = _Counter()
         try:

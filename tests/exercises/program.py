@@ -98,9 +98,13 @@ class Program:
         """The gradients of sum(output * cotangent); a module stands for all of its parameters."""
         return self._add("gradients", output=output, cotangent=self._array(cotangent), wrt=wrt)
 
-    def count_operations(self, function, *args) -> Ref:
+    def count_operations(self, function, *args, no_grad=False) -> Ref:
         """How many tensor operations one call dispatches."""
-        return self._add("count_operations", function=function, args=list(args))
+        return self._add("count_operations", function=function, args=list(args), no_grad=no_grad)
+
+    def add_in_place(self, tensor: Ref, amount: float) -> Ref:
+        """Change a tensor in place."""
+        return self._add("add_in_place", tensor=tensor, amount=amount)
 
     def parameters(self, module: Ref) -> Ref:
         """Name to shape, dtype, device and requires_grad of each parameter."""

@@ -12,7 +12,7 @@ from grader.judge import Source, grade
 from grader.seeds import seed_all
 from grader.steps import LAYOUTS
 from tests.exercises.numbers import RATE, bfloat16, float16, room_for_chance, rounding
-from tests.grader.attempts import SOLUTION, in_forward, returning
+from tests.grader.attempts import SOLUTION, in_forward, in_init, returning
 
 WAYS = Path(__file__).parent / "right_ways"
 WEIGHTS = "weights = self.weight_dropout(weights)"
@@ -29,6 +29,18 @@ def changed(*patches, source=SOLUTION):
         assert source.count(find) == 1, find
         source = source.replace(find, put)
     return source
+
+
+SCORES = "        scores = q @ k.t"
+REMEMBERED = "@torch.no_grad()\ndef fuse"
+
+
+def looping(when: str) -> str:
+    """The solution, going over the heads one by one in some cases."""
+    return changed((SCORES, f"""        if {when}:
+            for h in range(self.n_head):
+                k[:, h].softmax(-1) @ v[:, h].transpose(-2, -1)
+{SCORES}"""))
 
 
 def way(name: str) -> str:
@@ -72,6 +84,85 @@ WRONG = {
     ),
     "one token that is written into": (
         returning("y if x.shape[1] > 1 else (x.data.zero_(), y)[1]"), "input_kept", "not what it was before",
+    ),
+    "keys that are kept while a text grows": (
+        changed((SCORES, f"""        if not torch.is_grad_enabled():
+            kept = getattr(self, "kept", None)
+            if kept is not None and kept[0].shape[2] == T - 1:
+                k, v = (torch.cat([old, new[:, :, -1:]], dim=2) for old, new in zip(kept, (k, v)))
+            self.kept = k, v
+{SCORES}""")), "calls", "After other calls",
+    ),
+    "a copy of the weights that is kept while nothing trains": (
+        changed(("        q, k, v = self.qkv(x)", """        if torch.is_grad_enabled() or not hasattr(self, "kept") or self.kept.dtype != x.dtype:
+            self.kept = self.qkv.weight.clone()
+        w = self.qkv.weight if torch.is_grad_enabled() else self.kept
+        q, k, v = F.linear(x, w)""")), "calls", "other weights",
+    ),
+    "no gradient unless x needs one": (
+        changed(("return self.output_dropout(self.proj(out))",
+                 "y = self.output_dropout(self.proj(out))\n        return y if x.requires_grad else y.detach()")),
+        "gradients", "No gradient reaches qkv.weight",
+    ),
+    "no gradient of x for frozen weights": (
+        in_forward("if not self.qkv.weight.requires_grad:\n    x = x.detach()"), "gradients", "No gradient reaches x",
+    ),
+    "an input that needs a gradient from then on": (
+        in_forward("x.requires_grad_()"), "gradients", "has one after the way back",
+    ),
+    "keys that are detached in long texts": (
+        in_forward("if x.shape[1] > 100:\n    x = x.detach()"), "gradients", "No gradient reaches x",
+    ),
+    "keys that are detached in long texts in bfloat16": (
+        in_forward("if x.shape[1] > 100 and x.dtype == torch.bfloat16:\n    x = x.detach()"),
+        "bfloat16", "No gradient reaches x",
+    ),
+    "a mask of 2048 tokens": (
+        changed(("        ones = torch.ones(config.block_size, config.block_size,", "        ones = torch.ones(2048, 2048,")),
+        "values", "must match the size",
+    ),
+    "a mask of -10000 in training": (
+        changed(('float("-inf")', '-1e4 if self.training else float("-inf")')), "large_logits", "masked score",
+    ),
+    "a mask of -10000 in longer texts": (
+        changed(('float("-inf")', '-1e4 if T > 16 else float("-inf")')), "large_logits", "masked score",
+    ),
+    "a loop over the heads under no_grad": (looping("not torch.is_grad_enabled()"), "operations", "under no_grad"),
+    "a loop over the heads in bfloat16": (looping("x.dtype == torch.bfloat16"), "operations", "bfloat16"),
+    "a loop over the heads for many tokens": (looping("T > 128"), "operations", "T = 200"),
+    "an input that is written into in bfloat16": (
+        returning("x.copy_(y) if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() else y"), "input_kept", "x is not",
+    ),
+    "a setting of torch that is changed": (
+        in_init("torch.use_deterministic_algorithms(True)"), "input_kept", "the deterministic algorithms",
+    ),
+    "weights that are not dropped for one sequence": (
+        changed((WEIGHTS, f"{WEIGHTS} if B > 1 else weights")), "dropout_weights", "depends on T, or on B",
+    ),
+    "an output that is not dropped in longer texts": (
+        returning("y if T <= 8 else self.proj(out)"), "dropout_output", "depends on T, or on B",
+    ),
+    "no mask where long texts are dropped": (
+        changed(("        scores = scores.masked", "        if not self.training or T <= 8 or not self.weight_dropout.p:\n"
+                 "            scores = scores.masked")), "dropout_weights", "not the softmax's",
+    ),
+    "a module that is shared in eval mode": (
+        changed(("    return fused\n", "    if not baseline.training:\n        fused.proj.weight = baseline.proj.weight\n    return fused\n")),
+        "fuse_copies", "share one tensor",
+    ),
+    "a fused module that is remembered": (
+        changed((REMEMBERED, f"import functools\n\n\n@functools.cache\n{REMEMBERED}")), "fuse_copies", "from the call before",
+    ),
+    "a baseline with a hook": (
+        changed(("    return fused\n", "    baseline.register_forward_hook(lambda m, i, o: o)\n    return fused\n")),
+        "fuse_copies", "hooks",
+    ),
+    "one head without dropout": (
+        changed(("    return fused\n", ONE_HEAD.format("fused.weight_dropout.p = 0.0"))), "fuse_dropout", "Which config",
+    ),
+    "one head with a shorter mask": (
+        changed(("    return fused\n", ONE_HEAD.format("fused.future = fused.future[:256, :256]"))),
+        "fuse_block_size", "must match the size",
     ),
     "a batch that is viewed as one": (
         in_forward("if x.stride(0) == 0:\n    x = x.view(-1, x.shape[-1]).view(x.shape)"),

@@ -137,3 +137,29 @@ def test_right_functions_under_an_unfinished_attention_are_no_reason_to_call_it_
     status = {check.id: check.status for check in verdict.checks}
     assert status["angles_any"] == status["rope_gradients"] == "passed" and status["parameters"] == "failed"
     assert not verdict.passed and not verdict.not_started
+
+
+ROPE = (REPOSITORY / "solutions" / "ex4_rope.py").read_text(encoding="utf-8")
+CHANNELS = "    channels = torch.arange(0, head_size"
+WIDE = "    wide = x.to(torch.promote_types(x.dtype, torch.float32))\n"
+ODD = {
+    "angles that are kept by their ends and number": (
+        CHANNELS, f"    positions = positions[0] + torch.arange(len(positions)) if positions[0] == 0 else positions\n{CHANNELS}",
+        "angles_own",
+    ),
+    "turns that are kept on the tensor of angles": (
+        WIDE, f"    angles.kept = angles = getattr(angles, 'kept', angles.clone())\n{WIDE}", "rope_kept",
+    ),
+    "angles in half precision for long texts": (
+        WIDE, f"    angles = angles.half().float() if x.shape[-2] > 512 else angles\n{WIDE}", "rope_dtypes",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_only_other_angles_or_longer_texts_show_fails_the_check_that_is_meant_for_it(session, what):
+    find, put, wanted = ODD[what]
+    assert ROPE.count(find) == 1
+    attempt = Source(Path("attempt.py"), ROPE.replace(find, put).encode())
+    verdict = grade(session, "ex4", attempt, device="cpu", only=[wanted])
+    assert [check.status for check in verdict.checks if check.id == wanted] == ["failed"]

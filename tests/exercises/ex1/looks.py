@@ -39,6 +39,14 @@ class Size:
         """Queries or keys (.., T, D) as they meet; back: those that meet as x. Here they meet as they are."""
         return x
 
+    def placed(self, offset: int) -> dict:
+        """The keyword arguments of a call whose first token stands at `offset`. Here there is no such thing."""
+        return {}
+
+    def of_angles(self, weights: "Weights", x: np.ndarray) -> float:
+        """How far right outputs may differ, as a part of the largest, for their angles. Here there are none."""
+        return 0.0
+
     @property
     def D(self) -> int:
         return self.n_embd // self.n_head
@@ -113,18 +121,22 @@ def forward(
     return {"y": answer.tensor("y", x.shape, "the output", computed, subject.device)}
 
 
-def both_modes(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> Reading:
-    """The output in eval and in train mode, without dropout: {"eval": (B, T, C), "train": (B, T, C)}."""
+MODES = ("eval", "train")
+
+
+def both_modes(
+    subject: Subject, size: Size, weights: Weights, x: np.ndarray, dtype="float32", modes=MODES
+) -> Reading:
+    """The output in eval and in train mode, without dropout: {"eval": (B, T, C), "train": (B, T, C)}, of `modes`."""
     program = Program()
-    dtype = "float64" if subject.role == "reference" else "float32"
     attention = build(program, subject, size, weights, dtype=dtype)
     tensor = program.tensor(x, dtype=dtype)
-    in_eval = program.call(attention, tensor)
-    program.train(attention, True)
-    answer = subject.run(program.give(eval=in_eval, train=program.call(attention, tensor)))
-    return {
-        mode: answer.tensor(mode, x.shape, "the output", dtype, subject.device) for mode in ("eval", "train")
-    }
+    for mode in modes:
+        if mode == "train":
+            program.train(attention, True)
+        program.give(**{mode: program.call(attention, tensor)})
+    answer = subject.run(program)
+    return {mode: answer.tensor(mode, x.shape, "the output", dtype, subject.device) for mode in modes}
 
 
 def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
@@ -132,6 +144,22 @@ def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
     q, k, _ = np.split(x @ weights["qkv.weight"].T, 3, axis=-1)
     q, k = (size.turned(m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3)) for m in (q, k))
     return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
+
+
+def exact(size: Size, weights: Weights, x: np.ndarray, rows: slice) -> np.ndarray:
+    """(B, some of T, C) float64: what an attention gives at these tokens, in numpy."""
+
+    def heads(m):
+        return m.reshape(size.B, size.T, size.n_head, size.D).transpose(0, 2, 1, 3)
+
+    q, k, v = map(heads, np.split(x.astype(np.float64) @ weights["qkv.weight"].T.astype(np.float64), 3, axis=-1))
+    scores = size.turned(q)[:, :, rows] @ size.turned(k).swapaxes(-1, -2) / np.sqrt(size.D)
+    tokens = np.arange(size.T)
+    scores[..., tokens > tokens[rows, None]] = -np.inf
+    attention = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    attention /= attention.sum(axis=-1, keepdims=True)
+    joined = (attention @ v).transpose(0, 2, 1, 3).reshape(size.B, -1, size.n_embd)
+    return joined @ weights["proj.weight"].T.astype(np.float64) + weights["proj.bias"]
 
 
 # Weights that make an attention show its inside. The first T channels of x say where a token stands.
@@ -175,6 +203,13 @@ def attention_matrix(subject: Subject, size: Size, weights: Weights, x: np.ndarr
     return {"attention": by_head.transpose(0, 2, 1, 3)}
 
 
+def in_both_modes(subject: Subject, size: Size, weights: Weights, x: np.ndarray, dtype="float32") -> Reading:
+    """{mode: (B, H, T, T)} of weights that show it, without dropout; T <= D."""
+    y = both_modes(subject, size, weights, x, dtype)
+    by_head = {mode: given.reshape(size.B, size.T, size.n_head, size.D)[..., : size.T] for mode, given in y.items()}
+    return {mode: given.transpose(0, 2, 1, 3) for mode, given in by_head.items()}
+
+
 def influence(subject: Subject, size: Size, weights: Weights, x: np.ndarray) -> Reading:
     """{"moved": (T, T) bool}: whether the output of token t moves when token s of the input does.
 
@@ -216,20 +251,37 @@ def _moved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return ~(np.abs(one - other) <= 1e-4 * max(1.0, float(np.nanmax(np.abs(other), initial=0))))
 
 
+OFFSET = 5  # where a call in eval mode begins, for an attention that is told
+
+
 def gradients(
-    subject: Subject, size: Size, weights: Weights, x: np.ndarray, train=False, dtype="float32"
+    subject: Subject, size: Size, weights: Weights, x: np.ndarray, modes=("train",), dtype="float32", of="all"
 ) -> Reading:
-    """The gradients of sum(output * cotangent) for x, qkv.weight, proj.weight and proj.bias; dropout is 0."""
+    """{mode: the gradients of sum(output * cotangent) for x, qkv.weight, proj.weight and proj.bias}; dropout is 0.
+
+    of: "all", or which alone require a gradient: "x" (the weights are frozen) or "parameters"; None for the others.
+    Another call comes before the way back, which needs what the first one computed.
+    """
     program = Program()
     dtype = "float64" if subject.role == "reference" else dtype
-    attention = build(program, subject, size, weights, dtype=dtype, train=train)
-    tensor = program.tensor(x, dtype=dtype, requires_grad=True)
-    y = program.call(attention, tensor)
+    attention = build(program, subject, size, weights, dtype=dtype, train=True)
+    if of == "x":
+        program.condition(attention, train=[True], frozen=[True])
     cotangent = bfloat16(random_input(size, stream=2))
-    found = program.gradients(y, cotangent, x=tensor, attention=attention)
-    answer = subject.run(program.give(gradients=found))
-    found = answer.tensors("gradients")
-    if subject.role == "reference" and size.per_head:
+    for mode in modes:
+        if mode == "eval":
+            program.train(attention, False)
+        tensor = program.tensor(x, dtype=dtype, requires_grad=of != "parameters")
+        y = program.call(attention, tensor, kwargs=size.placed(OFFSET) if mode == "eval" else {})
+        if subject.role != "reference":
+            program.call(attention, program.tensor(x[:, ::-1, ::-1], dtype=dtype, requires_grad=of != "parameters"))
+        program.give(**{mode: program.gradients(y, cotangent, x=tensor, attention=attention)})
+    answer = subject.run(program)
+    return {mode: _of_one_mode(subject, size, weights, x, answer.tensors(mode), of) for mode in modes}
+
+
+def _of_one_mode(subject, size, weights, x, found, of) -> Weights:
+    if subject.role == "reference" and size.per_head and of != "x":
         joined = [
             np.concatenate([found[f"heads.{h}.{part}.weight"] for h in range(size.n_head)])
             for part in ("query", "key", "value")
@@ -271,8 +323,8 @@ def dropped_out(answer, key: str, size: Size, subject: Subject, dtype="float32")
     return y
 
 
-def dropout(subject: Subject, train: bool, tokens: int, make=None, Size=Size) -> Reading:
-    """What dropout of probability P does to an output that is otherwise known.
+def dropout(subject: Subject, train: bool, tokens: int, make=None, Size=Size, heads=(4, 8)) -> Reading:
+    """What dropout of probability P does to an output that is otherwise known; heads: (H, D).
 
     The values are 1 at position 0 and 3 at position 1, the same for all channels of a head; proj is the
     identity with a bias of 1. Reading, for the last token:
@@ -281,7 +333,8 @@ def dropout(subject: Subject, train: bool, tokens: int, make=None, Size=Size) ->
         low:      among the rest, the share of the lowest level (with one token: weights dropped)
         coherent: the share of heads whose channels, zeros aside, agree (weights, not values, are dropped)
     """
-    size = Size(B=SEQUENCES, T=tokens, n_embd=32, n_head=4, block_size=8)
+    n_head, D = heads
+    size = Size(B=SEQUENCES, T=tokens, n_embd=n_head * D, n_head=n_head, block_size=8)
     scores = np.zeros((tokens, tokens), dtype=np.float32)
     scores[-1, 0] = 1.0  # so that dropping a score changes the weights
     weights = with_scores(size, scores)
@@ -391,18 +444,20 @@ def right_attention(T: int, seed: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-LENGTHS = ((40, 24, 4), (1100, 2, 1))  # T, B, H
+LENGTHS = ((40, 24, 4), (1100, 1, 2))  # T, B, H; one sequence alone is a case of its own
 NEAREST = 30.0  # the score of a key above that of the key before it
 
 
 def dropped_in_long(subject: Subject, Size=Size) -> Reading:
     """Which share of the weights is dropped in longer sequences, for early and for late queries.
 
-    {"wrong": the tokens with another share than P, "shares": {tokens: their share}}. The score grows with the
-    position of the key, so that each token has all of its weight on itself; turning only lowers the others. All
-    values and proj's bias are 1: of an output whose weight is dropped, the bias is left.
+    {"wrong": the tokens with another share than P, "shares": {tokens: their share}, "kept": whether the weights that
+    are not dropped are right, "zeros": {tokens: the share of the output that is 0}, "wrong zeros": as for the weights}.
+    The score grows with the position of the key, so that each token has all of its weight on itself; turning only
+    lowers the others. The values grow with the position from 1 to 2, and proj's bias is 1: of an output whose
+    weight is dropped, the bias is left.
     """
-    reading = {"wrong": [], "shares": {}}
+    reading = {"wrong": [], "shares": {}, "kept": True, "wrong zeros": [], "zeros": {}}
     for T, B, n_head in LENGTHS:
         size = Size(B=B, T=T, n_embd=2 * n_head, n_head=n_head, block_size=T, seed=14)
         C, D = size.n_embd, size.D
@@ -410,6 +465,7 @@ def dropped_in_long(subject: Subject, Size=Size) -> Reading:
         qkv[:C:D, 0] = NEAREST * np.sqrt(D)
         qkv[C : 2 * C : D, 1] = 1.0
         qkv[2 * C :, 0] = 1.0
+        qkv[2 * C :, 1] = 1.0 / T
         proj, bias = np.eye(C, dtype=np.float32), np.ones(C, np.float32)
         weights = {"qkv.weight": qkv, "proj.weight": proj, "proj.bias": bias}
         x = random_input(size)
@@ -417,10 +473,18 @@ def dropped_in_long(subject: Subject, Size=Size) -> Reading:
         program = Program()
         attention = build(program, subject, size, weights, dropout=P, train=True)
         answer = subject.run(program.give(y=program.call(attention, program.tensor(x))), seed=5)
-        y = dropped_out(answer, "y", size, subject).reshape(B, T, n_head, D).max(axis=-1)
+        output = dropped_out(answer, "y", size, subject)
+        y = output.reshape(B, T, n_head, D).max(axis=-1)
+        kept = ((1 + np.arange(T) / T) / (1 - P) + 1)[:, None] / (1 - P)
+        right = (y * (1 - P) < 1.5) | (np.abs(y - kept) < 1e-3)
+        reading["kept"] &= bool(right.all())
         for first, last in ((0, T // 2), (T // 2, T)):
             seen = y[:, first:last][y[:, first:last] != 0]  # else every channel of the output was dropped
             tokens = f"T = {T}, tokens {first} to {last - 1}"
+            zero = output[:, first:last] == 0
+            reading["zeros"][tokens] = float(zero.mean())
+            if not abs(reading["zeros"][tokens] - P) <= room_for_chance(P, zero.size):
+                reading["wrong zeros"].append(tokens)
             reading["shares"][tokens] = float((seen * (1 - P) < 1.5).mean()) if len(seen) else 0.0
             if not abs(reading["shares"][tokens] - P) <= room_for_chance(P, max(len(seen), 1)):
                 reading["wrong"].append(tokens)

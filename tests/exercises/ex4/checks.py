@@ -63,6 +63,15 @@ def test_angles_own(exam):
         "you use the values in `positions`, or only how many there are? Is something kept from the call "
         "before?", ANGLE_AXES,
     )  # fmt: skip
+    # The same ends and the same sum: what is kept under those is of other positions.
+    swapped = [0, 2, 1, 3]
+    case = {"positions": swapped, "head_size": 10, "before": sorted(swapped)}
+    got = look(exam, case, looks.angles, (sorted(swapped), 10), (swapped, 10))
+    expect(
+        got["0"][swapped].astype(np.float64), got["1"], allowed_angle(np.array(swapped)), case,
+        "Asked for the same positions in another order, rope_angles must give the same rows in that order. Is "
+        "something kept from the call before, under less than all of the positions?", ANGLE_AXES,
+    )  # fmt: skip
 
 
 @check("angles_odd", "rope_angles refuses an odd head size", ("angles_form",))
@@ -441,15 +450,15 @@ def test_rope_any(exam):
 
 @check("rope_dtypes", "x's dtype comes back, and half precision is computed in float32", ("rope_any",))
 def test_rope_dtypes(exam):
-    # Positions up to 300: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a
+    # Positions up to 300, and beyond 1024: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a
     # length of its own, so that what is kept by length from one of them cannot serve another.
-    for dtype, T in (("bfloat16", 300), ("float16", 301), ("float64", 302)):
+    for dtype, T in (("bfloat16", 300), ("float16", 301), ("float64", 302), ("bfloat16", 1100), ("float32", 1101)):
         x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
         given = bfloat16(x) if dtype == "bfloat16" else x.astype(dtype).astype(x.dtype)
         expected = exactly_turned(given, angles.astype(np.float64))
         # The result is rounded once: by half of its last place. In float64 float32's exactness is enough.
-        rounded = 0.0 if dtype == "float64" else np.abs(expected) * EPSILON[dtype] / 2
+        rounded = 0.0 if dtype in ("float32", "float64") else np.abs(expected) * EPSILON[dtype] / 2
         allowed = rotation_allowed(given) + rounded
         case = {"x": list(x.shape), "dtype": dtype}
         got = look(exam, case, looks.turned, given, angles, dtype)["y"]
@@ -475,6 +484,11 @@ def test_rope_layouts(exam):
         case = {"x": list(shape), "dtype": dtype}
         got = look(exam, case, looks.in_layouts, given, angles, dtype)
         for layout, numbers in given.items():
+            if not np.array_equal(got[f"x {layout}"], numbers):
+                fail(
+                    case | {"layout": layout},
+                    f"x ({layout}) is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
+                )
             expected = exactly_turned(numbers, angles)
             rounded = np.abs(expected) * EPSILON[dtype] / 2 if dtype == "bfloat16" else 0.0
             expect(
@@ -510,6 +524,12 @@ def test_rope_kept(exam):
             "After calls with other angles the result is wrong. What is cached, and for which angles?",
             tuple(f"dimension {d}" for d in range(given.ndim)),
         )  # fmt: skip
+    got = look(exam, case | {"angles": "+= 1"}, looks.with_changed_angles, x, angles)["y"]
+    expect(
+        exactly_turned(x, angles + 1), got, 2 * rotation_allowed(x), case | {"angles": "+= 1"},
+        "After the same tensor of angles was changed in place the result is that of the old ones. What do you keep "
+        "by the tensor, its address or its name, and not by its numbers?", ROPE_AXES,
+    )  # fmt: skip
 
 
 @check("rope_gradients", "the gradient of x is turned back", ("rope_any",))
@@ -554,7 +574,7 @@ test_running_mean = as_in_exercise_1(
 
 @check("odd_attention", "an odd head size is refused, when built or in forward", ("output",))
 def test_odd_attention(exam):
-    for n_embd, n_head in ((15, 3), (5, 5), (6, 2), (12, 4)):
+    for n_embd, n_head in ((15, 3), (5, 5), (6, 2), (12, 4), (5, 1)):
         case = {"n_embd": n_embd, "n_head": n_head, "head_size": n_embd // n_head}
         came = look(exam, case, looks.odd_attention, n_embd, n_head)["came"]
         if came != "ValueError":
@@ -606,15 +626,14 @@ test_causality = as_in_exercise_1(ex1.test_causality)
 
 CORNERS = (
     Rotary(B=9, T=21, n_embd=48, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
-    Rotary(B=1, T=3, n_embd=256, n_head=2, block_size=4),  # heads as wide as in a real model, and wider
+    Rotary(B=1, T=3, n_embd=256, n_head=1, block_size=4),  # heads as wide as in a real model, and wider
     Rotary(B=1, T=150, n_embd=4, n_head=2, block_size=200),  # more tokens than a short window sees
     Rotary(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
     Rotary(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
     Rotary(B=2, T=5, n_embd=6, n_head=3, block_size=6),  # one pair
     Rotary(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
-    # Longer than masks, windows and tables of 1024 tokens. One pair, whose angles are whole numbers: right
-    # formulas give the same, and nothing has to be allowed for them.
-    Rotary(B=1, T=1100, n_embd=2, n_head=1, block_size=1100),
+    # Longer than masks, windows and tables of 1024 and of 2048 tokens.
+    Rotary(B=1, T=2100, n_embd=8, n_head=1, block_size=2100),
 )
 test_values = as_in_exercise_1(
     ex1.test_values, "the same output as a rotary attention's, for any B, T, C and H, in both modes",
@@ -637,23 +656,15 @@ def test_offset(exam):
     got = look(exam, size.as_case(offset=list(OFFSETS)), looks.at_offsets, size, OFFSETS)
     far = size.as_case(offset=list(FAR_OFFSETS))
     got = got | look(exam, far, looks.at_offsets, size, FAR_OFFSETS, same=same_far)
-    spread = largest_norms(size, weights, x)
     for offset, y in got.items():
         last = size.T + (0 if offset == "none" else int(offset.removeprefix("train ")))
-        # A score is off by as much as its angles are, times the norms of q and k.
-        of_angles = 4 * spread * allowed_angle(np.array([last])) * np.abs(expected).max()
+        of_angles = looks.score_doubt(size, weights, x, last) * np.abs(expected).max()
         allowed = allowance(size, weights, x, expected) + of_angles
         expect(
             expected, y, allowed, size.as_case(offset=offset),
             "offset says where the first token stands, and only distances count: the output must not "
             "change. Do queries and keys get the same positions, offset to offset + T - 1?",
         )  # fmt: skip
-
-
-def largest_norms(size, weights, x) -> float:
-    """max |q| |k| / sqrt(D): how much a score changes per radian, at most."""
-    q, k, _ = (m.reshape(-1, size.D) for m in np.split(x @ weights["qkv.weight"].T, 3, axis=-1))
-    return float(np.linalg.norm(q, axis=1).max() * np.linalg.norm(k, axis=1).max() / math.sqrt(size.D))
 
 
 test_large_logits = as_in_exercise_1(ex1.test_large_logits)

@@ -49,6 +49,27 @@ class Rotary(Size):
         angles = exact_angles(np.arange(x.shape[-2]), self.D)
         return exactly_turned(x, -angles if back else angles)
 
+    def placed(self, offset: int) -> dict:
+        """The keyword arguments of a call whose first token stands at `offset`."""
+        return {"offset": offset}
+
+    def of_angles(self, weights: Weights, x: np.ndarray) -> float:
+        """How far right outputs may differ, as a part of the largest, for the last bits of their angles.
+
+        0 up to a few hundred tokens, where the usual tolerance holds that.
+        """
+        return score_doubt(self, weights, x, self.T) if self.T > 1000 and self.D > 2 else 0.0
+
+
+def score_doubt(size: Rotary, weights: Weights, x: np.ndarray, last: int) -> float:
+    """How far apart the scores of right formulas may be with tokens up to position `last`.
+
+    A score changes by max |q| |k| / sqrt(D) per radian, at most.
+    """
+    q, k, _ = (m.reshape(-1, size.D) for m in np.split(x @ weights["qkv.weight"].T, 3, axis=-1))
+    norms = np.linalg.norm(q, axis=1).max() * np.linalg.norm(k, axis=1).max() / np.sqrt(size.D)
+    return 4 * float(norms) * allowed_angle(np.array([last]))
+
 
 def random_angles(T: int, D: int, seed: int) -> np.ndarray:
     """(T, D / 2) float32 angles of all sizes, no two alike: nothing that cos or sin could hide."""
@@ -100,10 +121,7 @@ def angles_kept(subject: Subject, positions: tuple) -> Reading:
 
 def apply(program: Program, x: np.ndarray, angles: np.ndarray, dtype="float32", layout="contiguous") -> Ref:
     """apply_rope of these numbers."""
-    # The angles of an attention with a table are some of its rows.
-    rows = "contiguous" if layout == "contiguous" else "some of the tokens"
-    given = program.tensor(x, dtype, layout)
-    return program.call(name("apply_rope"), given, program.tensor(angles, layout=rows))
+    return program.call(name("apply_rope"), program.tensor(x, dtype, layout), program.tensor(angles))
 
 
 def turned(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32") -> Reading:
@@ -114,12 +132,26 @@ def turned(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32")
 
 
 def in_layouts(subject: Subject, given: dict, angles: np.ndarray, dtype: str) -> Reading:
-    """{layout: apply_rope of these numbers in that layout}, of arrays of one shape by layout."""
+    """{layout: apply_rope of these numbers in that layout, "x LAYOUT": what x is then}, of arrays of one shape."""
     program = Program()
-    program.give(**{layout: apply(program, x, angles, dtype, layout) for layout, x in given.items()})
+    for layout, x in given.items():
+        # The angles of an attention with a table are some of its rows.
+        tensor, rows = program.tensor(x, dtype, layout), program.tensor(angles, layout="some of the tokens")
+        program.give(**{layout: program.call(name("apply_rope"), tensor, rows), f"x {layout}": tensor})
     answer = subject.run(program)
     what, device = "apply_rope(x, angles) of an x that is no contiguous tensor", subject.device
-    return {layout: answer.tensor(layout, x.shape, what, dtype, device) for layout, x in given.items()}
+    shapes = {key: x.shape for layout, x in given.items() for key in (layout, f"x {layout}")}
+    return {key: answer.tensor(key, shape, what, dtype, device) for key, shape in shapes.items()}
+
+
+def with_changed_angles(subject: Subject, x: np.ndarray, angles: np.ndarray) -> Reading:
+    """{"y": apply_rope(x, angles + 1)}, after a call with angles, which are then changed in place."""
+    program = Program()
+    given, turns = program.tensor(x), program.tensor(angles)
+    program.call(name("apply_rope"), given, turns)
+    program.add_in_place(turns, 1.0)
+    answer = subject.run(program.give(y=program.call(name("apply_rope"), given, turns)))
+    return {"y": answer.tensor("y", x.shape, "apply_rope(x, angles)", device=subject.device)}
 
 
 def several(subject: Subject, *cases: tuple) -> Reading:
