@@ -212,7 +212,8 @@ def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: s
     gradient = program.gradients(loss, np.ones((), dtype=np.float32), logits=given)
     program.give(loss=loss, gradient=gradient, logits=given, targets=wanted, before=before, after=program.settings())
     answer = subject.run(program)
-    value = answer.tensor("loss", (), "the loss", "float32", subject.device)
+    wider = answer.values["loss"].get("dtype") == "float64"  # as precise as one likes
+    value = answer.tensor("loss", (), "the loss", "float64" if wider else "float32", subject.device)
     found = answer.tensors("gradient").get("logits")
     if found is not None and found.shape != logits.shape:
         raise CheckFailed("The gradient of the loss does not have the shape of the logits.", same=("gradient",))
@@ -699,8 +700,8 @@ def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Read
 
 def seeded(subject: Subject, n: int) -> Reading:
     """Whether the same seed gives the same weights, with every other generator changed, and another others."""
-    program, one = observed(n, 3, 5, shake=1)
-    again = observe_training(program, n, steps=3, seed=5, shake=2)
+    program, one = observed(n, 3, 0, shake=1)  # seed 0: "if seed:" does not seed with it
+    again = observe_training(program, n, steps=3, seed=0, shake=2)
     other = observe_training(program, n, steps=3, seed=6, shake=1)
     answer = subject.run(
         program.give(

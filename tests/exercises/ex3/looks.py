@@ -649,7 +649,8 @@ def seeded(subject: Subject, case: Tuning) -> Reading:
     program.seconds = FEW_STEPS_SECONDS
     model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars, case.dropout)
 
-    runs = [tune(program, model, tokenizer, case, shake=shake, seed=seed) for seed, shake in ((5, 1), (5, 2), (6, 1))]
+    # Seed 0, since "if seed:" does not seed with it.
+    runs = [tune(program, model, tokenizer, case, shake=shake, seed=seed) for seed, shake in ((0, 1), (0, 2), (6, 1))]
     one, again, other = (came_back(program, run)[0] for run in runs)
     program.give(again=program.difference(one, again), other=program.difference(one, other))
     answer = subject.run(program.give(rows=runs[0].attr("rows"), rows_again=runs[1].attr("rows")))
