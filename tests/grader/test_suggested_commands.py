@@ -41,7 +41,7 @@ def typed(monkeypatch, tmp_path, own_progress):
     monkeypatch.chdir(tmp_path)
     for name in ("_grade", "_watch", "_demo", "_selftest"):
         monkeypatch.setattr(cli, name, lambda *arguments: 0)
-    monkeypatch.setattr(cli, "_starter", lambda many=False: contextlib.nullcontext())
+    monkeypatch.setattr(cli, "_starter", lambda trains=False: contextlib.nullcontext())
     progress.record(verdict_of(EXERCISES["ex1"], ("scale",), ("no_scale",)), pytest.fail)
 
     def run(command):
