@@ -42,7 +42,7 @@ def test_each_stream_samples_other_problems_from_one_seed():
 def test_what_fails_is_counted_and_is_the_exit_status(share, status, monkeypatch, capsys):
     if share is not None:
         monkeypatch.setattr(checks, "SHARE", share)  # leaves no room for chance
-    arguments = ["--exercise", "ex1", "--files", "solutions", "--streams", "2", "--checks", "fuse_dropout"]
+    arguments = ["--exercise", "ex1", "--files", "solutions", "--streams", "2", "--checks", "dropout_output"]
     monkeypatch.setattr(sys, "argv", ["false_fails", *arguments])
     assert false_fails.main() == status
     assert f"{2 * status} failures in 2 grades" in capsys.readouterr().out
