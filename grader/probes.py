@@ -181,8 +181,9 @@ class Observer:
 
         def looked_up(input, weight, *args, **kwargs):
             found = embedding(input, weight, *args, **kwargs)
-            if getattr(input, "dim", int)() == 2 and (model := observer._owner(weight, "token_embedding_table")) is not None:
-                observer._looks(model, input, found)
+            if getattr(input, "dim", int)() and (model := observer._owner(weight, "token_embedding_table")) is not None:
+                # Rows of tokens in whatever shape; one row alone may come without its dimension.
+                observer._looks(model, input.reshape(-1, input.shape[-1]), found)
             return found
 
         def applied(input, weight, bias=None):

@@ -6,9 +6,20 @@ from tests.exercises.program import Program, Ref
 
 def counted(subject, program: Program, run: Ref) -> Reading:
     """The updates of an observed run, over all models and optimizers together (grader/probes.py)."""
-    keys = ("updates", "models", "optimizers", "ended")
-    answer = subject.run(program.give(**{key: run.attr(key) for key in keys}))
-    return {key: int(answer.plain(key)) for key in keys}
+    return read(subject.run(asked(program, run)))
+
+
+KEYS = ("updates", "models", "optimizers", "ended")
+
+
+def asked(program: Program, run: Ref) -> Program:
+    """The program, which then gives what `read` needs."""
+    return program.give(**{key: run.attr(key) for key in KEYS})
+
+
+def read(answer) -> Reading:
+    """{"updates", "models", "optimizers", "ended"} out of the answer to such a program."""
+    return {key: int(answer.plain(key)) for key in KEYS}
 
 
 def facts(steps: int, reading: Reading | CheckFailed):

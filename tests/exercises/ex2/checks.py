@@ -299,14 +299,17 @@ def test_batch_kept(exam):
 # The loss.
 
 
-def logits_and_targets(B=3, T=7, V=5, seed=0, scale=2.0):
-    """Logits, and targets of which about half count: never the same number in two rows, 0 among them."""
+def logits_and_targets(B=4, T=7, V=5, seed=0, scale=2.0):
+    """Logits, and targets of which about half count: never the same number in two rows, 0 among them; of four rows one has
+    a hole and one no target that counts."""
     rng = np.random.default_rng((seed, 21))
     logits = (scale * rng.normal(size=(B, T, V))).astype(np.float32)
     targets = rng.integers(0, V, size=(B, T))
     for row in range(B):
         targets[row, : 1 + row * (T - 2) // max(B - 1, 1)] = -1
         targets[row, -1] = 0  # the token of id 0 is a target like any other
+    if B >= 4:
+        targets[1, -2], targets[2] = -1, -1
     return logits, targets.astype(np.int64)
 
 
@@ -317,7 +320,7 @@ def loss_case(logits, targets):
 
 @check("loss_value", "masked_loss is the mean cross entropy over the targets that are not -1", ("runs",))
 def test_loss_value(exam):
-    for sizes in ((3, 7, 5), (1, 1, 12), (2, 11, 12)):
+    for sizes in ((3, 7, 5), (1, 1, 12), (2, 11, 12), (4, 8, 12)):
         logits, targets = logits_and_targets(*sizes)
         targets[0, -1] = 0
         case = loss_case(logits, targets)
@@ -510,8 +513,13 @@ def no_held_out(exam, count, n):
 
 @check("sample_seed", "the generator alone decides what is drawn, and advances", ("sample_form",))
 def test_sample_seed(exam):
-    case = {"count": 60, "n_digits": 3}
-    got = look(exam, case, looks.seeds)
+    for count, n in ((60, 3), (60, 7), (2000, 3)):
+        seed_decides(exam, count, n)
+
+
+def seed_decides(exam, count, n):
+    case = {"count": count, "n_digits": n}
+    got = look(exam, case, looks.seeds, count, n)
     if not got["repeats"]:
         fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
     if not got["advances"]:
@@ -618,32 +626,36 @@ def test_sample_replacement(exam):
 
 
 # Draws and calls: all in one, and as small batches. Not more of these, since a right sampler may take a quarter of a second each.
-LOTS = ((DRAWS, 1), (5000, 50))
+LOTS = ((DRAWS, 1, 3), (5000, 50, 3), (5000, 1, 7))
 STRONGEST = 7.5  # standard deviations: of 125,000 correlations, one above it comes in 1 of 10**8 seeds
 
 
-def independent(count: int) -> dict[str, float]:
-    """How many different pairs of 3 digits there are among independent draws, ordered and unordered."""
-    pool = 0.9 * 1e6
-    alone, turned = 0.9 * 1e3, (pool - 0.9 * 1e3) / 2  # unordered pairs that come in one order, and in two
+def independent(count: int, n: int) -> dict[str, float]:
+    """How many different pairs of n digits there are among independent draws, ordered and unordered."""
+    pool, alone = 0.9 * 100.0**n, 0.9 * 10.0**n
+    turned = (pool - alone) / 2  # unordered pairs that come in two orders; those that are alone come in one
     kinds = {"distinct": ((pool, 1),), "unordered": ((alone, 1), (turned, 2))}
-    return {key: sum(many * (1 - (1 - ways / pool) ** count) for many, ways in groups) for key, groups in kinds.items()}
+    return {
+        key: sum(-many * np.expm1(count * np.log1p(-ways / pool)) for many, ways in groups) for key, groups in kinds.items()
+    }
 
 
-def dependence(got, count: int) -> dict[str, float]:
+def dependence(got, count: int, n: int) -> dict[str, float]:
     """How far a reading is from independent draws, by what: more than 1 is too far, which all together are in fewer than 1 of
     10**7 seeds of a right sampler. Over 400 seeds of the solution the largest of these shares was 0.73."""
-    found = {key: abs(got[key] - wanted) / looks.farthest(count - wanted) for key, wanted in independent(count).items()}
+    found = {
+        key: abs(got[key] - wanted) / looks.farthest(max(count - wanted, 0.0)) for key, wanted in independent(count, n).items()
+    }
     found["spread"] = max(abs(deviation_of(spread, 999)) for spread in got["spread"]) / LIMIT
     return found | {"couples": got["couples"], "strongest": got["strongest"] / STRONGEST}
 
 
-def same_dependence(count: int):
+def same_dependence(count: int, n: int):
     """The same measures are too far off, by about as much, and in the same place."""
 
     @of_readings
     def same(one, other):
-        first, second = ({key: far for key, far in dependence(got, count).items() if far > 1} for got in (one, other))
+        first, second = ({key: far for key, far in dependence(got, count, n).items() if far > 1} for got in (one, other))
         near = first.keys() == second.keys() and all(abs(first[key] - second[key]) <= 0.2 * first[key] + 0.5 for key in first)
         return near and ("strongest" not in first or one["strongest_where"] == other["strongest_where"])
 
@@ -652,13 +664,13 @@ def same_dependence(count: int):
 
 @check("sample_independent", "draws do not depend on each other, wherever they stand and in however many calls", ("sample_replacement", "sample_calls"))
 def test_sample_independent(exam):
-    for count, calls in LOTS:
-        case = {"count": count // calls, "calls": calls, "n_digits": 3}
-        got = look(exam, case, looks.independence, count, calls, 3, same=same_dependence(count))
-        too_far = {key for key, far in dependence(got, count).items() if far > 1}
+    for count, calls, n in LOTS:
+        case = {"count": count // calls, "calls": calls, "n_digits": n}
+        got = look(exam, case, looks.independence, count, calls, n, same=same_dependence(count, n))
+        too_far = {key for key, far in dependence(got, count, n).items() if far > 1}
         if not too_far:
             continue
-        expected = independent(count)
+        expected = independent(count, n)
         lines = [
             f"{words}: {got[key]:,}, and about {expected[key]:,.0f} of {count:,} are expected"
             for key, words in (("distinct", "different pairs"), ("unordered", "different pairs, in whatever order"))
@@ -667,7 +679,7 @@ def test_sample_independent(exam):
         if "couples" in too_far:
             lines.append(f"{got['couples_where']} come in fewer different couples than chance gives")
         if "spread" in too_far:
-            lines.append("the numbers from 0 to 999 come " + ("more evenly than chance" if min(got["spread"]) < 900 else "unevenly"))
+            lines.append(f"the numbers from 0 to {10**n - 1} come " + ("more evenly than chance" if min(got["spread"]) < 900 else "unevenly"))
         if "strongest" in too_far:
             lines.append(f"the strongest correlation is that of {got['strongest_where']}: {got['strongest']:.0f} standard deviations")
         fail(
@@ -725,16 +737,17 @@ def test_add_prompt(exam):
 
 @check("add_calls", "the model is called once per digit of the answer, with the whole batch", ("add_form",))
 def test_add_calls(exam):
-    n = PLAIN.n_digits
-    got = look(exam, PLAIN.as_case(), looks.call_sizes, PLAIN, MODEL)["sizes"]
-    if got != [PLAIN.B] * (n + 1):
-        hint = "Is there a loop over the problems?" if len(got) > 2 * (n + 1) else f"Two numbers of {n} digits have a sum of {n + 1}."
-        fail(
-            PLAIN.as_case(),
-            f"{PLAIN.B} problems of {n} digits take {n + 1} calls of the model, each with all {PLAIN.B} of them; yours makes {len(got)} "
-            f"calls. {hint}",
-            f"problems per call: {got[:12]}",
-        )
+    for case in (PLAIN, Case(3, 40)):
+        n, B = case.n_digits, case.B
+        got = look(exam, case.as_case(), looks.call_sizes, case, MODEL)["sizes"]
+        if got != [B] * (n + 1):
+            hint = "Is there a loop over the problems?" if len(got) > 2 * (n + 1) else f"Two numbers of {n} digits have a sum of {n + 1}."
+            fail(
+                case.as_case(),
+                f"{B} problems of {n} digits take {n + 1} calls of the model, each with all {B} of them; yours makes {len(got)} "
+                f"calls. {hint}",
+                f"problems per call: {got[:12]}",
+            )
 
 
 @check("add_feedback", "each call sees the digits that the model wrote before it", ("add_prompt", "add_calls"))
@@ -801,28 +814,28 @@ def test_add_greedy(exam):
         fail(case.as_case(), "The same model gives the same problems different answers from call to call. Sampling suits prose; a sum has one answer: take the most likely digit.")
 
 
-# All in train mode, all in eval mode, and mixed: a frozen part of a model in training.
-TRAIN, EVAL, MIXED = (True,), (False,), (True, False, True, False, False)
+# All in train mode, all in eval mode, and mixed: a frozen part of a model in training, and a part that trains in one that does not.
+TRAIN, EVAL, MIXED, MIXED_IN_EVAL = (True,), (False,), (True, False, True, False, False), (False, True, True)
+ASKED = ((PLAIN, TRAIN), (PLAIN, EVAL), (PLAIN, MIXED), (PLAIN, MIXED_IN_EVAL), *((case, TRAIN) for case in KEPT[1:]))
 
 
 @check("add_eval", "it decodes in eval mode, whatever mode the model came in", ("add_form",))
 def test_add_eval(exam):
-    came = (TRAIN, EVAL, MIXED)
-    for train, on in zip(came, look(exam, PLAIN.as_case(), looks.modes_inside, PLAIN, MODEL, came)["on"]):
-        case = PLAIN.as_case(training=list(train))
+    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), looks.inside, "training", ASKED)["on"]):
+        case = problems.as_case(training=list(train))
         if on is None:
             fail(case, "The model was never called: where does the answer come from?")
         if on:
-            fail(case, "The model came in train mode, and was asked in it: dropout then makes its answers random, and worse than they are. Call model.eval() first, and put the mode back afterwards.")
+            part = "The model" if train[0] else "A part of the model"
+            fail(case, f"{part} came in train mode, and was asked in it: dropout then makes its answers random, and worse than they are. Call model.eval() first, whatever model.training says, and put the mode back afterwards.")
 
 
 @check("add_mode", "the model is afterwards in the mode that it was in", ("add_form",))
 def test_add_mode(exam):
     # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not asked.
-    came = (TRAIN, EVAL, MIXED)
-    for train, got in zip(came, look(exam, PLAIN.as_case(), looks.modes, PLAIN, MODEL, came)["modes"]):
-        case = PLAIN.as_case(training=list(train))
-        asked = [""] if train == MIXED else list(got["before"])
+    for (problems, train), got in zip(ASKED, look(exam, PLAIN.as_case(), looks.modes, ASKED)["modes"]):
+        case = problems.as_case(training=list(train))
+        asked = [""] if len(train) > 1 else list(got["before"])
         changed = [key or "the model itself" for key in asked if got["after"].get(key) != got["before"][key]]
         if changed:
             was = "train" if train[0] else "eval"
@@ -836,8 +849,9 @@ def test_add_mode(exam):
 
 @check("add_gradients", "no gradients are recorded inside the model", ("add_form",))
 def test_add_gradients(exam):
-    if look(exam, PLAIN.as_case(), looks.grads_inside, PLAIN, MODEL)["grad"]:
-        fail(PLAIN.as_case(), "The model ran with gradients on: every activation is kept for a backward pass that never comes. Which decorator or context switches them off?")
+    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), looks.inside, "grad", ASKED)["on"]):
+        if on:
+            fail(problems.as_case(training=list(train)), "The model ran with gradients on: every activation is kept for a backward pass that never comes. Which decorator or context switches them off?")
 
 
 @check("add_kept", "add leaves a, b and all else of the model as they are", ("add_form",))
@@ -964,17 +978,18 @@ def test_train_seed(exam):
 
 @check("train_report", "it calls report(step, loss), with an int and a float", ("train_updates",))
 def test_train_report(exam):
-    case = {"n_digits": 1, "steps": 20}
-    got = look(exam, case, looks.reports, 1, 20, 300)
-    if not got["called"]:
-        fail(case, "report is never called, in 20 steps nor in 300. It feeds the progress bar: call it every now and then, and at the end.")
-    if got["kinds"]:
-        step, loss = got["kinds"]
-        fail(
-            case,
-            f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number "
-            f"in a tensor, which would otherwise keep its graph alive.",
-        )
+    for steps in (20, 1):
+        case = {"n_digits": 1, "steps": steps}
+        got = look(exam, case, looks.reports, 1, steps)
+        if not got["called"]:
+            fail(case, f"With steps = {steps} report is never called. It feeds the progress bar: call it every now and then, and after the last step.")
+        if got["kinds"]:
+            step, loss = got["kinds"]
+            fail(
+                case,
+                f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number "
+                f"in a tensor, which would otherwise keep its graph alive.",
+            )
 
 
 # The training run.

@@ -300,15 +300,16 @@ def held_out_shares(subject: Subject, reference: Subject, count: int, n: int) ->
     return {"ordered": shares[0], "swapped": shares[1], "example": [int(a[first]), int(b[first])] if first >= 0 else None}
 
 
-def seeds(subject: Subject) -> Reading:
-    """What the generator decides: the same seed again, the next draw, another seed; and what else a draw changes."""
+def seeds(subject: Subject, count: int, n: int) -> Reading:
+    """What the generator decides: the same seed again, in a new generator and in one that was used, the next draw, another
+    seed; and what else a draw changes."""
     program = Program()
     program.seconds = SAMPLING_SECONDS
 
     def sample(generator, global_seed):
         if global_seed is not None:
             program.seed(global_seed)
-        pair = program.call(name("sample_problems"), 60, 3, generator)
+        pair = program.call(name("sample_problems"), count, n, generator)
         return [program.item(pair, index, 2) for index in range(2)]
 
     one, again, other = program.generator(5), program.generator(5), program.generator(6)
@@ -317,14 +318,16 @@ def seeds(subject: Subject) -> Reading:
     draws = {"first": sample(one, None)}
     after = [program.settings(), program.generators()]
     draws |= {"next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
+    program.call(one.attr("manual_seed"), 5)
+    draws["reseeded"] = sample(one, 4)
     program.give(before0=before[0], before1=before[1], after0=after[0], after1=after[1])
     program.give(**{f"{key}{i}": ref for key, pair in draws.items() for i, ref in enumerate(pair)})
     answer = subject.run(program)
     numbers = {
-        key: np.stack([answer.tensor(f"{key}{i}", (60,), "a draw", "int64", "cpu") for i in range(2)]) for key in draws
+        key: np.stack([answer.tensor(f"{key}{i}", (count,), "a draw", "int64", "cpu") for i in range(2)]) for key in draws
     }
     return {
-        "repeats": bool(np.array_equal(numbers["first"], numbers["again"])),
+        "repeats": all(np.array_equal(numbers["first"], numbers[key]) for key in ("again", "reseeded")),
         "advances": not np.array_equal(numbers["first"], numbers["next"]),
         "depends": not np.array_equal(numbers["first"], numbers["other"]),
         "kept": settings_kept(answer, "before0", "after0") | settings_kept(answer, "before1", "after1"),
@@ -546,28 +549,24 @@ def feedback(subject: Subject, case: Case, tables: Tables) -> Reading:
     return {"seen": seen}
 
 
-def grads_inside(subject: Subject, case: Case, tables: Tables) -> Reading:
-    """Whether gradients were recorded in a call of the model."""
-    return {"grad": any(call["grad"] for call in calls(subject, case, tables))}
+def inside(subject: Subject, key: str, asked: tuple) -> Reading:
+    """Of each (case, modes in which the model comes): the share of the model's calls in which "grad" (gradients are recorded)
+    or "training" (dropout may be on) held; None where it was never called."""
+    found = [calls(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
+    return {"on": [float(np.mean([call[key] for call in of_one])) if of_one else None for of_one in found]}
 
 
-def modes_inside(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
-    """For each pattern of modes in which the model comes: the share of its calls in which dropout may be on."""
-    found = [calls(subject, case, tables, train) for train in trains]
-    return {"on": [float(np.mean([call["training"] for call in of_one])) if of_one else None for of_one in found]}
-
-
-def modes(subject: Subject, case: Case, tables: Tables, trains: tuple) -> Reading:
-    """The modes of the model and of the modules in it, before and after, for each pattern of `trains`."""
-    a, b = case.numbers()
+def modes(subject: Subject, asked: tuple) -> Reading:
+    """The modes of the model and of the modules in it, before and after, for each (case, modes in which the model comes)."""
     program = Program()
-    for index, train in enumerate(trains):
-        model = program.oracle(*tables.arrays(), list(train))
+    for index, (case, train) in enumerate(asked):
+        model = program.oracle(*Tables(case.n_digits, 0).arrays(), list(train))
         before = program.modes(model)
-        program.call(name("add"), model, program.tensor(a, "int64"), program.tensor(b, "int64"), case.n_digits)
+        a, b = (program.tensor(numbers, "int64") for numbers in case.numbers())
+        program.call(name("add"), model, a, b, case.n_digits)
         program.give(**{f"before{index}": before, f"after{index}": program.modes(model)})
     answer = subject.run(program)
-    return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(trains))]}
+    return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(asked))]}
 
 
 def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,)) -> Reading:
@@ -596,8 +595,8 @@ def observe_training(program: Program, n: int, **options) -> Ref:
 
 
 def row_width(n: int) -> int:
-    """The tokens of a row of training input that are looked at: three whole problems, if it holds so many."""
-    return 3 * (3 * n + 3)
+    """How many tokens of a row of training input are looked at: many whole problems, if it holds so many."""
+    return max(256, 3 * (3 * n + 3))
 
 
 def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
@@ -678,7 +677,7 @@ def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
             f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
             same=("long rows",),
         )
-    a, b, count = problems_of(rows, n)
+    a, b, count = problems_of(rows[:, : int(longest)], n)
     if not count.all():
         shown = "".join(VOCABULARY[t] if t < len(VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
         raise CheckFailed(
@@ -719,12 +718,8 @@ def seeded(subject: Subject, n: int) -> Reading:
             "problems_repeat": rows[0] is not None and rows[1] is not None and np.array_equal(*rows)}
 
 
-def reports(subject: Subject, n: int, few: int, many: int) -> Reading:
-    """Whether `report` was called, and with what; where a few steps bring no call, many are tried."""
-    for steps in (few, many):
-        program, run = observed(n, steps, 1)
-        program.seconds = FEW_STEPS_SECONDS if steps == few else 4 * FEW_STEPS_SECONDS
-        answer = subject.run(program.give(reports=run.attr("reports"), kinds=run.attr("report_kinds")))
-        if answer.plain("reports"):
-            break
+def reports(subject: Subject, n: int, steps: int) -> Reading:
+    """Whether `report` was called, and with what."""
+    program, run = observed(n, steps, 1)
+    answer = subject.run(program.give(reports=run.attr("reports"), kinds=run.attr("report_kinds")))
     return {"called": bool(answer.plain("reports")), "kinds": answer.plain("kinds")}

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.exercises import models
+from tests.exercises import models, updates
 from tests.exercises.ex2 import looks
 from tests.exercises.exam import CheckFailed, Subject
 from tests.exercises.program import Program, addition, gpt_core
@@ -65,11 +65,13 @@ def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds:
     program.seconds, program.progress = seconds, progress
     run = looks.observe_training(program, n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
     model = run.attr("model")
-    answer = subject.run(
-        program.give(
-            sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"), longest=run.attr("longest")
-        )
+    updates.asked(program, run).give(
+        sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"), longest=run.attr("longest")
     )
+    answer = subject.run(program)
+    # A run may end early only where it is long.
+    if message := updates.complaint(steps, updates.read(answer)):
+        raise CheckFailed(message)
     sizes = answer.plain("sizes")
     config = models.returned_config(sizes, most)
     if config["vocab_size"] != len(looks.VOCABULARY) or config["block_size"] < 3 * n + 2:
