@@ -269,10 +269,13 @@ class AttemptSubject:
 
     hypothesis would run a failing example again and again to shrink it; one that hangs would cost a
     deadline each time, so after a death the check is over.
+
+    known: answers that need not be computed, with find(program, seed) and keep(program, seed, found); only the self-test
+    has any (selftest.Answers).
     """
 
-    def __init__(self, host: Host, place=line_number):
-        self.host, self.place = host, place
+    def __init__(self, host: Host, place=line_number, known=None):
+        self.host, self.place, self.known = host, place, known
         self.fatal: CheckFailed | None = None
         self.on_device = False  # whether the running check put anything on the device
         self.kept: dict[tuple[str, int], tuple[dict, dict]] = {}  # answers to programs that several checks ask
@@ -285,13 +288,16 @@ class AttemptSubject:
         if self.fatal is not None:
             raise self.fatal
         key = (program.digest(), seed) if program.asked_once else None
+        found = self.kept.get(key) or (self.known and self.known.find(program, seed))
         try:
-            answer, arrays = self.kept[key] if key in self.kept else self.host.run("attempt", program, seed)
+            answer, arrays = found or self.host.run("attempt", program, seed)
         except WorkerDied as death:
             self.on_device, self.fatal = True, attempt_death(death, self.place)
             raise self.fatal from None
         if key is not None:
             self.kept[key] = answer, arrays
+        if self.known and not found:
+            self.known.keep(program, seed, (answer, arrays))
         self.on_device = self.on_device or answer.get("on_device") is not False
         return read_answer(answer, arrays, self.place)
 

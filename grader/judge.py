@@ -236,20 +236,21 @@ def grade(
     report: Callable[[CheckResult], None] | None = None,
     note: Callable[[str], None] | None = None,
     stop: Stop | None = None,
+    known=None,
 ) -> Verdict:
     """Grade one file; always a verdict, whatever the file does.
 
     device: auto, cpu or cuda. seed: decides every drawn case.
     quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name no mistake.
     report: called with each check's result as soon as it is known.
-    note: called with a line of progress from a long check.
+    note: called with a line of progress from a long check. known: see hosts.AttemptSubject.
     InstallationError where the grader itself cannot work; Stopped where `stop` was called.
     """
     began = time.monotonic()
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
     stop = stop or Stop()
-    sitting = _Sitting(session, exercise, source, device, seed, note or (lambda text: None), stop)
+    sitting = _Sitting(session, exercise, source, device, seed, note or (lambda text: None), stop, known)
     results = sitting.run(quick=quick, only=only, report=report)
     failed = [check for check in results if check.status == "failed"]
     finished = [check for check in failed if not check.unfinished]
@@ -295,10 +296,10 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
 class _Sitting:
     """One attempt's checks on one device, and what there is to say of the circumstances."""
 
-    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int, note, stop):
+    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int, note, stop, known=None):
         self.session, self.exercise, self.source = session, exercise, source
         self.device, self.seed = device, seed
-        self.note, self.stop = note, stop
+        self.note, self.stop, self.known = note, stop, known
         self.code = source.code(exercise)
         self.isolation, self.device_name, self.printed = "not started", device, ""
 
@@ -319,7 +320,7 @@ class _Sitting:
         exercise, reference = self.exercise, self.session.reference(self.exercise)
         attempt = self.session.attempt(self.device, self.source.folder)
         self.stop.follow(attempt)
-        subject = AttemptSubject(attempt, self.code.place)
+        subject = AttemptSubject(attempt, self.code.place, self.known)
 
         def prepare(check: str) -> None:
             if check in (only or exercise.checks) and not (quick and check in exercise.training):

@@ -2,19 +2,25 @@
 every stub must fail because it is not written yet, every solution must pass.
 """
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from grader.changes import changed_names
+from grader.diagnosis import SOLUTION
+from grader.hosts import Host
 from grader.judge import Session, Source, grade, read_source
 from grader.processes import REPOSITORY, Starter, InstallationError
 from grader.results import Verdict
-from tests.exercises import EXERCISES, Exercise
+from tests.exercises import EXERCISES, Exercise, Mistake
+
+MOST = 40  # cases of a portion
 
 
 @dataclass(frozen=True)
@@ -42,32 +48,70 @@ def outcome(verdict: Verdict) -> str:
     return ", ".join(verdict.mistakes) or "failed, unnamed"
 
 
+class Known:
+    """Answers that need not be computed when a known mistake is graded, or serve later grades.
+
+    A program that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that have it in
+    common share one answer. And a mistake is a suspect in the grades of others, which then know what it answered when it was
+    graded itself. Not so in its own grade: there the diagnosis has to find it by answers of the reference's worker.
+    """
+
+    def __init__(self, exercise: Exercise, reference: Host, mistake: Mistake):
+        self.mistake, self.answers, self.own = mistake, reference.answers, {}
+        solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
+        self.changed = changed_names(solution, mistake.patches)
+
+    def _common(self, program) -> bool:
+        return self.changed is not None and not program.names() & self.changed
+
+    def find(self, program, seed: int):
+        """The answer to a program where it is known, else None."""
+        return self.answers.get(("common", seed, program.digest())) if self._common(program) else None
+
+    def keep(self, program, seed: int, found) -> None:
+        """Remember an answer."""
+        name, store = ("common", self.answers) if self._common(program) else (f"mistake_{self.mistake.id}", self.own)
+        store[name, seed, program.digest()] = found
+
+    def over(self) -> None:
+        """The grade is over."""
+        if not self.mistake.keeps:
+            self.answers |= self.own
+
+
 def selftest(
     session: Session,
-    exercises: list[str],
+    exercise_name: str,
     *,
     device: str,
     seed: int,
     report: Callable[[Row], None] | None = None,
-    share: tuple[int, int] = (0, 1),
+    only: Container[str] | None = None,
 ) -> list[Row]:
-    """Grade every solution, stub and mistake; a row for each, reported as it comes.
+    """Grade the solution, the stub and every mistake of an exercise; a row for each, reported as it comes.
 
-    share: (i, n) takes every n-th of them, from the i-th on.
+    only: what to grade of them.
     """
-    rows = []
-    for exercise in (EXERCISES[name] for name in exercises):
-        chosen = session.choose_device(device, exercise)
-        for graded, wanted, source in list(cases(exercise, chosen))[share[0] :: share[1]]:
-            if source is None:
-                row = Row(exercise.name, graded, wanted, "needs cuda", (), 0.0)
-            else:
-                verdict = grade(session, exercise.name, source, device=chosen, seed=seed)
-                failed = tuple(check.id for check in verdict.checks if check.status == "failed")
-                row = Row(exercise.name, graded, wanted, outcome(verdict), failed, verdict.seconds)
-            rows.append(row)
-            if report is not None:
-                report(row)
+    rows, exercise = [], EXERCISES[exercise_name]
+    chosen = session.choose_device(device, exercise)
+    mistakes = {mistake.id: mistake for mistake in (SOLUTION, *exercise.mistakes())}
+    for graded, wanted, source in cases(exercise, chosen):
+        if only is not None and graded not in only:
+            continue
+        if source is None:
+            row = Row(exercise.name, graded, wanted, "needs cuda", (), 0.0)
+        else:
+            known = None
+            if chosen == "cpu" and graded in mistakes:
+                known = Known(exercise, session.reference(exercise), mistakes[graded])
+            verdict = grade(session, exercise.name, source, device=chosen, seed=seed, known=known)
+            if known:
+                known.over()
+            failed = tuple(check.id for check in verdict.checks if check.status == "failed")
+            row = Row(exercise.name, graded, wanted, outcome(verdict), failed, verdict.seconds)
+        rows.append(row)
+        if report is not None:
+            report(row)
     return rows
 
 
@@ -75,7 +119,7 @@ def cases(exercise: Exercise, device: str):
     """(what, wanted outcome, source) for the solution, the stub and each mistake; the source is None
     where the mistake only shows on another device."""
     solution = read_source(REPOSITORY / exercise.solution_path)
-    yield "solution", "passed", solution
+    yield SOLUTION.id, "passed", solution
     yield "stub", "not started", read_source(REPOSITORY / exercise.stub_path)
     text = solution.data.decode("utf-8")
     for mistake in exercise.mistakes():
@@ -83,6 +127,25 @@ def cases(exercise: Exercise, device: str):
             yield mistake.id, mistake.id, None
         else:
             yield mistake.id, mistake.id, Source(Path(f"{mistake.id}.py"), mistake.apply(text).encode())
+
+
+def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]]:
+    """(exercise, what to grade of it) in portions that are graded one after the other in one process.
+
+    The mistakes of one area are suspects in each other's grades, so they stay together, up to MOST of them. What takes longest
+    comes first. every: take every n-th case only.
+    """
+    found = []
+    for name in exercises:
+        exercise = EXERCISES[name]
+        areas: dict[str, list[str]] = {}
+        for graded in [SOLUTION.id, "stub", *(mistake.id for mistake in exercise.mistakes())][::every]:
+            area = next((mistake.area for mistake in exercise.mistakes() if mistake.id == graded), "alone")
+            areas.setdefault(area, []).append(graded)
+        for ids in areas.values():
+            parts = -(-len(ids) // MOST)
+            found += [(name, ids[part::parts]) for part in range(parts)]
+    return sorted(found, key=lambda portion: (bool(EXERCISES[portion[0]].training), len(portion[1])), reverse=True)
 
 
 def in_parallel(
@@ -93,28 +156,30 @@ def in_parallel(
     report: Callable[[Row], None] | None = None,
     every: int = 1,
 ) -> list[Row]:
-    """The same, shared out among processes: one per core, four at most, one on a GPU.
+    """The same for several exercises, shared out among processes: one per core, four at most, one on a GPU.
 
     every: take every n-th case only.
     """
     jobs = 1 if device == "cuda" else min(4, os.cpu_count() or 1)
-    rows: list[Row] = []
+    left, rows = portions(exercises, every), []
     lock, errors = threading.Lock(), []
 
-    def follow(number: int) -> None:
-        command = [sys.executable, "-m", "grader.selftest", json.dumps([exercises, device, seed, [number * every, jobs * every]])]
-        with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            for line in process.stdout:
-                row = Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()})
-                with lock:
-                    rows.append(row)
-                    if report is not None:
-                        report(row)
-            said = process.stderr.read().strip()
+    def follow() -> None:
+        command = [sys.executable, "-m", "grader.selftest", device, str(seed)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
+            with contextlib.suppress(BrokenPipeError):
+                for line in _each_portion(left, process):
+                    row = Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()})
+                    with lock:
+                        rows.append(row)
+                        if report is not None:
+                            report(row)
+            said = process.communicate()[1].strip()
         if process.returncode:
             errors.append(said.splitlines()[-1] if said else f"exit status {process.returncode}")
 
-    threads = [threading.Thread(target=follow, args=(number,)) for number in range(jobs)]
+    threads = [threading.Thread(target=follow) for _ in range(jobs)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -124,14 +189,29 @@ def in_parallel(
     return rows
 
 
+def _each_portion(left: list, process: subprocess.Popen):
+    """Hand a process one portion after the other, as long as there are any; the lines of its rows."""
+    while left:
+        print(json.dumps(left.pop(0)), file=process.stdin, flush=True)
+        for line in process.stdout:
+            if not line.strip():
+                break  # this portion is done
+            yield line
+        else:
+            return  # it has ended
+
+
 def main() -> None:
-    """One process' share; its rows as JSON lines."""
-    exercises, device, seed, share = json.loads(sys.argv[1])
+    """Grade the portions that come as JSON lines; the rows go out as JSON lines, with an empty one behind each portion."""
+    device, seed = sys.argv[1], int(sys.argv[2])
     with Session(Starter(trains=True), thorough=True) as session:
-        selftest(
-            session, exercises, device=device, seed=seed, share=tuple(share),
-            report=lambda row: print(json.dumps(asdict(row)), flush=True),
-        )  # fmt: skip
+        for line in sys.stdin:
+            exercise, graded = json.loads(line)
+            selftest(
+                session, exercise, device=device, seed=seed, only=graded,
+                report=lambda row: print(json.dumps(asdict(row)), flush=True),
+            )  # fmt: skip
+            print(flush=True)
 
 
 if __name__ == "__main__":
