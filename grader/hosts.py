@@ -109,9 +109,8 @@ class Host:
     def run(self, subject: str, program, seed: int) -> tuple[dict, dict]:
         """Carry out a program; the worker's answer and its arrays. WorkerDied where it gives none."""
         self.started()
-        request = {
-            "do": "run", "subject": subject, "steps": program.steps, "give": program.gives, "seed": seed,
-        }  # fmt: skip
+        self._send_looks(program.looks)
+        request = {"subject": subject, "seed": seed} | program.request()
         if program.seconds is None:
             deadline = self._patience(self.deadlines.run)
         else:
@@ -119,6 +118,18 @@ class Host:
         if self.most is not None:
             deadline = min(deadline, self.most)
         return self._ask(request, program.arrays, deadline, program.progress)
+
+    def _send_looks(self, looks) -> None:
+        """The text of a file of looks, and of those that it needs, once to each worker."""
+        if looks is None or looks.name in self.sources:
+            return
+        for needed in looks.needs:
+            self._send_looks(needed)
+        request, data = {"do": "looks", "name": looks.name}, {"source": np.frombuffer(looks.source, dtype=np.uint8)}
+        answer, _ = self._ask(request, data, self.deadlines.load)
+        if "error" in answer and self.role == "reference":
+            raise InstallationError(f"{looks.name} does not load: {answer['error']}.")
+        self.sources[looks.name] = (request, data)
 
     def close(self) -> None:
         """End the worker."""

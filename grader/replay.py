@@ -28,6 +28,7 @@ import torch
 from grader.calls import UsageError
 from grader.hosts import attempt_error, read_answer
 from grader.judge import read_source
+from grader.looking import BENCH, Graded, run_look, unpacked
 from grader.processes import REPOSITORY
 from grader.steps import Context, LearnerError, StepError, describe, run_steps
 from grader.tokens import Token, read
@@ -73,6 +74,8 @@ def subject(role: str, module, device: str) -> Subject:
     def ask(program, seed: int) -> Answer:
         reset_torch(seed, threads=1)
         # Through JSON, as on its way to a worker: tuples arrive as lists.
+        if program.looks:
+            return _looked(lambda: run_look(*_arguments(program), program.arrays, module, device), module)
         steps, gives = json.loads(json.dumps([program.steps, program.gives]))
         try:
             values, arrays, _ = run_steps(steps, gives, program.arrays, module, device)
@@ -83,6 +86,22 @@ def subject(role: str, module, device: str) -> Subject:
         return read_answer({"values": json.loads(json.dumps(values))}, arrays)
 
     return Subject(role, ask, device)
+
+
+def _arguments(asked) -> tuple:
+    request = json.loads(json.dumps(asked.request()))
+    return request["looks"], request["function"], request["given"]
+
+
+def _looked(look, module) -> Answer:
+    """The answer that a look gives; CheckFailed where the module's code failed in it."""
+    try:
+        values, arrays, _ = look()
+    except StepError as error:
+        return read_answer({"error": error.description}, {})
+    except LearnerError as error:
+        return read_answer({"error": describe_error(error.cause, module.__file__)}, {})
+    return read_answer({"values": json.loads(json.dumps(values))}, arrays)
 
 
 class Case:
@@ -168,6 +187,8 @@ class Replay:
         program, seed = self.case.programs[number]
         reset_torch(seed, threads=1)
         answers = self.case.answers[number : number + 1]
+        if program.looks:
+            return Look(program, self.attempt, self.device, answers[0] if answers else None, self._seen.append)
         return Steps(program, self.attempt, self.device, answers[0] if answers else None, self._seen.append)
 
     def difference(self) -> str:
@@ -187,6 +208,25 @@ class Replay:
         except CaseOver:
             pass
         return ""
+
+
+class Look:
+    """A look that a script calls in the open.
+
+    m: the graded file, as a look sees it. given: what the look is given beside it. expected: what the solution gives.
+    """
+
+    def __init__(self, asked, module, device: str, right: Answer | None, keep):
+        BENCH.begin(device)
+        self.m, self._module, self._keep = Graded(module), module, keep
+        self.given = unpacked(_arguments(asked)[2], asked.arrays)
+        self.expected = {} if right is None else {name: _numbers(right, name) for name in right.values}
+
+    def saw(self, values: dict) -> None:
+        """What the look gave, as the judge is to see it."""
+        arrays: dict = {}
+        described = {name: describe(value, name, arrays) for name, value in values.items()}
+        self._keep(Answer(json.loads(json.dumps(described)), arrays))
 
 
 class Steps:
@@ -414,6 +454,14 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
     taken: set[str] = set()
     open_, closed = [], []
     for number, (program, _) in enumerate(case.programs):
+        if program.looks:
+            closed.append([
+                f"look = replay.program({number})  # torch is reset and seeded",
+                f"saw = {program.looks.name.split('.')[-2]}_looks.{program.function}(look.m, **look.given)  # your code runs in here",
+                "look.saw(saw)",
+            ])  # fmt: skip
+            open_.append(closed[-1])
+            continue
         writer = _Writer(program, number, taken)
         closed.append([f"steps = replay.program({number}).run()  # its {len(program.steps)} steps at once"])
         try:
@@ -440,13 +488,16 @@ def _around(case, exercise, token, title, paths, name, programs) -> list[str]:
     """The lines of the script around those of its programs."""
     body = [line for lines in programs for line in ["", *lines]]
     if len(case.answers) == len(case.programs) == 1:
-        body.append("expected = steps.expected  # what the solution gives, by the same names")
+        object_ = "look" if case.programs[0][0].looks else "steps"
+        body.append(f"expected = {object_}.expected  # what the solution gives, by the same names")
     said = "\n".join(body)
     imports = [
         line
         for line, used in (("import gpt_core", "gpt_core."), ("import torch", "torch.no_grad"))
         if used in said
     ]
+    for looks in sorted({program.looks.name for program, _ in case.programs if program.looks}):
+        imports.append(f"import {looks} as {looks.split('.')[-2]}_looks")
     imports += ["from data import addition"] if "addition." in said else []
     command = f"python grade.py {exercise.name}"
     return [

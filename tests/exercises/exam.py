@@ -127,6 +127,10 @@ class Answer:
         kinds = [item.get("value") for item in items["raised"]["items"]]
         return "ValueError" if "ValueError" in kinds else f"raises {str(kinds[0])[:60]}"
 
+    def array(self, name: str) -> np.ndarray | None:
+        """The numbers of a tensor of whatever form, None where it is no tensor, or has none."""
+        return self.arrays.get(self.values[name].get("sent"))
+
     def tensors(self, name: str) -> dict[str, np.ndarray | None]:
         """A dict of tensors as their numbers; None where the value is no tensor."""
         value = self.values[name]

@@ -236,6 +236,12 @@ class Program:
         """The `count` tokens that a model writes after each prompt, greedily."""
         return self._add("generate", model=model, prompts=prompts, count=count)
 
+    looks = None
+
+    def request(self) -> dict:
+        """The request to a worker, but for the subject and the seed."""
+        return {"do": "run", "steps": self.steps, "give": self.gives}
+
     def digest(self) -> str:
         """Equal for programs that ask for the same."""
         digest = hashlib.sha256(json.dumps([self.steps, self.gives], sort_keys=True).encode())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from grader.judge import Source, grade
-from tests.exercises.ex2 import looks, training
+from tests.exercises.ex2 import readings, training
 from tests.grader.attempts import REPOSITORY
 
 SOLUTION = (REPOSITORY / "solutions" / "ex2_addition.py").read_text(encoding="utf-8")
@@ -18,7 +18,7 @@ def result(answers):
     """What a model did that gives these answers: a function of a and b, or digits."""
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 1000, size=(2, 2000))
-    expected = looks.tokens(a, b, 3)[:, 8:]
+    expected = readings.tokens(a, b, 3)[:, 8:]
     digits = answers(a, b, expected.copy(), rng)
     return training.Result(a, b, digits, expected, training.chains(a, b, 3))
 

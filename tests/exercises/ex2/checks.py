@@ -9,8 +9,8 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES, models, updates
-from tests.exercises.ex2 import looks, training
-from tests.exercises.ex2.looks import Case, Tables
+from tests.exercises.ex2 import readings, training
+from tests.exercises.ex2.readings import Case, Tables
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
 
@@ -39,7 +39,7 @@ def problems(draw):
 
 def shown(tokens) -> str:
     """Tokens as characters; -1 as a dot, anything else that is no token as a question mark."""
-    return " ".join("." if t == -1 else looks.VOCABULARY[t] if 0 <= t < 12 else "?" for t in map(int, tokens))
+    return " ".join("." if t == -1 else readings.VOCABULARY[t] if 0 <= t < 12 else "?" for t in map(int, tokens))
 
 
 @check("runs", "the file runs, and defines the seven functions of the contract")
@@ -57,18 +57,18 @@ EXAMPLES = ((85, 50, 2), (7, 5, 3), (123, 456, 3), (999, 1, 3), (0, 0, 3), (90, 
 
 
 def problem_part(subject, examples):
-    return {"parts": [text.split("=")[0] for text in looks.encoded(subject, examples)["texts"]]}
+    return {"parts": [text.split("=")[0] for text in readings.encoded(subject, examples)["texts"]]}
 
 
 def answer_part(subject, examples):
-    return {"parts": [text.split("=", 1)[1] if "=" in text else "" for text in looks.encoded(subject, examples)["texts"]]}
+    return {"parts": [text.split("=", 1)[1] if "=" in text else "" for text in readings.encoded(subject, examples)["texts"]]}
 
 
 @check("encode_problem_part", "before \"=\" stand a, \"+\" and b, padded with zeros to n digits", ("runs",))
 def test_encode_problem_part(exam):
     got = look(exam, {"problems": EXAMPLES}, problem_part, EXAMPLES)["parts"]
     for (a, b, n), came in zip(EXAMPLES, got):
-        wanted = looks.encode(a, b, n).split("=")[0]
+        wanted = readings.encode(a, b, n).split("=")[0]
         if came != wanted:
             fail(
                 {"a": a, "b": b, "n_digits": n},
@@ -81,7 +81,7 @@ def test_encode_problem_part(exam):
 def test_encode_answer_part(exam):
     got = look(exam, {"problems": EXAMPLES}, answer_part, EXAMPLES)["parts"]
     for (a, b, n), came in zip(EXAMPLES, got):
-        wanted = looks.encode(a, b, n).split("=")[1]
+        wanted = readings.encode(a, b, n).split("=")[1]
         if came != wanted:
             hint = ""
             if came[::-1] == wanted:
@@ -102,11 +102,11 @@ ALWAYS_ENCODED = ((9, 9, 1), (0, 0, 1), (999999999, 999999999, 9), (99, 99, 2), 
 def test_encode_any(exam):
     def body(exam, problem):
         a, b, n = problem
-        got = look(exam, {"a": a, "b": b, "n_digits": n}, looks.encoded, (problem,))["texts"][0]
-        if got != looks.encode(a, b, n):
+        got = look(exam, {"a": a, "b": b, "n_digits": n}, readings.encoded, (problem,))["texts"][0]
+        if got != readings.encode(a, b, n):
             fail(
                 {"a": a, "b": b, "n_digits": n},
-                f"encode_problem({a}, {b}, {n}) must be {looks.encode(a, b, n)!r}, and is {got!r}. What is special about "
+                f"encode_problem({a}, {b}, {n}) must be {readings.encode(a, b, n)!r}, and is {got!r}. What is special about "
                 f"these numbers?",
             )
 
@@ -114,7 +114,7 @@ def test_encode_any(exam):
 
 
 def refusals(exam, function, calls, why):
-    came = look(exam, {"calls": calls}, looks.refused, function, calls)["came"]
+    came = look(exam, {"calls": calls}, readings.refused, function, calls)["came"]
     for arguments, what in zip(calls, came):
         if what != "ValueError":
             fail(
@@ -141,7 +141,7 @@ ANSWERS = ("531", "2100", "0", "000", "0001", "9", "012", "8991", "1234567890123
 
 @check("decode_digits", "an answer's digits are read with the last digit first", ("runs",))
 def test_decode_digits(exam):
-    got = look(exam, {"answers": ANSWERS}, looks.decoded, ANSWERS)["numbers"]
+    got = look(exam, {"answers": ANSWERS}, readings.decoded, ANSWERS)["numbers"]
     for text, came in zip(ANSWERS, got):
         if came != int(text[::-1]):
             fail(
@@ -171,7 +171,7 @@ def test_decode_errors(exam):
 
 def batch_form(subject, sizes):
     for case in sizes:
-        looks.made_batch(subject, case)
+        readings.made_batch(subject, case)
     return {"right": True}
 
 
@@ -181,18 +181,18 @@ def test_batch_form(exam):
 
 
 def batch_x(subject, case):
-    return {"x": looks.made_batch(subject, case)["x"]}
+    return {"x": readings.made_batch(subject, case)["x"]}
 
 
 def batch_places(subject, case):
     """Where targets count, and what stands where none should."""
-    y = looks.made_batch(subject, case)["y"]
+    y = readings.made_batch(subject, case)["y"]
     return {"counted": y != -1, "elsewhere": y[:, : 2 * case.n_digits + 1]}
 
 
 def batch_targets(subject, case):
     """The targets of the answer's places."""
-    return {"targets": looks.made_batch(subject, case)["y"][:, 2 * case.n_digits + 1 :]}
+    return {"targets": readings.made_batch(subject, case)["y"][:, 2 * case.n_digits + 1 :]}
 
 
 def first_wrong_row(expected, got):
@@ -201,14 +201,14 @@ def first_wrong_row(expected, got):
 
 @check("batch_input", "x is the encoded problem without its last token", ("batch_form",))
 def test_batch_input(exam):
-    expected, _ = looks.batch(*PLAIN.numbers(), PLAIN.n_digits)
+    expected, _ = readings.batch(*PLAIN.numbers(), PLAIN.n_digits)
     got = look(exam, PLAIN.as_case(), batch_x, PLAIN)["x"]
     if not np.array_equal(expected, got):
         row = first_wrong_row(expected, got)
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
         fail(
             PLAIN.as_case(a=a, b=b),
-            f"For {a} + {b} with {PLAIN.n_digits} digits, x must be the tokens of {looks.encode(a, b, PLAIN.n_digits)!r} "
+            f"For {a} + {b} with {PLAIN.n_digits} digits, x must be the tokens of {readings.encode(a, b, PLAIN.n_digits)!r} "
             f"but for the last. At which position do they part?",
             f"expected  {shown(expected[row])}",
             f"got       {shown(got[row])}   (. is -1, ? is no token)",
@@ -217,13 +217,13 @@ def test_batch_input(exam):
 
 def targets_fail(case, expected, got, message):
     row = first_wrong_row(expected, got)
-    x, _ = looks.batch(*case.numbers(), case.n_digits)
+    x, _ = readings.batch(*case.numbers(), case.n_digits)
     fail(case.as_case(), message, f"x         {shown(x[row])}", f"expected  {shown(expected[row])}   (. is -1)", f"got       {shown(got[row])}")
 
 
 @check("batch_places", "the targets that count stand under \"=\" and the answer's digits, all others are -1", ("batch_form",))
 def test_batch_places(exam):
-    _, expected = looks.batch(*PLAIN.numbers(), PLAIN.n_digits)
+    _, expected = readings.batch(*PLAIN.numbers(), PLAIN.n_digits)
     counted = look(exam, PLAIN.as_case(), batch_places, PLAIN)["counted"]
     if not np.array_equal(counted, expected != -1):
         n = PLAIN.n_digits
@@ -237,14 +237,14 @@ def test_batch_places(exam):
             f"yours?",
             f"expected  {wanted}",
             f"got       {came}",
-            f"y         {shown(looks.made_batch(exam.attempt, PLAIN)['y'][row])}   (. is -1, ? is no token)",
+            f"y         {shown(readings.made_batch(exam.attempt, PLAIN)['y'][row])}   (. is -1, ? is no token)",
         )
 
 
 @check("batch_targets", "each target is the token after it: the next digit of the answer", ("encode_answer_part", "batch_form"))
 def test_batch_targets(exam):
     n = PLAIN.n_digits
-    _, y = looks.batch(*PLAIN.numbers(), n)
+    _, y = readings.batch(*PLAIN.numbers(), n)
     expected = y[:, 2 * n + 1 :]
     got = look(exam, PLAIN.as_case(), batch_targets, PLAIN)["targets"]
     if not np.array_equal(expected, got):
@@ -262,8 +262,8 @@ def test_batch_targets(exam):
 @check("batch_any", "and so for any n and B, one problem alone included", ("batch_input", "batch_places", "batch_targets"))
 def test_batch_any(exam):
     def body(exam, case):
-        x, y = looks.batch(*case.numbers(), case.n_digits)
-        got = look(exam, case.as_case(), looks.made_batch, case)
+        x, y = readings.batch(*case.numbers(), case.n_digits)
+        got = look(exam, case.as_case(), readings.made_batch, case)
         for key, expected in (("x", x), ("y", y)):
             if not np.array_equal(expected, got[key]):
                 row = first_wrong_row(expected, got[key])
@@ -293,7 +293,7 @@ def all_kept(exam, case: dict, who: str, function, *arguments):
 @check("batch_kept", "make_batch leaves a and b as they are", ("batch_form",))
 def test_batch_kept(exam):
     for case in KEPT:
-        all_kept(exam, case.as_case(), "make_batch", looks.batch_kept, case)
+        all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
 
 
 # The loss.
@@ -324,8 +324,8 @@ def test_loss_value(exam):
         logits, targets = logits_and_targets(*sizes)
         targets[0, -1] = 0
         case = loss_case(logits, targets)
-        expected, _ = looks.loss_and_gradient(logits, targets)
-        got = look(exam, case, looks.loss_value, logits, targets)["loss"]
+        expected, _ = readings.loss_and_gradient(logits, targets)
+        got = look(exam, case, readings.loss_value, logits, targets)["loss"]
         if not abs(got - expected) <= tolerance("float32", logits.size, max(abs(expected), 1.0)):
             count, every = case["targets that count"], logits.shape[0] * logits.shape[1]
             hint = ""
@@ -344,8 +344,8 @@ def test_loss_value(exam):
 def test_loss_gradient(exam):
     logits, targets = logits_and_targets()
     case = loss_case(logits, targets)
-    expected = looks.loss_and_gradient(logits, targets)[1][targets != -1]
-    got = look(exam, case, looks.loss_gradient, logits, targets)["gradient"]
+    expected = readings.loss_and_gradient(logits, targets)[1][targets != -1]
+    got = look(exam, case, readings.loss_gradient, logits, targets)["gradient"]
     if got is None:
         fail(case, "The loss has no gradient for the logits: nothing can be learned from it. Is it detached, or turned into a number?")
     if wrong(expected, got, 1e-6).any():
@@ -356,7 +356,7 @@ def test_loss_gradient(exam):
 def test_loss_masked_gradient(exam):
     logits, targets = logits_and_targets()
     case = loss_case(logits, targets)
-    got = look(exam, case, looks.loss_masked_gradient, logits, targets)["gradient"]
+    got = look(exam, case, readings.loss_masked_gradient, logits, targets)["gradient"]
     if got is None:
         fail(case, "The loss has no gradient for the logits. Is it detached, or turned into a number?")
     if not (got == 0).all():
@@ -373,7 +373,7 @@ def test_loss_all_masked(exam):
     logits, targets = logits_and_targets()
     targets[:] = -1
     case = loss_case(logits, targets)
-    got = look(exam, case, looks.loss_of, logits, targets, same=same_masked)
+    got = look(exam, case, readings.loss_of, logits, targets, same=same_masked)
     if not got["loss"] == 0:
         fail(case, f"With no target that counts the loss must be 0, and yours is {got['loss']:.6g}. A mean of nothing divides 0 by 0.")
     if got["gradient"] is None or not (got["gradient"] == 0).all():
@@ -402,8 +402,8 @@ def test_loss_large(exam):
     # exp(200) is infinite in float32, and exp(-200) is 0.
     logits, targets = logits_and_targets(scale=200.0)
     case = loss_case(logits, targets) | {"largest logit": float(np.abs(logits).max())}
-    expected, _ = looks.loss_and_gradient(logits, targets)
-    got = look(exam, case, looks.loss_value, logits, targets)["loss"]
+    expected, _ = readings.loss_and_gradient(logits, targets)
+    got = look(exam, case, readings.loss_value, logits, targets)["loss"]
     if not abs(got - expected) <= tolerance("float32", logits.size, abs(expected)):
         fail(
             case,
@@ -420,10 +420,10 @@ LOSS_LAYOUTS = ("cut", "transposed", "sliced")
 @check("loss_layouts", "logits and targets may be slices of larger tensors", ("loss_gradient", "loss_masked_gradient"))
 def test_loss_layouts(exam):
     logits, targets = logits_and_targets()
-    expected, gradient = looks.loss_and_gradient(logits, targets)
+    expected, gradient = readings.loss_and_gradient(logits, targets)
     for layout in LOSS_LAYOUTS:
         case = loss_case(logits, targets) | {"layout of the logits": layout}
-        got = look(exam, case, looks.loss_layout, logits, targets, layout)
+        got = look(exam, case, readings.loss_layout, logits, targets, layout)
         right = abs(got["loss"] - expected) <= tolerance("float32", logits.size, max(abs(expected), 1.0))
         if not right or got["gradient"] is None or wrong(gradient.astype(np.float32), got["gradient"], 1e-6).any():
             fail(
@@ -439,7 +439,7 @@ def test_loss_kept(exam):
     # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut suggests itself.
     cases = ((logits, targets), (logits, np.full_like(targets, -1)), (logits, np.maximum(targets, 0)), logits_and_targets(1, 1, 12))
     for case in cases:
-        all_kept(exam, loss_case(*case), "masked_loss", looks.loss_kept, *case)
+        all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
 
 
 # The sampler.
@@ -474,13 +474,13 @@ def close(key: str, allowed: float):
 @check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
 def test_sample_form(exam):
     for wanted in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
-        look(exam, {"count": wanted[0], "n_digits": wanted[1]}, looks.sample_form, (wanted,))
+        look(exam, {"count": wanted[0], "n_digits": wanted[1]}, readings.sample_form, (wanted,))
 
 
 @check("sample_range", "every number has at most n digits, and none is negative", ("sample_form",))
 def test_sample_range(exam):
     for count, n in ((2000, 1), (2000, 3), (2000, 9)):
-        got = look(exam, {"count": count, "n_digits": n}, looks.sample_range, count, n)
+        got = look(exam, {"count": count, "n_digits": n}, readings.sample_range, count, n)
         if got["below"] or got["above"]:
             fail({"count": count, "n_digits": n}, f"With {n} digits numbers go from 0 to {10**n - 1}, and some of yours are {'above' if got['above'] else 'below'}. What are the bounds that you draw between?")
 
@@ -499,7 +499,7 @@ def no_held_out(exam, count, n):
     def same(one, other):
         return all(abs(one[key] - other[key]) < 0.006 and (one[key] > 0) == (other[key] > 0) for key in ("ordered", "swapped"))
 
-    got = look(exam, case, looks.held_out_shares, exam.reference, count, n, same=same)
+    got = look(exam, case, readings.held_out_shares, exam.reference, count, n, same=same)
     if got["ordered"] or got["swapped"]:
         a, b = got["example"]
         fail(
@@ -519,7 +519,7 @@ def test_sample_seed(exam):
 
 def seed_decides(exam, count, n):
     case = {"count": count, "n_digits": n}
-    got = look(exam, case, looks.seeds, count, n)
+    got = look(exam, case, readings.seeds, count, n)
     if not got["repeats"]:
         fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
     if not got["advances"]:
@@ -538,8 +538,8 @@ def seed_decides(exam, count, n):
 @check("sample_calls", "many small draws from one generator are as good as a large one", ("sample_held_out", "sample_seed"))
 def test_sample_calls(exam):
     # Of 240 pairs from 900,000, two alike come up in a thirtieth of the seeds, and a fourth time in fewer than 1 of 10**7.
-    case = {"calls": looks.SMALL_CALLS, "count": 1, "n_digits": 3}
-    got = look(exam, case, looks.small_draws, exam.reference, same=same_small)
+    case = {"calls": readings.SMALL_CALLS, "count": 1, "n_digits": 3}
+    got = look(exam, case, readings.small_draws, exam.reference, same=same_small)
     if got["short"]:
         fail(
             case,
@@ -567,7 +567,7 @@ def test_sample_uniform(exam):
     # One digit: few enough pairs to count each; the largest number, 9, is every tenth.
     case = {"count": DRAWS, "n_digits": 1}
     a, b = np.divmod(np.arange(100), 10)
-    allowed = ~looks.held_out(exam.reference, a, b, 1).reshape(10, 10)
+    allowed = ~readings.held_out(exam.reference, a, b, 1).reshape(10, 10)
     shares = allowed / allowed.sum()
     expected = shares * DRAWS
 
@@ -584,7 +584,7 @@ def test_sample_uniform(exam):
         # Near each other are also a table that is right and one that is wrong by a little.
         return (deviations(one["shares"])[1] > LIMIT) == (deviations(other["shares"])[1] > LIMIT)
 
-    got = look(exam, case, looks.pair_table, DRAWS, same=same)["shares"]
+    got = look(exam, case, readings.pair_table, DRAWS, same=same)["shares"]
     pairs, largest = deviations(got)
     if largest > LIMIT:
         lines = [
@@ -613,9 +613,9 @@ def test_sample_replacement(exam):
     case = {"count": count, "n_digits": n}
     grid = np.arange(10**n)
     a, b = np.repeat(grid, 10**n), np.tile(grid, 10**n)
-    pool = int((~looks.held_out(exam.reference, a, b, n)).sum())
+    pool = int((~readings.held_out(exam.reference, a, b, n)).sum())
     expected = pool * (1 - (1 - 1 / pool) ** count)
-    got = look(exam, case, looks.distinct, count, n, same=close("distinct", 150))["distinct"]
+    got = look(exam, case, readings.distinct, count, n, same=close("distinct", 150))["distinct"]
     # The number of different pairs has a standard deviation below sqrt(pool) / 3 = 32.
     if abs(got - expected) > 200:
         fail(
@@ -644,7 +644,7 @@ def dependence(got, count: int, n: int) -> dict[str, float]:
     """How far a reading is from independent draws, by what: more than 1 is too far, which all together are in fewer than 1 of
     10**7 seeds of a right sampler. Over 400 seeds of the solution the largest of these shares was 0.73."""
     found = {
-        key: abs(got[key] - wanted) / looks.farthest(max(count - wanted, 0.0)) for key, wanted in independent(count, n).items()
+        key: abs(got[key] - wanted) / readings.farthest(max(count - wanted, 0.0)) for key, wanted in independent(count, n).items()
     }
     found["spread"] = max(abs(deviation_of(spread, 999)) for spread in got["spread"]) / LIMIT
     return found | {"couples": got["couples"], "strongest": got["strongest"] / STRONGEST}
@@ -666,7 +666,7 @@ def same_dependence(count: int, n: int):
 def test_sample_independent(exam):
     for count, calls, n in LOTS:
         case = {"count": count // calls, "calls": calls, "n_digits": n}
-        got = look(exam, case, looks.independence, count, calls, n, same=same_dependence(count, n))
+        got = look(exam, case, readings.independence, count, calls, n, same=same_dependence(count, n))
         too_far = {key for key, far in dependence(got, count, n).items() if far > 1}
         if not too_far:
             continue
@@ -694,7 +694,7 @@ def test_sample_independent(exam):
 def test_sample_digits(exam):
     for count, n in ((DRAWS, 3), (5000, 9)):
         case = {"count": count, "n_digits": n}
-        got = look(exam, case, looks.digit_shares, count, n, same=close("shares", 0.03))["shares"]
+        got = look(exam, case, readings.digit_shares, count, n, same=close("shares", 0.03))["shares"]
         deviations = [[deviation(got[s, p] * count, np.full(10, count / 10), 9) for p in range(n)] for s in range(2)]
         if np.max(deviations) > LIMIT + 0.5:  # up to 18 places are looked at
             side, place = np.unravel_index(int(np.argmax(deviations)), (2, n))
@@ -714,14 +714,14 @@ MODEL = Tables(PLAIN.n_digits, seed=0)
 
 @check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
 def test_add_form(exam):
-    look(exam, PLAIN.as_case(), looks.add_form, PLAIN, MODEL)
+    look(exam, PLAIN.as_case(), readings.add_form, PLAIN, MODEL)
 
 
 @check("add_prompt", "the model is given the problem up to \"=\", and nothing of the answer", ("add_form",))
 def test_add_prompt(exam):
     n = PLAIN.n_digits
-    expected = sorted({tuple(row[: 2 * n + 2].tolist()) for row in looks.tokens(*PLAIN.numbers(), n)})
-    got = look(exam, PLAIN.as_case(), looks.prompts, PLAIN, MODEL)["prompts"]
+    expected = sorted({tuple(row[: 2 * n + 2].tolist()) for row in readings.tokens(*PLAIN.numbers(), n)})
+    got = look(exam, PLAIN.as_case(), readings.prompts, PLAIN, MODEL)["prompts"]
     if not got:
         fail(PLAIN.as_case(), "The model was never called: where does the answer come from?")
     if got != [list(row) for row in expected]:
@@ -739,7 +739,7 @@ def test_add_prompt(exam):
 def test_add_calls(exam):
     for case in (PLAIN, Case(3, 40)):
         n, B = case.n_digits, case.B
-        got = look(exam, case.as_case(), looks.call_sizes, case, MODEL)["sizes"]
+        got = look(exam, case.as_case(), readings.call_sizes, case, MODEL)["sizes"]
         if got != [B] * (n + 1):
             hint = "Is there a loop over the problems?" if len(got) > 2 * (n + 1) else f"Two numbers of {n} digits have a sum of {n + 1}."
             fail(
@@ -757,11 +757,11 @@ def test_add_feedback(exam):
     expected = np.full((n + 1, PLAIN.B, n), -1, dtype=np.int64)
     for k in range(n + 1):
         expected[k, :, :k] = digits[:, :k]
-    got = look(exam, PLAIN.as_case(), looks.feedback, PLAIN, MODEL)["seen"]
+    got = look(exam, PLAIN.as_case(), readings.feedback, PLAIN, MODEL)["seen"]
     if not np.array_equal(expected, got):
         k, row, _ = np.argwhere(expected != got)[0]
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
-        true = [int(d) for d in looks.encode(a, b, n).split("=")[1]][:k]
+        true = [int(d) for d in readings.encode(a, b, n).split("=")[1]][:k]
         came = got[k, row, :k].tolist()
         hint = "These are the digits of the true sum: the model is told what it should find." if came == true else "Which position's logits do you take, and where does its token go?"
         fail(
@@ -774,7 +774,7 @@ def test_add_feedback(exam):
 
 def answers_fail(case, tables, got):
     digits = tables.digits(*case.numbers())
-    expected = looks.value_of(digits)
+    expected = readings.value_of(digits)
     if np.array_equal(expected, got):
         return
     row = int((expected != got).argmax())
@@ -782,7 +782,7 @@ def answers_fail(case, tables, got):
     hint = "Which position's logits do you take, and is the first digit that it writes the one of the units?"
     if np.array_equal(got, sum(case.numbers())):
         hint = "Yours are the true sums: is the model asked at all?"
-    elif np.array_equal(got, looks.value_of(digits[:, ::-1])):
+    elif np.array_equal(got, readings.value_of(digits[:, ::-1])):
         hint = "Yours read its digits the other way round: the first one that it writes is the one of the units."
     fail(
         case.as_case(a=a, b=b),
@@ -793,14 +793,14 @@ def answers_fail(case, tables, got):
 
 @check("add_answer", "the answer is what the model writes, its first digit being the units", ("add_prompt",))
 def test_add_answer(exam):
-    answers_fail(PLAIN, MODEL, look(exam, PLAIN.as_case(), looks.answers, PLAIN, MODEL)["answers"])
+    answers_fail(PLAIN, MODEL, look(exam, PLAIN.as_case(), readings.answers, PLAIN, MODEL)["answers"])
 
 
 @check("add_any", "and so for any n and B, one problem alone included", ("add_answer",))
 def test_add_any(exam):
     def body(exam, case):
         tables = Tables(case.n_digits, case.seed)
-        answers_fail(case, tables, look(exam, case.as_case(), looks.answers, case, tables)["answers"])
+        answers_fail(case, tables, look(exam, case.as_case(), readings.answers, case, tables)["answers"])
 
     for_all(exam, cases(), body, max_examples=8, always=(Case(1, 3), Case(9, 3), Case(2, 1)))
 
@@ -809,7 +809,7 @@ def test_add_any(exam):
 def test_add_greedy(exam):
     # The winner leads by little: with 32 problems and 4 digits, a sample would differ nearly everywhere.
     case, tables = Case(3, 32), Tables(3, 1, margin=0.5)
-    got = look(exam, case.as_case(), looks.greedy, case, tables, 3)["alike"]
+    got = look(exam, case.as_case(), readings.greedy, case, tables, 3)["alike"]
     if not got:
         fail(case.as_case(), "The same model gives the same problems different answers from call to call. Sampling suits prose; a sum has one answer: take the most likely digit.")
 
@@ -821,7 +821,7 @@ ASKED = ((PLAIN, TRAIN), (PLAIN, EVAL), (PLAIN, MIXED), (PLAIN, MIXED_IN_EVAL), 
 
 @check("add_eval", "it decodes in eval mode, whatever mode the model came in", ("add_form",))
 def test_add_eval(exam):
-    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), looks.inside, "training", ASKED)["on"]):
+    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), readings.inside, "training", ASKED)["on"]):
         case = problems.as_case(training=list(train))
         if on is None:
             fail(case, "The model was never called: where does the answer come from?")
@@ -833,7 +833,7 @@ def test_add_eval(exam):
 @check("add_mode", "the model is afterwards in the mode that it was in", ("add_form",))
 def test_add_mode(exam):
     # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not asked.
-    for (problems, train), got in zip(ASKED, look(exam, PLAIN.as_case(), looks.modes, ASKED)["modes"]):
+    for (problems, train), got in zip(ASKED, look(exam, PLAIN.as_case(), readings.modes, ASKED)["modes"]):
         case = problems.as_case(training=list(train))
         asked = [""] if len(train) > 1 else list(got["before"])
         changed = [key or "the model itself" for key in asked if got["after"].get(key) != got["before"][key]]
@@ -849,7 +849,7 @@ def test_add_mode(exam):
 
 @check("add_gradients", "no gradients are recorded inside the model", ("add_form",))
 def test_add_gradients(exam):
-    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), looks.inside, "grad", ASKED)["on"]):
+    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), readings.inside, "grad", ASKED)["on"]):
         if on:
             fail(problems.as_case(training=list(train)), "The model ran with gradients on: every activation is kept for a backward pass that never comes. Which decorator or context switches them off?")
 
@@ -860,7 +860,7 @@ def test_add_kept(exam):
         # Models that take no token more than the longest problem, and some that do; in both modes.
         for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
             tables = Tables(case.n_digits, 0, spare=spare)
-            all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", looks.add_kept, case, tables, train)
+            all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", readings.add_kept, case, tables, train)
 
 
 # A few steps of training.
@@ -888,7 +888,7 @@ def test_train_updates(exam):
     # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
     for n, steps in ((2, 5), (2, 1)):
         case = {"n_digits": n, "steps": steps}
-        got = look(exam, case, looks.updates, n, steps, same=same_facts(functools.partial(updates.facts, steps)))
+        got = look(exam, case, readings.updates, n, steps, same=same_facts(functools.partial(updates.facts, steps)))
         if message := updates.complaint(steps, got):
             fail(case, message)
 
@@ -896,7 +896,7 @@ def test_train_updates(exam):
 @check("train_returned", "what it returns is the model that was trained", ("train_updates",))
 def test_train_returned(exam):
     case = {"n_digits": 2, "steps": 6}
-    if not look(exam, case, looks.moved, 2)["moved"]:
+    if not look(exam, case, readings.moved, 2)["moved"]:
         fail(case, "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
 
 
@@ -907,10 +907,10 @@ MOST_PARAMETERS = 1_000_000
 def test_train_sizes(exam):
     for n in (3, 5, 1):
         case = {"n_digits": n, "steps": 2}
-        reading = look(exam, case, looks.sizes, n, same=same_facts(functools.partial(sizes_right, n)))
+        reading = look(exam, case, readings.sizes, n, same=same_facts(functools.partial(sizes_right, n)))
         got = reading["sizes"]
-        if got["vocab_size"] != len(looks.VOCABULARY):
-            fail(case, f"The vocabulary has {len(looks.VOCABULARY)} tokens, so vocab_size must be {len(looks.VOCABULARY)}; yours is {got['vocab_size']}.")
+        if got["vocab_size"] != len(readings.VOCABULARY):
+            fail(case, f"The vocabulary has {len(readings.VOCABULARY)} tokens, so vocab_size must be {len(readings.VOCABULARY)}; yours is {got['vocab_size']}.")
         if not got["block_size"] >= 3 * n + 2:
             fail(case, f"A problem of {n} digits has 3n + 2 = {3 * n + 2} tokens of input, so block_size must be at least that; yours is {got['block_size']}.")
         if not got["parameters"] <= MOST_PARAMETERS:
@@ -922,7 +922,7 @@ def test_train_sizes(exam):
 @check("train_parts", "the model is a GPT with default parts: it is its weights that add", ("train_updates",))
 def test_train_parts(exam):
     case = {"n_digits": 2, "steps": 2}
-    got = look(exam, case, looks.parts, 2)
+    got = look(exam, case, readings.parts, 2)
     if got["missing"] or got["others"]:
         fail(
             case,
@@ -943,7 +943,7 @@ def test_train_problems(exam):
     def same(one, other):
         return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
 
-    got = look(exam, case, looks.trained_on, exam.reference, 3, 10, same=same)  # fails where there is nothing to go by
+    got = look(exam, case, readings.trained_on, exam.reference, 3, 10, same=same)  # fails where there is nothing to go by
     if got["held_out"]:
         a, b = got["example"]
         fail(
@@ -956,14 +956,14 @@ def test_train_problems(exam):
 @check("train_seed", "the seed alone decides the weights", ("train_updates", "train_returned"))
 def test_train_seed(exam):
     case = {"n_digits": 2, "steps": 3}
-    got = look(exam, case, looks.seeded, 2)
+    got = look(exam, case, readings.seeded, 2)
     if not got["repeats"]:
         fail(case, "Two runs with the same seed return different weights: they depend on torch's, numpy's or Python's global generators as they were before. Are the first weights, the problems and the dropout all drawn from the seed?")
     if not got["depends"]:
         fail(case, "Two runs with different seeds return the same weights. What does your code do with the seed?")
     # The same run in a process in which strings have other hashes. Not through `look`: what differs between two processes
     # is one mistake, and to look for it in all others would take minutes.
-    program, run = looks.observed(2, 3, 5)
+    program, run = readings.observed(2, 3, 5)
     program.give(weights=program.weights(run.attr("model"), MOST_PARAMETERS))
     here, there = (answer.tensors("weights") for answer in exam.in_another_process(program))
     if models.far_apart(here, there):
@@ -980,7 +980,7 @@ def test_train_seed(exam):
 def test_train_report(exam):
     for steps in (20, 1):
         case = {"n_digits": 1, "steps": steps}
-        got = look(exam, case, looks.reports, 1, steps)
+        got = look(exam, case, readings.reports, 1, steps)
         if not got["called"]:
             fail(case, f"With steps = {steps} report is never called. It feeds the progress bar: call it every now and then, and after the last step.")
         if got["kinds"]:
@@ -1011,7 +1011,7 @@ def test_train_adds(exam):
         if failure.same is not None and failure.same[:2] == ("died", "deadline"):
             fail(case, progress.too_slow(), *failure.details)
         raise
-    held = looks.held_out(exam.reference, *model.problems, DIGITS)
+    held = readings.held_out(exam.reference, *model.problems, DIGITS)
     if held.any():
         a, b = (int(numbers[held.argmax()]) for numbers in model.problems)
         fail(

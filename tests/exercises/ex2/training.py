@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.exercises import models, updates
-from tests.exercises.ex2 import looks
+from tests.exercises.ex2 import readings
 from tests.exercises.exam import CheckFailed, Subject
 from tests.exercises.program import Program, addition, gpt_core
 
@@ -63,7 +63,7 @@ def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
     program = Program()
     program.seconds, program.progress = seconds, progress
-    run = looks.observe_training(program, n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
+    run = readings.observe_training(program, n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
     model = run.attr("model")
     updates.asked(program, run).give(
         sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"), longest=run.attr("longest")
@@ -74,9 +74,9 @@ def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds:
         raise CheckFailed(message)
     sizes = answer.plain("sizes")
     config = models.returned_config(sizes, most)
-    if config["vocab_size"] != len(looks.VOCABULARY) or config["block_size"] < 3 * n + 2:
+    if config["vocab_size"] != len(readings.VOCABULARY) or config["block_size"] < 3 * n + 2:
         raise CheckFailed(
-            f"The model must have {len(looks.VOCABULARY)} tokens and a block_size of at least {3 * n + 2}; its config is "
+            f"The model must have {len(readings.VOCABULARY)} tokens and a block_size of at least {3 * n + 2}; its config is "
             f"{str(config)[:200]}."
         )
     weights = answer.tensors("weights")
@@ -85,7 +85,7 @@ def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds:
     config["block_size"] = 3 * n + 2
     key = "position_embedding_table.weight"
     weights[key] = weights[key][: 3 * n + 2]
-    return Trained(config, weights, looks.read_problems(answer, n))
+    return Trained(config, weights, readings.read_problems(answer, n))
 
 
 @dataclass
@@ -126,7 +126,7 @@ def chains(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
 
 def solved(reference: Subject, model: Trained, a: np.ndarray, b: np.ndarray, n: int) -> Result:
     """What the model makes of these problems, decoded greedily in the reference's worker."""
-    rows = looks.tokens(a, b, n)
+    rows = readings.tokens(a, b, n)
     found = []
     for first in range(0, len(rows), DECODED):
         program = Program()
@@ -208,4 +208,4 @@ def _columns_without_carry(result: Result, n: int) -> float:
 
 
 def _text(digits: np.ndarray) -> str:
-    return "".join(looks.VOCABULARY[int(d)] if 0 <= d < 12 else "?" for d in digits)
+    return "".join(readings.VOCABULARY[int(d)] if 0 <= d < 12 else "?" for d in digits)
