@@ -69,6 +69,7 @@ def test_overlap_window(exam):
         cases.append(Texts(f"<1>\n<2> as {RUN} it\n<3>\n", f"[say {RUN[:n]}]"))
     cases += [Texts("<>\n<abcdefg>\n<>\n", f"[{'abcdefg'[:n]}]", 5, keyword=n == 6) for n in (4, 5, 6)]
     cases.append(Texts("<1>\n‹éééé>\n<2>\n", "[éééé]", 5))  # characters and not bytes
+    cases.append(Texts("<1 2>\n<b 3>\n<4>\n", "[b c]", 1))  # the space is shared too, and is no character of a line
     texts_agree(exam, tuple(cases), "A run has exactly `window` characters, 50 where nothing else is said. Is one counted too few or too many?")
 
 
@@ -93,6 +94,8 @@ def test_overlap_case(exam):
         Texts("<1>\n‹straße weg>\n<3>\n", "[strasse weg]", 7),
         Texts("<1>\n‹don’t go>\n<3>\n", "[don't go]", 7),
         Texts("<1>\n‹été à la>\n<3>\n", "[ete a la]", 7),
+        # What str.upper or a regular expression without case take for the same; and a kelvin sign, whose lower case is k.
+        *(Texts(f"<1>\n‹ab{one}cd>\n<3>\n", f"[ab{other}cd]", 5) for one, other in ("ıi", "ſs", "µμ", "\N{KELVIN SIGN}k")),
         # One way to write é and another, a ligature, a sign without width: other characters.
         Texts("<1>\n‹abécd>\n<3>\n", "[abe\u0301cd]", 5),
         Texts("<1>\n‹of\ufb01ce>\n<3>\n", "[office]", 5),
@@ -217,7 +220,7 @@ def test_overlap_line_ends(exam):
 def overlapping(draw):
     """Short texts of few characters, so that runs of all lengths come about by chance."""
     rng = np.random.default_rng(draw(st.integers(0, 9999)))
-    window = draw(st.integers(2, 9))
+    window = draw(st.integers(1, 9))
     alphabet = list("aabAB ,\n\n\t")
     lengths = [draw(st.integers(0, 60)), draw(st.integers(0, 60))]
     pretrain, heldout = ("".join(rng.choice(alphabet, length)) for length in lengths)
@@ -247,24 +250,26 @@ def long_texts() -> list[tuple[str, Texts, int]]:
     chars = np.array(list("abcdefghij    \n"))
     pretrain, heldout = ("".join(rng.choice(chars, 400_000)) for _ in range(2))
     random = Texts(f"<{pretrain}>\n<{RUN}>\n<>\n", f"[{heldout}, {RUN}]")
-    # Half of it shared, in lines here and there: each line asked for each run, or the lines before each counted.
+    # Half of it shared, in short lines here and there: each line asked for each run, or the lines before each counted.
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
-    lines = [f"<{''.join(row)}>" if i % 2 else "".join(row) for i, row in enumerate(rng.choice(letters, (4000, 80)))]
-    shared = Texts("\n".join(lines) + "\n", "\n".join(lines[::2]) + "\n")
-    # 300,000 short lines: the text split at its first newline again and again, which copies the rest each time. Its last
-    # character takes four bytes, and in Python every character of a text takes as many as the widest one.
-    short = Texts("\n" * 300_000 + f"<{RUN}>\n<\N{PERFORMING ARTS}>\n", f"[{OTHER}, {RUN}]")
+    lines = [f"<{''.join(row)}>" if i % 2 else "".join(row) for i, row in enumerate(rng.choice(letters, (30_000, 9)))]
+    shared = Texts("\n".join(lines) + "\n", "\n".join(lines[::2]) + "\n", 9)
+    # 300,000 short lines: the text split at its first newline again and again, which copies the rest each time, or the result
+    # put together line by line. Its first and last characters take four bytes, and in Python every character of a text takes
+    # as many as the widest one. And a long rule of dashes in both, one run in 20,000 places of each.
+    wide, rule = "<\N{PERFORMING ARTS}>\n", "-" * 20_000
+    short = Texts(wide + "\n" * 300_000 + f"<{RUN}{rule}>\n" + wide, f"[{OTHER}, {RUN}, {rule}]")
     return [
         ("one line is shared", random, len(random.pretrain) - len(f"<{RUN}>\n")),
         ("every other line is shared", shared, len("\n".join(lines[1::2]) + "\n")),
-        ("nearly all lines are blank", short, len(short.pretrain) - len(f"<{RUN}>\n")),
+        ("nearly all lines are blank, and one is dashes", short, len(short.pretrain) - len(f"<{RUN}{rule}>\n")),
     ]
 
 
 @check("overlap_fast", "texts of 300,000 characters take seconds, not hours", ("overlap_line",))
 def test_overlap_fast(exam):
     for special, texts, wanted in long_texts():
-        case = {"characters": len(texts.pretrain), "window": 50, "special": special}
+        case = {"characters": len(texts.pretrain), "window": texts.window or 50, "special": special}
         left = look(exam, case, looks.removed_in_time, texts)["left"]
         if left != wanted:
             fail(case, f"Of a long text ({special}) {left:,} characters are left instead of {wanted:,}.")
@@ -284,8 +289,8 @@ CASES = (
     Models(target="dacbfe\n", source_block=7, target_block=5, seed=12),
     Models(n_head=1, seed=9), Models(n_layer=1, seed=10), Models(source="a", target="a", source_block=1, target_block=1),
 )  # fmt: skip
-# A letter and its capital are two characters.
-CAPITALS = Models(source="abC\n", target="cAB\nb", seed=4)
+# A letter and its capital are two characters, and a tab is one like all others.
+CAPITALS = Models(source="abC\n \t", target="cA\tB\n b", seed=4)
 
 
 SPACES = Models(source="abq", target="a\nbz \t", seed=2)  # whitespace is made of characters like all others

@@ -74,6 +74,11 @@ _OVERLAP = (
         ((_FOLD, 'return " ".join(text.split()).casefold()'),),
     ),
     Mistake(
+        "overlap_upper", "str.upper is used instead of str.lower",
+        "str.upper writes ß as SS, and gives ı and i, ſ and s one capital, so that other words become the same. Case is ignored by str.lower.",
+        ((_FOLD, 'return " ".join(text.split()).upper()'),),
+    ),
+    Mistake(
         "overlap_lower_whole", "a whole text is lowered at once",
         "str.lower of a whole text writes a capital Σ by its place: ς at the end of a word, σ elsewhere. So one letter becomes two, and a copy that "
         "ends elsewhere is not found. Lower each character by itself: \"\".join(map(str.lower, text)).",
@@ -214,6 +219,11 @@ _OVERLAP = (
         "A run may end with a space that is the newline in front of the next line, and you drop that line. A line goes for one of its own "
         "characters that is not whitespace.",
         ((_TEST, "if not of_text or shared.find(1, max(start - 1, 0), end) < 0:"),),
+    ),
+    Mistake(
+        "overlap_space_counts", "a line is dropped for a space that is shared",
+        "With window = 1 the space by itself is a run, and you drop each line that has one. A line goes for a character that is not whitespace.",
+        (('    windows.discard(" ")', '    windows.discard("")'),),
     ),
     Mistake(
         "overlap_blank_lines", "blank lines are dropped",
