@@ -145,6 +145,9 @@ SPECIAL = {
         "            shared[i : i + window] = b'\\1' * window\n"), "overlap_fast"),
     "writes the result anew with each line": (('    return "\\n".join(kept)\n',
         '    grown = ""\n    for line in kept:\n        grown = f"{grown}{line}\\n"\n    return grown[:-1]\n'), "overlap_fast"),
+    "leaves a refused target frozen": (('    for field in ("n_layer", "n_embd", "n_head"):\n',
+        '    target.requires_grad_(False)\n    for field in ("n_layer", "n_embd", "n_head"):\n'), "transfer_untouched"),
+    "leaves eval mode behind a text that is too short": (("    border, T = int(", "    pretrained.eval()\n    border, T = int("), "finetune_short"),
     "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 

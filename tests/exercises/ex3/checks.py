@@ -462,7 +462,7 @@ def test_transfer_refuses(exam):
                 )
 
 
-@check("transfer_untouched", "and then nothing is written", ("transfer_refuses",))
+@check("transfer_untouched", "and then nothing is changed", ("transfer_refuses",))
 def test_transfer_untouched(exam):
     for case in (PLAIN, SAME):
         got = look(exam, case.as_case(), looks.transfer_refuses, case, REFUSED)
@@ -470,8 +470,8 @@ def test_transfer_untouched(exam):
             if not kept:
                 fail(
                     case.as_case(target_has=sizes),
-                    "It raises its ValueError, but some weights were written before: the target is now neither fresh nor transferred. What must "
-                    "come first?",
+                    "It raises its ValueError, but something is not as it was before: weights, requires_grad, modes. A target of which some "
+                    "weights are written is neither fresh nor transferred. What must come first?",
                 )
 
 
@@ -791,13 +791,20 @@ def test_finetune_kept(exam):
 def test_finetune_short(exam):
     # On both sides of the border: the rest of 80 characters has 8, that of 81 has 9, a window of 8 with its targets.
     cases = tuple(Tuning(length=length, steps=1) for length in (80, 79, 20, 81, 90))
-    for case, came in zip(cases, look(exam, cases[0].as_case(), looks.refuses_short, cases)["came"]):
+    got = look(exam, cases[0].as_case(), looks.refuses_short, cases)
+    for case, came in zip(cases, got["came"]):
         length, short = case.length, case.length - int(0.9 * case.length) < case.block_size + 1
         rest = length - int(0.9 * length)
         if short and came != "ValueError":
             fail(case.as_case(), f"Of {length} characters {rest} are the rest, and block_size + 1 = {case.block_size + 1} are needed: that must be a ValueError; yours {came}. Is the border int(0.9 * len(text)), and are both sides of it counted?")
         if not short and came != "returns":
             fail(case.as_case(), f"Of {length} characters {rest} are the rest, and block_size + 1 = {case.block_size + 1} are enough; yours {came}. Is the border int(0.9 * len(text)), and is it < or <=?")
+    if not got["kept"]:
+        fail(
+            cases[0].as_case(),
+            "It raises its ValueError, but the pretrained model or its tokenizer is not as it was: modes, requires_grad, gradients. "
+            "Are the lengths looked at first?",
+        )  # fmt: skip
 
 
 @check("finetune_seed", "the seed decides what comes back", ("finetune_updates",))

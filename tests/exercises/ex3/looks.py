@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from tests.exercises import models
-from tests.exercises.exam import CheckFailed, Reading, Subject, describe
+from tests.exercises.exam import Answer, CheckFailed, Reading, Subject, describe
 from tests.exercises.program import Program, Ref, gpt_core, name, probe
 from tests.exercises.updates import counted
 
@@ -178,29 +178,28 @@ def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, 
     return {part: weights[part][known]}
 
 
-def _models(program: Program, case: Models, refused: dict | None = None) -> tuple[list[Ref], dict]:
+def _models(program: Program, case: Models, refused: dict | None = None) -> list[Ref]:
     """The four arguments of transfer_weights; refused: sizes of a target that is to be refused."""
     config = case.config("target") | (refused or {})
-    target_weights = models.drawn(config, 2 * case.seed + 1)
     source, target = (
         program.build(gpt_core("GPT"), program.config(**sizes, dropout=dropout), parameters=weights)
         for sizes, weights, dropout in (
-            (case.config("source"), case.weights("source"), 0.1), (config, target_weights, case.target_dropout)
+            (case.config("source"), case.weights("source"), 0.1), (config, models.drawn(config, 2 * case.seed + 1), case.target_dropout)
         )  # fmt: skip
     )
     tokenizers = [program.call(gpt_core("CharTokenizer"), chars) for chars in (case.source, case.target)]
-    return [source, tokenizers[0], target, tokenizers[1]], target_weights
+    return [source, tokenizers[0], target, tokenizers[1]]
 
 
 def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) -> Reading:
     """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models are."""
     program = Program()
-    arguments, _ = _models(program, case)
+    arguments = _models(program, case)
     for model in (arguments[0], arguments[2]) if frozen else ():
         program.condition(model, **LEFT)
-    program.call(name("transfer_weights"), *arguments)
-    program.asked_once = True  # for one part after the other
-    answer = subject.run(program.give(after=program.values(arguments[2])))
+    new = program.call(name("transfer_weights"), *arguments)
+    program.asked_once = True  # for the list, and one part after the other
+    answer = subject.run(program.give(after=program.values(arguments[2]), new=new))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
     if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
         raise CheckFailed("The target has other parameters after transfer_weights than before.", same=("parameters",))
@@ -210,8 +209,10 @@ def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) ->
 def transfer_list(subject: Subject, case: Models) -> Reading:
     """What transfer_weights returns, sorted, since any order is right."""
     program = Program()
-    arguments, _ = _models(program, case)
-    answer = subject.run(program.give(new=program.call(name("transfer_weights"), *arguments)))
+    arguments = _models(program, case)
+    new = program.call(name("transfer_weights"), *arguments)
+    program.asked_once = True
+    answer = subject.run(program.give(after=program.values(arguments[2]), new=new))
     value = answer.values["new"]
     items = answer.plain("new") if value["kind"] == "list" else None
     if items is None or not all(isinstance(item, str) for item in items):
@@ -225,34 +226,42 @@ def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
     """Which properties of the pretrained model (or the target), of both tokenizers and of torch transfer_weights leaves
     as they are."""
     program = Program()
-    arguments, _ = _models(program, case)
-    source, tokenizer, target, target_tokenizer = arguments
-    model = source if of == "source" else target
-    program.condition(model, **LEFT)
-    tokenizers = {"source": tokenizer, "target_tokenizer": target_tokenizer}
-    before = program.observable(model, **tokenizers)
+    arguments = _models(program, case)
+    before = _as_left(program, arguments)
     program.call(name("transfer_weights"), *arguments)
-    kept = _kept(subject, program, before, program.observable(model, **tokenizers))
-    if of == "target":
-        kept.pop("parameters")
-    return kept
+    program.asked_once = True  # for one model after the other
+    seen, _ = _seen(subject, program, before, _states(program, arguments))
+    source, target = seen.pop("model"), seen.pop("target")
+    kept = models.same_state(*(source if of == "source" else target)) | {key: models.equal(*pair) for key, pair in seen.items()}
+    return kept if of == "source" else kept | {"parameters": True}
 
 
-def _kept(subject: Subject, program: Program, before: dict[str, Ref], after: dict[str, Ref]) -> Reading:
-    """Whether each property is after a call what it was before it; the model's by their own names."""
+def _states(program: Program, arguments: list[Ref]) -> dict[str, Ref]:
+    """What can be observed of both models and both tokenizers."""
+    source, tokenizer, target, target_tokenizer = arguments
+    found = program.observable(source, source=tokenizer, target_tokenizer=target_tokenizer)
+    return found | {"target": program.state(target)}
+
+
+def _as_left(program: Program, arguments: list[Ref]) -> dict[str, Ref]:
+    """The same, after both models were left in the middle of something."""
+    for model in (arguments[0], arguments[2]):
+        program.condition(model, **LEFT)
+    return _states(program, arguments)
+
+
+def _seen(subject: Subject, program: Program, before: dict[str, Ref], after: dict[str, Ref]) -> tuple[dict, Answer]:
+    """What each thing was before a call and after it; and the whole answer."""
     for when, found in (("before", before), ("after", after)):
         program.give(**{f"{when} {key}": ref for key, ref in found.items()})
     answer = subject.run(program)
-    states = [{key: models.state_of(answer, f"{when} {key}") for key in before} for when in ("before", "after")]
-    for state in states:
-        state |= state.pop("model")
-    return models.same_state(*states)
+    return {key: [models.state_of(answer, f"{when} {key}") for when in ("before", "after")] for key in before}, answer
 
 
 def transfer_shares(subject: Subject, case: Models) -> Reading:
     """Whether changing one model afterwards changes the other."""
     program = Program()
-    arguments, _ = _models(program, case)
+    arguments = _models(program, case)
     program.call(name("transfer_weights"), *arguments)
     source, _, target, _ = arguments
     program.add_to_parameters(target, 1.0)
@@ -266,16 +275,17 @@ def transfer_shares(subject: Subject, case: Models) -> Reading:
 def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) -> Reading:
     """For each target of other sizes: what the call comes to, and whether the target is untouched."""
     program = Program()
-    weights = []
+    program.asked_once = True  # for what came, and what was kept
+    before, after = {}, {}
     for i, refused in enumerate(sizes):
-        arguments, target_weights = _models(program, case, refused)
-        weights.append(target_weights)
-        outcome = program.outcome(name("transfer_weights"), *arguments)
-        program.give(**{f"came{i}": outcome, f"after{i}": program.values(arguments[2])})
-    answer = subject.run(program)
+        arguments = _models(program, case, refused)
+        before |= {f"{key} {i}": ref for key, ref in _as_left(program, arguments).items()}
+        program.give(**{f"came{i}": program.outcome(name("transfer_weights"), *arguments)})
+        after |= {f"{key} {i}": ref for key, ref in _states(program, arguments).items()}
+    seen, answer = _seen(subject, program, before, after)
     return {
         "came": [came(answer, f"came{i}") for i in range(len(sizes))],
-        "kept": [models.equal(answer.tensors(f"after{i}"), weights[i]) for i in range(len(sizes))],
+        "kept": [all(models.equal(*pair) for key, pair in seen.items() if key.endswith(f" {i}")) for i in range(len(sizes))],
     }
 
 
@@ -594,9 +604,9 @@ def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
     program.condition(model, **LEFT)
     before = program.observable(model, source=tokenizer)
     tune(program, model, tokenizer, case)
-    kept = _kept(subject, program, before, program.observable(model, source=tokenizer))
-    kept.pop("settings")  # a training may set how fast matrix products are
-    return kept
+    seen, _ = _seen(subject, program, before, program.observable(model, source=tokenizer))
+    # Not torch's settings: a training may set how fast matrix products are.
+    return models.same_state(*seen["model"]) | {"source": models.equal(*seen["source"])}
 
 
 def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str]) -> Reading:
@@ -631,16 +641,22 @@ def thawed(subject: Subject, case: Tuning) -> Reading:
 
 
 def refuses_short(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
-    """What finetune comes to for texts of these lengths."""
+    """What finetune comes to for texts of these lengths; and whether all was kept by the first, which is too short."""
     program = Program()
     program.seconds = FEW_STEPS_SECONDS
+    model, tokenizer = pretrained_in(program, cases[0].config(), cases[0].weights(), cases[0].chars)
+    program.condition(model, **LEFT)
+    before, after = program.observable(model, source=tokenizer), None
     for i, case in enumerate(cases):
-        model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars)
         kwargs = {"steps": case.steps, "lr": case.lr, "device": subject.device, "seed": 1, "report": probe("unheard")}
         outcome = program.outcome(name("finetune"), model, tokenizer, case.text(), kwargs=kwargs)
         program.give(**{f"came{i}": outcome})
-    answer = subject.run(program)
-    return {"came": [came(answer, f"came{i}") for i in range(len(cases))]}
+        after = after or program.observable(model, source=tokenizer)
+    seen, answer = _seen(subject, program, before, after)
+    return {
+        "came": [came(answer, f"came{i}") for i in range(len(cases))],
+        "kept": all(models.equal(*pair) for key, pair in seen.items() if key != "settings"),
+    }
 
 
 def seeded(subject: Subject, case: Tuning) -> Reading:
