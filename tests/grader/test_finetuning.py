@@ -148,6 +148,9 @@ SPECIAL = {
     "leaves a refused target frozen": (('    for field in ("n_layer", "n_embd", "n_head"):\n',
         '    target.requires_grad_(False)\n    for field in ("n_layer", "n_embd", "n_head"):\n'), "transfer_untouched"),
     "leaves eval mode behind a text that is too short": (("    border, T = int(", "    pretrained.eval()\n    border, T = int("), "finetune_short"),
+    "does not let a shared matrix decay": (('{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},',
+        '{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay * (model.lm_head.weight is not model.token_embedding_table.weight)},'),
+        "optimizer_shared"),
     "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 

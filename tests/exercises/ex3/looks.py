@@ -301,6 +301,9 @@ def came(answer, key: str) -> str:
 # The optimizer.
 
 SIZES = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4}
+# What another attention and another norm may hold: parameters that are no Linear's, of 3, 2 and no dimensions.
+OWN = {"blocks.0.attention.mix": (2, 3, 4), "blocks.0.attention.temperature": (), "ln_f.table": (3, 4)}
+SHAPES = models.shapes_of_default(SIZES) | OWN
 
 
 def optimizer_groups(
@@ -310,6 +313,7 @@ def optimizer_groups(
     """{"type", "names": how often each parameter is in it, "decay": of each, "lr": the rates}."""
     program = Program()
     model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
+    program.register(model, OWN)
     if tied:
         program.tie(model)
     program.condition(model, train=(True,), frozen=frozen)
@@ -338,9 +342,8 @@ def optimizer_part(subject: Subject, part: str, *arguments) -> Reading:
 
 def optimizer_decay(subject: Subject, matrices: bool, lr: float, weight_decay: float) -> Reading:
     """The decay of the parameters of two or more dimensions, or of the others."""
-    shapes = models.shapes_of_default(SIZES)
     decay = optimizer_groups(subject, lr, weight_decay)["decay"]
-    return {key: value for key, value in decay.items() if key in shapes and (len(shapes[key]) >= 2) == matrices}
+    return {key: value for key, value in decay.items() if key in SHAPES and (len(SHAPES[key]) >= 2) == matrices}
 
 
 def optimizer_state(subject: Subject) -> Reading:
@@ -609,15 +612,15 @@ def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
     return models.same_state(*seen["model"]) | {"source": models.equal(*seen["source"])}
 
 
-def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str]) -> Reading:
+def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str], most: float) -> Reading:
     """How far apart the weights are that come back for two rests: "not", "a little", or "far", which no choice among the
-    weights of `steps` updates at this lr explains."""
+    weights of `steps` updates explains, each of which moves a weight by `most` times lr at the very most."""
     one, other = (_by_character(*tuned(subject, replace(case, rest=rest))) for rest in rests)
     if {key: array.shape for key, array in one.items()} != {key: array.shape for key, array in other.items()}:
         return {"apart": "far"}
     distance = max(float(np.abs(one[key].astype(np.float64) - other[key]).max()) for key in one) / (case.lr * case.steps)
     # Rounding: sums come in another order where characters do, or on a GPU.
-    return {"apart": "far" if distance > MOST_UPDATES else "a little" if distance > ROUNDED else "not"}
+    return {"apart": "far" if distance > most else "a little" if distance > ROUNDED else "not"}
 
 
 def _by_character(weights: dict[str, np.ndarray], chars: str) -> dict[str, np.ndarray]:

@@ -571,6 +571,16 @@ _OPTIMIZERS = (
         ((_MATRICES, '{"params": [p for p in trainable if p.ndim >= 2]},'),),
     ),
     Mistake(
+        "decay_zero_ignored", "a decay of 0 is taken for none given",
+        "With weight_decay = 0.0 \"if weight_decay:\" does not hold, and the group gets AdamW's default, 0.01. Pass on what was asked for, 0 too.",
+        ((_MATRICES, '{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay or 0.01},'),),
+    ),
+    Mistake(
+        "decay_two_dimensions_only", "only what has exactly two dimensions decays",
+        "You ask for ndim == 2. A part of another GPT may hold a parameter of three dimensions, for all heads in one: it decays as well, ndim >= 2.",
+        ((_MATRICES, _MATRICES.replace(">= 2", "== 2")), (_OTHERS, _OTHERS.replace("< 2", "!= 2"))),
+    ),
+    Mistake(
         "decay_norms", "norms decay, since only names with bias are left out",
         "You tell parameters by \"bias\" in their name, and the gain of a norm is called weight. Its number of dimensions tells it: one.",
         ((_TRAINABLE, _TRAINABLE + '\n    named = {id(p): n for n, p in model.named_parameters()}'),
@@ -605,6 +615,13 @@ _OPTIMIZERS = (
         "You go through the modules, or through names without leaving out duplicates: a parameter that two modules share, as a tied lm_head does, is "
         "then listed twice. model.parameters() lists it once.",
         ((_TRAINABLE, "trainable = [p for _, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]"),),
+    ),
+    Mistake(
+        "only_known_modules", "only Linears, Embeddings and LayerNorms are gone through",
+        "You take the parameters of the modules that you list. A part of another GPT may hold a parameter of its own, and that is never trained: "
+        "go through model.parameters().",
+        ((_TRAINABLE, "listed = {id(p) for m in model.modules() if isinstance(m, (nn.Linear, nn.Embedding, nn.LayerNorm)) for n, p in m.named_parameters() "
+          "if n in (\"weight\", \"bias\")}\n    trainable = [p for p in model.parameters() if p.requires_grad and id(p) in listed]"),),
     ),
     Mistake(
         "head_missing", "lm_head is in no group",
@@ -869,6 +886,13 @@ _FINETUNE = (
         "it was read beforehand. Count text[:int(0.9 * len(text))], or let the training find it out.",
         ((_LOAD_BEST, _LOAD_BEST + "    count = torch.bincount(rest.long(), minlength=tokenizer.vocab_size) + 1\n"
           "    model.lm_head.bias.data.copy_((count / count.sum()).log())\n"),),
+    ),
+    Mistake(
+        "frequencies_of_whole_text", "new characters begin with their frequency in the whole text",
+        "You give lm_head.bias of a new character how often it comes in `text`, and a tenth of that is the rest, from which nothing may be made. Count "
+        "text[:int(0.9 * len(text))].",
+        ((_TRANSFER, _TRANSFER + "    for row, char in enumerate(tokenizer.chars):\n        if char not in source.chars:\n"
+          "            model.lm_head.bias.data[row] = math.log(text.count(char) / len(text))\n"),),
     ),
     Mistake(
         "short_text_accepted", "a text that is too short is not refused",
