@@ -151,6 +151,9 @@ SPECIAL = {
     "does not let a shared matrix decay": (('{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},',
         '{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay * (model.lm_head.weight is not model.token_embedding_table.weight)},'),
         "optimizer_shared"),
+    "stops after 100 updates without progress": (("                best_loss, best = rest_loss, weights()\n",
+        "                best_loss, best, better = rest_loss, weights(), step\n            elif step - locals().get('better', 0) >= 100:\n"
+        "                report(step, loss.item())\n                break\n"), "finetune_best"),
     "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 

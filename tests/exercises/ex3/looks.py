@@ -473,16 +473,21 @@ def default_parts(subject: Subject, case: Tuning) -> Reading:
 def tuned(subject: Subject, case: Tuning) -> tuple[dict, str]:
     """The returned weights, and the characters of the tokenizer."""
     program, run, _ = tuning(case)
+    return weights_of(subject, program, run)
+
+
+def weights_of(subject: Subject, program: Program, run: Ref, steps: int = 0) -> tuple[dict, str]:
+    """Weights that come back from a run of at least `steps` updates, checked as far as building a GPT from them takes; and
+    the characters."""
     model, tokenizer = came_back(program, run)
-    return weights_of(subject, program, model, tokenizer)
-
-
-def weights_of(subject: Subject, program: Program, model: Ref, tokenizer: Ref) -> tuple[dict, str]:
-    """Weights that come back from a run, checked as far as building a GPT from them takes; and the characters."""
-    program.give(
-        sizes=program.sizes(model), weights=program.weights(model, MOST_PARAMETERS), chars=program.chars(tokenizer)
-    )
-    answer = subject.run(program)
+    program.give(sizes=program.sizes(model), weights=program.weights(model, MOST_PARAMETERS), chars=program.chars(tokenizer))
+    answer = subject.run(program.give(updates=run.attr("updates")))
+    if (updates := int(answer.plain("updates"))) < steps:
+        raise CheckFailed(
+            f"With steps = {steps} weights must be updated exactly {steps} times; here it ends after {updates}. What may end your loop? To "
+            f"stop where the rest gets no better makes budgets unequal, and the best weights come back anyway.",
+            same=("early",),
+        )  # fmt: skip
     chars = "".join(answer.plain("chars"))
     config = models.returned_config(answer.plain("sizes"), MOST_PARAMETERS)
     if config["vocab_size"] != len(chars):
@@ -708,7 +713,8 @@ def loss_of(reference: Subject, weights: dict, chars: str, text: str, block_size
 def losses(subject: Subject, reference: Subject, case: Tuning) -> tuple[float, float]:
     """On the rest: of what finetune returns, and of the transferred weights; for a case with ALL_KNOWN."""
     rest = case.text()[int(0.9 * case.length) :]
-    weights, chars = tuned(subject, case)
+    program, run, _ = tuning(case)
+    weights, chars = weights_of(subject, program, run, case.steps if case.lr < 1 else 0)  # what is infinite changes no more
     first = transferred(case.weights(), case.chars, weights, chars)
     return tuple(loss_of(reference, some, chars, rest, case.block_size) for some in (weights, first))
 

@@ -105,7 +105,7 @@ class Experiment:
         run = program.observe(
             name("finetune"), model, tokenizer, text, steps=steps, lr=lr, seed=seed, width=1, shake=seed, sampled=1
         )
-        return looks.weights_of(subject, program, *looks.came_back(program, run))
+        return looks.weights_of(subject, program, run, steps if lr else 0)
 
     def _loss(self, weights: dict, chars: str) -> float:
         return looks.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
