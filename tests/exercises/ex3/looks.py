@@ -382,12 +382,13 @@ class Tuning:
     rest: str = REST  # what the last tenth is drawn from
     late: str = ""  # what the tenth before that is drawn from, where it is not from `trained`
     round: bool = False  # the rest is its characters in some order, over and over, instead of drawn one by one
+    n_layer: int = 2
     n_embd: int = 16
     pretrained_train: bool = True  # the mode of the pretrained model
 
     def config(self) -> dict:
         return {
-            "vocab_size": len(self.chars), "block_size": self.block_size, "n_layer": 2, "n_head": 2,
+            "vocab_size": len(self.chars), "block_size": self.block_size, "n_layer": self.n_layer, "n_head": 2,
             "n_embd": self.n_embd,
         }  # fmt: skip
 
@@ -548,6 +549,7 @@ def _recorded(subject: Subject, case: Tuning) -> tuple[dict[str, np.ndarray], st
     _, tokenizer = came_back(program, run)
     kept = ("rows", "rows_mode", "targets", "looked", "looked_mode")
     program.give(**{key: run.attr(key) for key in kept}, chars=program.chars(tokenizer))
+    program.asked_once = True  # for the data, and for the modes
     answer = subject.run(program)
     found = {key: answer.arrays.get(key) for key in kept}
     if any(array is None or array.ndim != (1 if key.endswith("mode") else 2) for key, array in found.items()):

@@ -122,7 +122,8 @@ class Experiment:
         target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
         known = self._loss(looks.transferred(*self.pretrained, target, chars), chars)
         return Outcome(known=known, **{
-            key: self._loss(*self._run(attempt, start, self.text, STEPS, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
+            # With lr = 0 one step returns the same as all of them.
+            key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
         })  # fmt: skip
 
 
