@@ -32,8 +32,9 @@ The contract (`python grade.py ex3` checks every line of it):
 
   finetune_optimizer(model, lr, weight_decay) -> torch.optim.AdamW
     a new one, every group with this lr. Each parameter that requires a gradient is in it exactly once, also
-    one that two modules share (some GPTs use one matrix for token_embedding_table and lm_head); decay on
-    parameters of two or more dimensions, the tables too, and none on the others
+    one that two modules share (some GPTs use one matrix for token_embedding_table and lm_head), or that is no
+    Linear's or Embedding's (a GPT may have another attention or norm); decay on parameters of two or more
+    dimensions, the tables too, and none on the others; weight_decay may be 0
 
   finetune(pretrained, source, text, *, steps, lr, device, seed, report) -> (GPT, CharTokenizer)
     a tokenizer of the whole text, and a GPT with pretrained's config but for vocab_size, which starts from

@@ -82,7 +82,7 @@ class Training:
 
     model:      what it returned; ENDED where it was ended.
     updates:    how often weights were updated, over all models and optimizers together. Optimizers that step after the
-                same backward pass make one update; so does a change of a model's weights, by hand, after its own.
+                same backward pass make one update; so does a change of a model's weights, by hand, after its own, unless it is taken back before an optimizer steps.
     models, optimizers: how many of them were trained, and stepped.
     ended:      whether it was stopped for going on too long.
     rates:      the highest learning rate of each step of a torch optimizer.
@@ -120,6 +120,7 @@ class Seen:
         self.model = model  # kept alive, so that its id stands for it
         self.print, self.parameters = None, []  # parameters: what they were then, since a functional call exchanges them
         self.reached, self.trained = False, False
+        self.moved: list[float] | None = None  # the fingerprint before a change that was counted as an update by hand
 
     def changed(self) -> bool:
         """Whether the weights are others than at the last call."""
@@ -128,6 +129,14 @@ class Seen:
             now = torch.stack(torch._foreach_norm([p.detach() for p in self.parameters])).tolist()
         before, self.print = self.print, now
         return before is not None and now != before
+
+    def is_back(self) -> bool:
+        """Whether a gradient was taken after the change by hand and the change taken back, as in sharpness-aware training."""
+        moved, there, self.moved = self.moved, self.print, None
+        if moved is None or not self.reached:
+            return False
+        self.changed()
+        return all(abs(now - old) <= 1e-3 * abs(far - old) + 1e-6 * old for now, old, far in zip(self.print, moved, there))
 
 
 class Pass:
@@ -250,6 +259,7 @@ class Observer:
         """Before an optimizer's step. One of torch's own may change weights more than once in it (LBFGS, for its line
         search), and it is still one step; what another does inside counts."""
         self._inside = type(optimizer).__module__.startswith("torch.optim.")
+        self.seen.updates -= sum(seen.is_back() for seen in self._models.values())
 
     def _stepped(self, optimizer, args, kwargs) -> None:
         self._inside = False
@@ -282,8 +292,9 @@ class Observer:
     def _compare(self, seen: Seen) -> None:
         """A change after a gradient reached the model, and which no optimizer explains, is an update by hand. One before
         is a copy: weights that are loaded, averaged or transferred."""
+        before = seen.print
         if seen.changed() and seen.reached and not self._inside:
-            seen.reached = False
+            seen.reached, seen.moved = False, before
             self._updated()
 
     def _reached(self, seen: Seen) -> None:

@@ -415,6 +415,13 @@ class Context:
         model = self.value(model)
         model.lm_head.weight = model.token_embedding_table.weight
 
+    def do_register(self, model, shapes):
+        """Give a model parameters of its own, which stand in no Linear and no Embedding."""
+        for name, shape in shapes.items():
+            owner, _, last = name.rpartition(".")
+            owner = self.value(model).get_submodule(owner)
+            owner.register_parameter(last, torch.nn.Parameter(torch.ones(shape)))
+
     def do_groups(self, optimizer, model):
         """{"type", "groups", "state": how many parameters it has a state for} of an optimizer."""
         optimizer = self.value(optimizer)

@@ -216,6 +216,10 @@ class Program:
         """Let the output weights of a GPT be its embedding's."""
         return self._add("tie", model=model)
 
+    def register(self, model: Ref, shapes: dict[str, tuple]) -> Ref:
+        """Give a model parameters of its own."""
+        return self._add("register", model=model, shapes={key: list(shape) for key, shape in shapes.items()})
+
     def groups(self, optimizer: Ref, model: Ref) -> Ref:
         """{"type", "groups", "state"} of an optimizer."""
         return self._add("groups", optimizer=optimizer, model=model)

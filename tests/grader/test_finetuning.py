@@ -136,6 +136,25 @@ SPECIAL = {
         '    lines.append(left)\n'), "overlap_fast"),
     "takes the first of a list": (("    kept, start = [], 0\n    for line, of_text in zip(lines, folded):\n",
         "    kept, start = [], 0\n    while lines:\n        line, of_text = lines[0], folded[0]\n        lines, folded = lines[1:], folded[1:]\n"), "overlap_fast"),
+    "asks each range for each line": (("        end = start + len(of_text)\n", "        end = start + len(of_text)\n        if not start:\n"
+        "            import re\n\n            ranges = [found.span() for found in re.finditer(rb'\\1+', shared)]\n"
+        "        any(end < hi and lo < start < lo for lo, hi in ranges)\n"), "overlap_fast"),
+    "marks all places of each window": (("    shared = bytearray(len(text))\n", "    shared, places = bytearray(len(text)), {}\n"
+        "    for i in range(len(text) - window + 1):\n        places.setdefault(text[i : i + window], []).append(i)\n"
+        "    for j in range(len(heldout) - window + 1):\n        for i in places.get(heldout[j : j + window], ()):\n"
+        "            shared[i : i + window] = b'\\1' * window\n"), "overlap_fast"),
+    "writes the result anew with each line": (('    return "\\n".join(kept)\n',
+        '    grown = ""\n    for line in kept:\n        grown = f"{grown}{line}\\n"\n    return grown[:-1]\n'), "overlap_fast"),
+    "leaves a refused target frozen": (('    for field in ("n_layer", "n_embd", "n_head"):\n',
+        '    target.requires_grad_(False)\n    for field in ("n_layer", "n_embd", "n_head"):\n'), "transfer_untouched"),
+    "leaves eval mode behind a text that is too short": (("    border, T = int(", "    pretrained.eval()\n    border, T = int("), "finetune_short"),
+    "does not let a shared matrix decay": (('{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay},',
+        '{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay * (model.lm_head.weight is not model.token_embedding_table.weight)},'),
+        "optimizer_shared"),
+    "stops after 100 updates without progress": (("                best_loss, best = rest_loss, weights()\n",
+        "                best_loss, best, better = rest_loss, weights(), step\n            elif step - locals().get('better', 0) >= 100:\n"
+        "                report(step, loss.item())\n                break\n"), "finetune_best"),
+    "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 
 

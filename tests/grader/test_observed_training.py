@@ -152,6 +152,20 @@ def transferred_weights(steps, report):
     return loop(model, adam(model.parameters()), steps)
 
 
+def sharpness_aware(steps, report):
+    model = new_model()
+    optimizer = adam(model.parameters())
+    for _ in range(steps):
+        x, y = batch()
+        uphill = [0.05 * gradient for gradient in torch.autograd.grad(model(x, y)[1], list(model.parameters()))]
+        torch._foreach_add_([p.data for p in model.parameters()], uphill)
+        optimizer.zero_grad()
+        model(x, y)[1].backward()
+        torch._foreach_sub_([p.data for p in model.parameters()], uphill)
+        optimizer.step()
+    return model
+
+
 def a_line_search(steps, report):
     model = new_model()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=4)
@@ -171,7 +185,7 @@ def a_line_search(steps, report):
 RIGHT = (
     ordinary, calls_the_parts, two_optimizers_together, an_optimizer_for_each_parameter_steps_in_the_backward_pass,
     gradients_of_two_batches, by_hand, functional_weights_in_an_optimizer, weights_that_are_copied_into_the_model,
-    averages_and_snapshots_are_evaluated, transferred_weights, a_line_search,
+    averages_and_snapshots_are_evaluated, transferred_weights, sharpness_aware, a_line_search,
 )  # fmt: skip
 
 
@@ -214,6 +228,17 @@ def two_models_with_an_optimizer_each(steps, report):
     return models[0]
 
 
+def by_hand_and_by_an_optimizer(steps, report):
+    model = new_model()
+    optimizer = adam(model.parameters())
+    for _ in range(steps):
+        x, y = batch()
+        gradients = torch.autograd.grad(model(x, y)[1], list(model.parameters()))
+        torch._foreach_sub_([p.data for p in model.parameters()], torch._foreach_mul(gradients, 0.1))
+        loop(model, optimizer, 1)
+    return model
+
+
 def a_second_phase(steps, report):
     model = ordinary(steps, report)
     return loop(model, adam(model.parameters()), steps)
@@ -228,7 +253,8 @@ def an_optimizer_that_only_pretends(steps, report):
 
 @pytest.mark.parametrize(
     "run",
-    [best_of_two_runs, two_models_side_by_side, two_models_with_an_optimizer_each, a_second_phase, an_optimizer_that_only_pretends],
+    [best_of_two_runs, two_models_side_by_side, two_models_with_an_optimizer_each, by_hand_and_by_an_optimizer, a_second_phase,
+     an_optimizer_that_only_pretends],  # fmt: skip
     ids=lambda run: run.__name__,
 )
 def test_twice_as_many_updates_are_counted_wherever_they_are_made(run):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from tests.exercises import models
-from tests.exercises.exam import CheckFailed, Reading, Subject, describe
+from tests.exercises.exam import Answer, CheckFailed, Reading, Subject, describe
 from tests.exercises.program import Program, Ref, gpt_core, name, probe
 from tests.exercises.updates import counted
 
@@ -178,29 +178,28 @@ def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, 
     return {part: weights[part][known]}
 
 
-def _models(program: Program, case: Models, refused: dict | None = None) -> tuple[list[Ref], dict]:
+def _models(program: Program, case: Models, refused: dict | None = None) -> list[Ref]:
     """The four arguments of transfer_weights; refused: sizes of a target that is to be refused."""
     config = case.config("target") | (refused or {})
-    target_weights = models.drawn(config, 2 * case.seed + 1)
     source, target = (
         program.build(gpt_core("GPT"), program.config(**sizes, dropout=dropout), parameters=weights)
         for sizes, weights, dropout in (
-            (case.config("source"), case.weights("source"), 0.1), (config, target_weights, case.target_dropout)
+            (case.config("source"), case.weights("source"), 0.1), (config, models.drawn(config, 2 * case.seed + 1), case.target_dropout)
         )  # fmt: skip
     )
     tokenizers = [program.call(gpt_core("CharTokenizer"), chars) for chars in (case.source, case.target)]
-    return [source, tokenizers[0], target, tokenizers[1]], target_weights
+    return [source, tokenizers[0], target, tokenizers[1]]
 
 
 def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) -> Reading:
     """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models are."""
     program = Program()
-    arguments, _ = _models(program, case)
+    arguments = _models(program, case)
     for model in (arguments[0], arguments[2]) if frozen else ():
         program.condition(model, **LEFT)
-    program.call(name("transfer_weights"), *arguments)
-    program.asked_once = True  # for one part after the other
-    answer = subject.run(program.give(after=program.values(arguments[2])))
+    new = program.call(name("transfer_weights"), *arguments)
+    program.asked_once = True  # for the list, and one part after the other
+    answer = subject.run(program.give(after=program.values(arguments[2]), new=new))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
     if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
         raise CheckFailed("The target has other parameters after transfer_weights than before.", same=("parameters",))
@@ -210,8 +209,10 @@ def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) ->
 def transfer_list(subject: Subject, case: Models) -> Reading:
     """What transfer_weights returns, sorted, since any order is right."""
     program = Program()
-    arguments, _ = _models(program, case)
-    answer = subject.run(program.give(new=program.call(name("transfer_weights"), *arguments)))
+    arguments = _models(program, case)
+    new = program.call(name("transfer_weights"), *arguments)
+    program.asked_once = True
+    answer = subject.run(program.give(after=program.values(arguments[2]), new=new))
     value = answer.values["new"]
     items = answer.plain("new") if value["kind"] == "list" else None
     if items is None or not all(isinstance(item, str) for item in items):
@@ -225,34 +226,42 @@ def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
     """Which properties of the pretrained model (or the target), of both tokenizers and of torch transfer_weights leaves
     as they are."""
     program = Program()
-    arguments, _ = _models(program, case)
-    source, tokenizer, target, target_tokenizer = arguments
-    model = source if of == "source" else target
-    program.condition(model, **LEFT)
-    tokenizers = {"source": tokenizer, "target_tokenizer": target_tokenizer}
-    before = program.observable(model, **tokenizers)
+    arguments = _models(program, case)
+    before = _as_left(program, arguments)
     program.call(name("transfer_weights"), *arguments)
-    kept = _kept(subject, program, before, program.observable(model, **tokenizers))
-    if of == "target":
-        kept.pop("parameters")
-    return kept
+    program.asked_once = True  # for one model after the other
+    seen, _ = _seen(subject, program, before, _states(program, arguments))
+    source, target = seen.pop("model"), seen.pop("target")
+    kept = models.same_state(*(source if of == "source" else target)) | {key: models.equal(*pair) for key, pair in seen.items()}
+    return kept if of == "source" else kept | {"parameters": True}
 
 
-def _kept(subject: Subject, program: Program, before: dict[str, Ref], after: dict[str, Ref]) -> Reading:
-    """Whether each property is after a call what it was before it; the model's by their own names."""
+def _states(program: Program, arguments: list[Ref]) -> dict[str, Ref]:
+    """What can be observed of both models and both tokenizers."""
+    source, tokenizer, target, target_tokenizer = arguments
+    found = program.observable(source, source=tokenizer, target_tokenizer=target_tokenizer)
+    return found | {"target": program.state(target)}
+
+
+def _as_left(program: Program, arguments: list[Ref]) -> dict[str, Ref]:
+    """The same, after both models were left in the middle of something."""
+    for model in (arguments[0], arguments[2]):
+        program.condition(model, **LEFT)
+    return _states(program, arguments)
+
+
+def _seen(subject: Subject, program: Program, before: dict[str, Ref], after: dict[str, Ref]) -> tuple[dict, Answer]:
+    """What each thing was before a call and after it; and the whole answer."""
     for when, found in (("before", before), ("after", after)):
         program.give(**{f"{when} {key}": ref for key, ref in found.items()})
     answer = subject.run(program)
-    states = [{key: models.state_of(answer, f"{when} {key}") for key in before} for when in ("before", "after")]
-    for state in states:
-        state |= state.pop("model")
-    return models.same_state(*states)
+    return {key: [models.state_of(answer, f"{when} {key}") for when in ("before", "after")] for key in before}, answer
 
 
 def transfer_shares(subject: Subject, case: Models) -> Reading:
     """Whether changing one model afterwards changes the other."""
     program = Program()
-    arguments, _ = _models(program, case)
+    arguments = _models(program, case)
     program.call(name("transfer_weights"), *arguments)
     source, _, target, _ = arguments
     program.add_to_parameters(target, 1.0)
@@ -266,16 +275,17 @@ def transfer_shares(subject: Subject, case: Models) -> Reading:
 def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) -> Reading:
     """For each target of other sizes: what the call comes to, and whether the target is untouched."""
     program = Program()
-    weights = []
+    program.asked_once = True  # for what came, and what was kept
+    before, after = {}, {}
     for i, refused in enumerate(sizes):
-        arguments, target_weights = _models(program, case, refused)
-        weights.append(target_weights)
-        outcome = program.outcome(name("transfer_weights"), *arguments)
-        program.give(**{f"came{i}": outcome, f"after{i}": program.values(arguments[2])})
-    answer = subject.run(program)
+        arguments = _models(program, case, refused)
+        before |= {f"{key} {i}": ref for key, ref in _as_left(program, arguments).items()}
+        program.give(**{f"came{i}": program.outcome(name("transfer_weights"), *arguments)})
+        after |= {f"{key} {i}": ref for key, ref in _states(program, arguments).items()}
+    seen, answer = _seen(subject, program, before, after)
     return {
         "came": [came(answer, f"came{i}") for i in range(len(sizes))],
-        "kept": [models.equal(answer.tensors(f"after{i}"), weights[i]) for i in range(len(sizes))],
+        "kept": [all(models.equal(*pair) for key, pair in seen.items() if key.endswith(f" {i}")) for i in range(len(sizes))],
     }
 
 
@@ -291,6 +301,9 @@ def came(answer, key: str) -> str:
 # The optimizer.
 
 SIZES = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4}
+# What another attention and another norm may hold: parameters that are no Linear's, of 3, 2 and no dimensions.
+OWN = {"blocks.0.attention.mix": (2, 3, 4), "blocks.0.attention.temperature": (), "ln_f.table": (3, 4)}
+SHAPES = models.shapes_of_default(SIZES) | OWN
 
 
 def optimizer_groups(
@@ -300,6 +313,7 @@ def optimizer_groups(
     """{"type", "names": how often each parameter is in it, "decay": of each, "lr": the rates}."""
     program = Program()
     model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
+    program.register(model, OWN)
     if tied:
         program.tie(model)
     program.condition(model, train=(True,), frozen=frozen)
@@ -328,9 +342,8 @@ def optimizer_part(subject: Subject, part: str, *arguments) -> Reading:
 
 def optimizer_decay(subject: Subject, matrices: bool, lr: float, weight_decay: float) -> Reading:
     """The decay of the parameters of two or more dimensions, or of the others."""
-    shapes = models.shapes_of_default(SIZES)
     decay = optimizer_groups(subject, lr, weight_decay)["decay"]
-    return {key: value for key, value in decay.items() if key in shapes and (len(shapes[key]) >= 2) == matrices}
+    return {key: value for key, value in decay.items() if key in SHAPES and (len(SHAPES[key]) >= 2) == matrices}
 
 
 def optimizer_state(subject: Subject) -> Reading:
@@ -369,12 +382,13 @@ class Tuning:
     rest: str = REST  # what the last tenth is drawn from
     late: str = ""  # what the tenth before that is drawn from, where it is not from `trained`
     round: bool = False  # the rest is its characters in some order, over and over, instead of drawn one by one
+    n_layer: int = 2
     n_embd: int = 16
     pretrained_train: bool = True  # the mode of the pretrained model
 
     def config(self) -> dict:
         return {
-            "vocab_size": len(self.chars), "block_size": self.block_size, "n_layer": 2, "n_head": 2,
+            "vocab_size": len(self.chars), "block_size": self.block_size, "n_layer": self.n_layer, "n_head": 2,
             "n_embd": self.n_embd,
         }  # fmt: skip
 
@@ -460,16 +474,21 @@ def default_parts(subject: Subject, case: Tuning) -> Reading:
 def tuned(subject: Subject, case: Tuning) -> tuple[dict, str]:
     """The returned weights, and the characters of the tokenizer."""
     program, run, _ = tuning(case)
+    return weights_of(subject, program, run)
+
+
+def weights_of(subject: Subject, program: Program, run: Ref, steps: int = 0) -> tuple[dict, str]:
+    """Weights that come back from a run of at least `steps` updates, checked as far as building a GPT from them takes; and
+    the characters."""
     model, tokenizer = came_back(program, run)
-    return weights_of(subject, program, model, tokenizer)
-
-
-def weights_of(subject: Subject, program: Program, model: Ref, tokenizer: Ref) -> tuple[dict, str]:
-    """Weights that come back from a run, checked as far as building a GPT from them takes; and the characters."""
-    program.give(
-        sizes=program.sizes(model), weights=program.weights(model, MOST_PARAMETERS), chars=program.chars(tokenizer)
-    )
-    answer = subject.run(program)
+    program.give(sizes=program.sizes(model), weights=program.weights(model, MOST_PARAMETERS), chars=program.chars(tokenizer))
+    answer = subject.run(program.give(updates=run.attr("updates")))
+    if (updates := int(answer.plain("updates"))) < steps:
+        raise CheckFailed(
+            f"With steps = {steps} weights must be updated exactly {steps} times; here it ends after {updates}. What may end your loop? To "
+            f"stop where the rest gets no better makes budgets unequal, and the best weights come back anyway.",
+            same=("early",),
+        )  # fmt: skip
     chars = "".join(answer.plain("chars"))
     config = models.returned_config(answer.plain("sizes"), MOST_PARAMETERS)
     if config["vocab_size"] != len(chars):
@@ -530,6 +549,7 @@ def _recorded(subject: Subject, case: Tuning) -> tuple[dict[str, np.ndarray], st
     _, tokenizer = came_back(program, run)
     kept = ("rows", "rows_mode", "targets", "looked", "looked_mode")
     program.give(**{key: run.attr(key) for key in kept}, chars=program.chars(tokenizer))
+    program.asked_once = True  # for the data, and for the modes
     answer = subject.run(program)
     found = {key: answer.arrays.get(key) for key in kept}
     if any(array is None or array.ndim != (1 if key.endswith("mode") else 2) for key, array in found.items()):
@@ -594,20 +614,20 @@ def tuning_keeps(subject: Subject, case: Tuning) -> Reading:
     program.condition(model, **LEFT)
     before = program.observable(model, source=tokenizer)
     tune(program, model, tokenizer, case)
-    kept = _kept(subject, program, before, program.observable(model, source=tokenizer))
-    kept.pop("settings")  # a training may set how fast matrix products are
-    return kept
+    seen, _ = _seen(subject, program, before, program.observable(model, source=tokenizer))
+    # Not torch's settings: a training may set how fast matrix products are.
+    return models.same_state(*seen["model"]) | {"source": models.equal(*seen["source"])}
 
 
-def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str]) -> Reading:
+def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str], most: float) -> Reading:
     """How far apart the weights are that come back for two rests: "not", "a little", or "far", which no choice among the
-    weights of `steps` updates at this lr explains."""
+    weights of `steps` updates explains, each of which moves a weight by `most` times lr at the very most."""
     one, other = (_by_character(*tuned(subject, replace(case, rest=rest))) for rest in rests)
     if {key: array.shape for key, array in one.items()} != {key: array.shape for key, array in other.items()}:
         return {"apart": "far"}
     distance = max(float(np.abs(one[key].astype(np.float64) - other[key]).max()) for key in one) / (case.lr * case.steps)
     # Rounding: sums come in another order where characters do, or on a GPU.
-    return {"apart": "far" if distance > MOST_UPDATES else "a little" if distance > ROUNDED else "not"}
+    return {"apart": "far" if distance > most else "a little" if distance > ROUNDED else "not"}
 
 
 def _by_character(weights: dict[str, np.ndarray], chars: str) -> dict[str, np.ndarray]:
@@ -631,16 +651,22 @@ def thawed(subject: Subject, case: Tuning) -> Reading:
 
 
 def refuses_short(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
-    """What finetune comes to for texts of these lengths."""
+    """What finetune comes to for texts of these lengths; and whether all was kept by the first, which is too short."""
     program = Program()
     program.seconds = FEW_STEPS_SECONDS
+    model, tokenizer = pretrained_in(program, cases[0].config(), cases[0].weights(), cases[0].chars)
+    program.condition(model, **LEFT)
+    before, after = program.observable(model, source=tokenizer), None
     for i, case in enumerate(cases):
-        model, tokenizer = pretrained_in(program, case.config(), case.weights(), case.chars)
         kwargs = {"steps": case.steps, "lr": case.lr, "device": subject.device, "seed": 1, "report": probe("unheard")}
         outcome = program.outcome(name("finetune"), model, tokenizer, case.text(), kwargs=kwargs)
         program.give(**{f"came{i}": outcome})
-    answer = subject.run(program)
-    return {"came": [came(answer, f"came{i}") for i in range(len(cases))]}
+        after = after or program.observable(model, source=tokenizer)
+    seen, answer = _seen(subject, program, before, after)
+    return {
+        "came": [came(answer, f"came{i}") for i in range(len(cases))],
+        "kept": all(models.equal(*pair) for key, pair in seen.items() if key != "settings"),
+    }
 
 
 def seeded(subject: Subject, case: Tuning) -> Reading:
@@ -689,7 +715,8 @@ def loss_of(reference: Subject, weights: dict, chars: str, text: str, block_size
 def losses(subject: Subject, reference: Subject, case: Tuning) -> tuple[float, float]:
     """On the rest: of what finetune returns, and of the transferred weights; for a case with ALL_KNOWN."""
     rest = case.text()[int(0.9 * case.length) :]
-    weights, chars = tuned(subject, case)
+    program, run, _ = tuning(case)
+    weights, chars = weights_of(subject, program, run, case.steps if case.lr < 1 else 0)  # what is infinite changes no more
     first = transferred(case.weights(), case.chars, weights, chars)
     return tuple(loss_of(reference, some, chars, rest, case.block_size) for some in (weights, first))
 

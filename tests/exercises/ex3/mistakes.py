@@ -74,6 +74,11 @@ _OVERLAP = (
         ((_FOLD, 'return " ".join(text.split()).casefold()'),),
     ),
     Mistake(
+        "overlap_upper", "str.upper is used instead of str.lower",
+        "str.upper writes ß as SS, and gives ı and i, ſ and s one capital, so that other words become the same. Case is ignored by str.lower.",
+        ((_FOLD, 'return " ".join(text.split()).upper()'),),
+    ),
+    Mistake(
         "overlap_lower_whole", "a whole text is lowered at once",
         "str.lower of a whole text writes a capital Σ by its place: ς at the end of a word, σ elsewhere. So one letter becomes two, and a copy that "
         "ends elsewhere is not found. Lower each character by itself: \"\".join(map(str.lower, text)).",
@@ -214,6 +219,11 @@ _OVERLAP = (
         "A run may end with a space that is the newline in front of the next line, and you drop that line. A line goes for one of its own "
         "characters that is not whitespace.",
         ((_TEST, "if not of_text or shared.find(1, max(start - 1, 0), end) < 0:"),),
+    ),
+    Mistake(
+        "overlap_space_counts", "a line is dropped for a space that is shared",
+        "With window = 1 the space by itself is a run, and you drop each line that has one. A line goes for a character that is not whitespace.",
+        (('    windows.discard(" ")', '    windows.discard("")'),),
     ),
     Mistake(
         "overlap_blank_lines", "blank lines are dropped",
@@ -561,6 +571,16 @@ _OPTIMIZERS = (
         ((_MATRICES, '{"params": [p for p in trainable if p.ndim >= 2]},'),),
     ),
     Mistake(
+        "decay_zero_ignored", "a decay of 0 is taken for none given",
+        "With weight_decay = 0.0 \"if weight_decay:\" does not hold, and the group gets AdamW's default, 0.01. Pass on what was asked for, 0 too.",
+        ((_MATRICES, '{"params": [p for p in trainable if p.ndim >= 2], "weight_decay": weight_decay or 0.01},'),),
+    ),
+    Mistake(
+        "decay_two_dimensions_only", "only what has exactly two dimensions decays",
+        "You ask for ndim == 2. A part of another GPT may hold a parameter of three dimensions, for all heads in one: it decays as well, ndim >= 2.",
+        ((_MATRICES, _MATRICES.replace(">= 2", "== 2")), (_OTHERS, _OTHERS.replace("< 2", "!= 2"))),
+    ),
+    Mistake(
         "decay_norms", "norms decay, since only names with bias are left out",
         "You tell parameters by \"bias\" in their name, and the gain of a norm is called weight. Its number of dimensions tells it: one.",
         ((_TRAINABLE, _TRAINABLE + '\n    named = {id(p): n for n, p in model.named_parameters()}'),
@@ -595,6 +615,13 @@ _OPTIMIZERS = (
         "You go through the modules, or through names without leaving out duplicates: a parameter that two modules share, as a tied lm_head does, is "
         "then listed twice. model.parameters() lists it once.",
         ((_TRAINABLE, "trainable = [p for _, p in model.named_parameters(remove_duplicate=False) if p.requires_grad]"),),
+    ),
+    Mistake(
+        "only_known_modules", "only Linears, Embeddings and LayerNorms are gone through",
+        "You take the parameters of the modules that you list. A part of another GPT may hold a parameter of its own, and that is never trained: "
+        "go through model.parameters().",
+        ((_TRAINABLE, "listed = {id(p) for m in model.modules() if isinstance(m, (nn.Linear, nn.Embedding, nn.LayerNorm)) for n, p in m.named_parameters() "
+          "if n in (\"weight\", \"bias\")}\n    trainable = [p for p in model.parameters() if p.requires_grad and id(p) in listed]"),),
     ),
     Mistake(
         "head_missing", "lm_head is in no group",
@@ -859,6 +886,13 @@ _FINETUNE = (
         "it was read beforehand. Count text[:int(0.9 * len(text))], or let the training find it out.",
         ((_LOAD_BEST, _LOAD_BEST + "    count = torch.bincount(rest.long(), minlength=tokenizer.vocab_size) + 1\n"
           "    model.lm_head.bias.data.copy_((count / count.sum()).log())\n"),),
+    ),
+    Mistake(
+        "frequencies_of_whole_text", "new characters begin with their frequency in the whole text",
+        "You give lm_head.bias of a new character how often it comes in `text`, and a tenth of that is the rest, from which nothing may be made. Count "
+        "text[:int(0.9 * len(text))].",
+        ((_TRANSFER, _TRANSFER + "    for row, char in enumerate(tokenizer.chars):\n        if char not in source.chars:\n"
+          "            model.lm_head.bias.data[row] = math.log(text.count(char) / len(text))\n"),),
     ),
     Mistake(
         "short_text_accepted", "a text that is too short is not refused",

@@ -105,7 +105,7 @@ class Experiment:
         run = program.observe(
             name("finetune"), model, tokenizer, text, steps=steps, lr=lr, seed=seed, width=1, shake=seed, sampled=1
         )
-        return looks.weights_of(subject, program, *looks.came_back(program, run))
+        return looks.weights_of(subject, program, run, steps if lr else 0)
 
     def _loss(self, weights: dict, chars: str) -> float:
         return looks.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
@@ -122,7 +122,8 @@ class Experiment:
         target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
         known = self._loss(looks.transferred(*self.pretrained, target, chars), chars)
         return Outcome(known=known, **{
-            key: self._loss(*self._run(attempt, start, self.text, STEPS, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
+            # With lr = 0 one step returns the same as all of them.
+            key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
         })  # fmt: skip
 
 

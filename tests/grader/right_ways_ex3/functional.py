@@ -16,7 +16,7 @@ def words(text):
 
 def remove_overlap(pretrain_text, heldout_text, window=50):
     other = words(heldout_text)
-    runs = sorted({other[i : i + window] for i in range(len(other) - window + 1)})
+    runs = sorted({other[i : i + window] for i in range(len(other) - window + 1)} - {" "})
 
     def found(run):
         at = bisect.bisect_left(runs, run)
