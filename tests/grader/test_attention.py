@@ -129,7 +129,7 @@ WRONG = {
     ),
     "a loop over the heads under no_grad": (looping("not torch.is_grad_enabled()"), "operations", "under no_grad"),
     "a loop over the heads in bfloat16": (looping("x.dtype == torch.bfloat16"), "operations", "bfloat16"),
-    "a loop over the heads for many tokens": (looping("T > 128"), "operations", "T = 200"),
+    "a loop over the heads for many tokens": (looping("T > 128"), "operations", "T = 130"),
     "an input that is written into in bfloat16": (
         returning("x.copy_(y) if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() else y"), "input_kept", "x is not",
     ),

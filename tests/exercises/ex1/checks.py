@@ -341,10 +341,10 @@ CORNERS = (
 # it.
 LONG = Size(B=1, T=310, n_embd=6, n_head=2, block_size=310, seed=11)
 # Longer than masks, windows and tables of 256, 384, 512, 1024 or 2048 tokens.
-LONGEST = Size(B=1, T=2100, n_embd=2, n_head=1, block_size=2100)
+LONGEST = Size(B=1, T=2050, n_embd=2, n_head=1, block_size=2050)
 MEDIUM = 500  # above are the cases that cost too much to be looked at in every way
 # The same for what costs more than a forward.
-LONGER = Size(B=1, T=600, n_embd=2, n_head=1, block_size=600)
+LONGER = Size(B=1, T=520, n_embd=2, n_head=1, block_size=520)
 
 def kinds(Size=Size, **more) -> tuple:
     """One size of each kind for which somebody may take another way.
@@ -412,7 +412,7 @@ def where_it_is_right(exam, Size, failing: dict) -> list[str]:
 def same_values(exam, size):
     weights, x = random_weights(size), random_input(size)
     # Of a long text some tokens in eval mode, which are quickly done in numpy.
-    rows, modes = slice(4, None, 8), looks.MODES[: 1 if size.T > MEDIUM else 2]
+    rows, modes = slice(4, None, 32), looks.MODES[: 1 if size.T > MEDIUM else 2]
     expected = looks.exact(size, weights, x, rows) if size.T > MEDIUM else exam.expected(forward, size, weights, x)["y"]
     got = look(exam, size.as_case(), looks.both_modes, size, weights, x, "float32", modes)
     for mode, y in got.items():
@@ -941,7 +941,7 @@ def _numbers(levels):
 # What it costs, and that it fits where it belongs.
 
 HEADS = (2, 3, 8, 64)
-FEW, MANY = 24, 200  # tokens
+FEW, MANY = 24, 130  # tokens
 EXTRA = 8  # operations that may come on top with more heads: a copy here and there
 
 
@@ -1076,9 +1076,10 @@ def test_in_gpt(exam):
 
 # fuse_heads.
 
-# One of each kind for which somebody may take another way: many heads, one head, heads of size 1.
+# One of each kind for which somebody may take another way: nothing special, one head, heads of size 1.
 BASELINES = (
-    MANY_HEADS, Size(B=2, T=5, n_embd=6, n_head=1, seed=15), Size(B=2, T=5, n_embd=4, n_head=4, seed=16),
+    Size(B=2, T=5, n_embd=12, n_head=3, seed=17), Size(B=2, T=5, n_embd=6, n_head=1, seed=15),
+    Size(B=2, T=5, n_embd=4, n_head=4, seed=16),
 )  # fmt: skip
 
 
@@ -1137,7 +1138,7 @@ def source_rows(value, right):
 
 @check("fuse_values", "fuse_heads copies each weight to where it belongs", ("output",))
 def test_fuse_values(exam):
-    for_all(exam, sizes(largest_T=6), same_weights, max_examples=4, always=BASELINES)
+    for_all(exam, sizes(largest_T=6), same_weights, max_examples=4, always=(MANY_HEADS, *BASELINES))
 
 
 def same_weights(exam, size):
