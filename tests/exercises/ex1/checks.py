@@ -556,8 +556,8 @@ def test_batch_rows(exam, Size=Size):
     )  # fmt: skip
 
 
-# (T, offset): one more token, as many others, and the next ones after as many before.
-GROWING = ((3, 0), (4, 0), (4, 0), (4, 4))
+# (T, offset): one more token, as many others, and the next ones after as many before; these with other numbers again.
+GROWING = ((3, 0), (4, 0), (4, 0), (4, 4), (4, 4))
 CHANGE = 0.25  # added to all weights, and taken away again
 
 

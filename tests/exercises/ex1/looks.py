@@ -83,7 +83,7 @@ def random_weights(size: Size) -> Weights:
     """Weights that give queries, keys and values of variance about 1, and a bias that shows."""
     C = size.n_embd
     qkv, proj, bias = normal(size.seed, (3 * C, C), (C, C), (C,))
-    return {"qkv.weight": qkv / np.float32(np.sqrt(C)), "proj.weight": proj / np.float32(np.sqrt(C)), "proj.bias": bias}
+    return {"qkv.weight": qkv / np.float32(np.sqrt(C)), "proj.weight": proj / np.float32(np.sqrt(C)), "proj.bias": bias.copy()}
 
 
 def random_input(size: Size, stream: int = 1) -> np.ndarray:
@@ -152,7 +152,7 @@ def largest_logit(size: Size, weights: Weights, x: np.ndarray) -> float:
     return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
 
 
-def exact(size: Size, weights: Weights, x: np.ndarray, rows: slice) -> np.ndarray:
+def exact(size: Size, weights: Weights, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """(B, some of T, C) float64: what an attention gives at these tokens, in numpy."""
 
     def heads(m):
