@@ -155,7 +155,8 @@ WRONG = {
     ),
     "a loop over the heads for many sequences": (looping("B > 16"), "operations", "B = 20"),
     "another name for x": (
-        changed(("forward(self, x: torch.Tensor)", "forward(self, inputs)"), ("        B, T, C = x.shape\n        q,", "        x = inputs\n        B, T, C = x.shape\n        q,")),
+        changed(("forward(self, x: torch.Tensor)", "forward(self, inputs)"),
+                ("        B, T, C = x.shape\n        q,", "        B, T, C = (x := inputs).shape\n        q,")),
         "calls", "unexpected keyword argument 'x'",
     ),
     "another name for config": (

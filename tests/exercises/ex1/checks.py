@@ -556,7 +556,7 @@ def test_batch_rows(exam, Size=Size):
     )  # fmt: skip
 
 
-# (T, offset): one more token, as many others, and the next ones after as many before; these with other numbers again.
+# (T, offset): one more token, as many others, the next ones after as many before, and others there.
 GROWING = ((3, 0), (4, 0), (4, 0), (4, 4), (4, 4))
 CHANGE = 0.25  # added to all weights, and taken away again
 
@@ -784,7 +784,8 @@ def long_in_training(Size):
     return lambda subject: looks.dropped_in_long(subject, Size)
 
 
-LENGTHS_CASE = {key: [case[i] for case in looks.LENGTHS] for i, key in enumerate(("T", "B", "n_head", "dtype"))} | {"dropout": looks.P, "mode": "train"}
+LENGTHS_CASE = dict(zip(("T", "B", "n_head", "dtype"), map(list, zip(*looks.LENGTHS)))) | {"dropout": looks.P, "mode": "train"}
+LENGTHS_HERE = "In the short texts before it is so, here it is not. What depends on T, on B or on the dtype?"
 
 
 @of_readings
@@ -847,9 +848,9 @@ def test_dropout_weights(exam, Size=Size):
     long = look(exam, LENGTHS_CASE, long_in_training(Size), same=same_in_long)
     lines = [f"{key}: {share:.0%} of the weights are dropped" for key, share in long["shares"].items()]
     if long["wrong"]:
-        fail(LENGTHS_CASE, question + "In the short texts before it is so, here it is not. What depends on T, on B or on the dtype?", lines)
+        fail(LENGTHS_CASE, question + LENGTHS_HERE, lines)
     if not long["kept"] and not long["wrong zeros"]:  # they are seen through the output's dropout
-        fail(LENGTHS_CASE, question + "Here those that are kept are not the softmax's. What depends on T, on B or on the dtype?", lines)
+        fail(LENGTHS_CASE, question + "Here those that are kept are not the softmax's. What depends on T, B or dtype?", lines)
 
 
 @check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
@@ -878,7 +879,7 @@ def test_dropout_output(exam, Size=Size):
     long = look(exam, LENGTHS_CASE, long_in_training(Size), same=same_in_long)
     if long["wrong zeros"]:
         lines = [f"{key}: {share:.0%} of the output is 0" for key, share in long["zeros"].items()]
-        fail(LENGTHS_CASE, question + "In the short texts before it is so, here it is not. What depends on T, on B or on the dtype?", lines)
+        fail(LENGTHS_CASE, question + LENGTHS_HERE, lines)
     if reading["together"]["output"]:
         axes = " and ".join(reading["together"]["output"])
         fail(DROPOUT_CASE, question + f"Yours drops the same places in all {axes}: in which shape is the mask drawn?", lines)

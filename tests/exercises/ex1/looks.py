@@ -83,7 +83,8 @@ def random_weights(size: Size) -> Weights:
     """Weights that give queries, keys and values of variance about 1, and a bias that shows."""
     C = size.n_embd
     qkv, proj, bias = normal(size.seed, (3 * C, C), (C, C), (C,))
-    return {"qkv.weight": qkv / np.float32(np.sqrt(C)), "proj.weight": proj / np.float32(np.sqrt(C)), "proj.bias": bias.copy()}
+    root = np.float32(np.sqrt(C))
+    return {"qkv.weight": qkv / root, "proj.weight": proj / root, "proj.bias": bias.copy()}
 
 
 def random_input(size: Size, stream: int = 1) -> np.ndarray:
@@ -389,7 +390,8 @@ def dropped_together(subject: Subject, shown: np.ndarray, Size=Size) -> Reading:
     proj, a bias far from 0) is 0 with 0.4: together 0.16, or 0.4. With 4800 pairs and more these shares have standard
     deviations below 0.0072, and a cell's, of 2400, 0.010.
     """
-    size = Size(B=640, T=6, block_size=6, seed=1)  # T = block_size, as in training; half of B is a multiple of 64
+    # T = block_size, as in training; half of B is a multiple of 64, where masks might come again.
+    size = Size(B=640, T=6, block_size=6, seed=1)
     weights = with_scores(size, scores_of(shown))
     program = Program()
     attention = build(program, subject, size, weights, dropout=Q, train=True)

@@ -644,7 +644,7 @@ FAR_OFFSETS = (1021, 2045, 4093, 8189, 65_533, 140_000)  # across the ends of ta
 
 
 def same_far(one, other):
-    """Whether two readings agree within what right formulas make of angles of a hundred thousand radians."""
+    """Whether two readings agree within what right formulas make of angles of 140,000 radians."""
     return same_reading(one, other, tolerance=0.05)
 
 
