@@ -941,7 +941,7 @@ def _numbers(levels):
 
 # What it costs, and that it fits where it belongs.
 
-HEADS = (2, 3, 8, 64)
+HEADS = (2, 3, 64)
 FEW, MANY = 24, 130  # tokens
 EXTRA = 8  # operations that may come on top with more heads: a copy here and there
 
