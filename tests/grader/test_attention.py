@@ -129,7 +129,7 @@ WRONG = {
     ),
     "a loop over the heads under no_grad": (looping("not torch.is_grad_enabled()"), "operations", "under no_grad"),
     "a loop over the heads in bfloat16": (looping("x.dtype == torch.bfloat16"), "operations", "bfloat16"),
-    "a loop over the heads for many tokens": (looping("T > 128"), "operations", "T = 200"),
+    "a loop over the heads for many tokens": (looping("T > 128"), "operations", "T = 130"),
     "an input that is written into in bfloat16": (
         returning("x.copy_(y) if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() else y"), "input_kept", "x is not",
     ),
@@ -137,10 +137,35 @@ WRONG = {
         in_init("torch.use_deterministic_algorithms(True)"), "input_kept", "the deterministic algorithms",
     ),
     "weights that are not dropped for one sequence": (
-        changed((WEIGHTS, f"{WEIGHTS} if B > 1 else weights")), "dropout_weights", "depends on T, or on B",
+        changed((WEIGHTS, f"{WEIGHTS} if B > 1 else weights")), "dropout_weights", "depends on T, on B or on the dtype",
     ),
     "an output that is not dropped in longer texts": (
-        returning("y if T <= 8 else self.proj(out)"), "dropout_output", "depends on T, or on B",
+        returning("y if T <= 8 else self.proj(out)"), "dropout_output", "depends on T, on B or on the dtype",
+    ),
+    "weights that are not dropped in float64": (
+        changed((WEIGHTS, f"{WEIGHTS} if x.dtype != torch.float64 else weights")), "dropout_weights", "or on the dtype",
+    ),
+    "weights that are dropped in short texts only, in bfloat16": (
+        changed((WEIGHTS, f"{WEIGHTS} if T <= 8 or x.dtype != torch.bfloat16 else weights")), "dropout_weights", "or on the dtype",
+    ),
+    "a mask of dropout that comes again after 64 sequences": (
+        changed((WEIGHTS, "ones = torch.ones(min(B, 64), self.n_head, T, T)\n"
+                 "        weights = weights * self.weight_dropout(ones).repeat(-(-B // 64), 1, 1, 1)[:B]")),
+        "dropout_weights", "the same weights in all sequences",
+    ),
+    "a loop over the heads for many sequences": (looping("B > 16"), "operations", "B = 20"),
+    "another name for x": (
+        changed(("forward(self, x: torch.Tensor)", "forward(self, inputs)"),
+                ("        B, T, C = x.shape\n        q,", "        B, T, C = (x := inputs).shape\n        q,")),
+        "calls", "unexpected keyword argument 'x'",
+    ),
+    "another name for config": (
+        changed(("def __init__(self, config):", "def __init__(self, cfg):\n        config = cfg")),
+        "parameters", "unexpected keyword argument 'config'",
+    ),
+    "another name for baseline": (
+        changed(("def fuse_heads(baseline: MultiHeadAttention)", "def fuse_heads(mha)"), ("    fused = F", "    baseline = mha\n    fused = F")),
+        "fuse_copies", "unexpected keyword argument 'baseline'",
     ),
     "no mask where long texts are dropped": (
         changed(("        scores = scores.masked", "        if not self.training or T <= 8 or not self.weight_dropout.p:\n"

@@ -111,7 +111,7 @@ def angles_kept(subject: Subject, positions: tuple) -> Reading:
     """The positions after rope_angles has seen them."""
     program = Program()
     tensor = program.tensor(np.array(positions), "int64")
-    program.call(name("rope_angles"), tensor, 8)
+    program.call(name("rope_angles"), kwargs={"positions": tensor, "head_size": 8, "base": BASE})
     answer = subject.run(program.give(positions=tensor))
     return {"positions": answer.tensor("positions", (len(positions),), "positions", "int64")}
 
@@ -208,7 +208,7 @@ def arguments_kept(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="f
     """x and angles after apply_rope has seen them."""
     program = Program()
     given, turns = program.tensor(x, dtype), program.tensor(angles)
-    program.call(name("apply_rope"), given, turns)
+    program.call(name("apply_rope"), kwargs={"x": given, "angles": turns})
     answer = subject.run(program.give(x=given, angles=turns))
     return {
         "x": answer.tensor("x", x.shape, "x", dtype, subject.device),
