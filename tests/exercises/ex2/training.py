@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.exercises import models, updates
 from tests.exercises.ex2 import readings
-from tests.exercises.exam import CheckFailed, Subject
+from tests.exercises.exam import CheckFailed, Subject, more_patience
 from tests.exercises.program import Program, addition, gpt_core
 
 STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems that must be right
@@ -45,8 +45,8 @@ class Progress:
         needed = f"at {rate:.2g} steps/s all of them would take {self.steps / rate / 60:.0f} minutes" if rate else "not one was seen"
         return (
             f"Too slow, which does not mean wrong: {self.step} of {self.steps} steps were done in {self.seconds:.0f} s; {needed}. "
-            f"A smaller model (two layers of 64 channels are enough) or batch is faster; GRADE_PATIENCE=3 gives a "
-            f"slow machine three times as long."
+            f"A smaller model (two layers of 64 channels are enough) or batch is faster; {more_patience()} gives "
+            f"three times as long."
         )
 
 
