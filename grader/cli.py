@@ -13,19 +13,21 @@ import sys
 import tempfile
 from pathlib import Path
 
-from grader.calls import (
+from grader.judge.processes import Starter, worker_environment
+from grader.workbook import (
     FAILED,
     FAULT,
     INTERRUPTED,
     PASSED,
+    REPOSITORY,
     Call,
+    InstallationError,
     UsageError,
     is_special,
     keep_copy,
     shown,
     write_atomically,
 )
-from grader.processes import REPOSITORY, InstallationError, Starter, worker_environment
 from tests.exercises import EXERCISES
 
 MODES = ("watch", "hint", "solution", "reset", "replay", "demo", "selftest")  # one at a time
@@ -132,7 +134,7 @@ def _run(arguments: list[str]) -> int:
             if value := getattr(options, name):
                 file = "" if value is True else " FILE"
                 raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
-        from grader import status
+        from grader.learner import status
 
         status.show(_note)
         return PASSED
@@ -255,8 +257,8 @@ def _note(text: str) -> None:
 
 
 def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
-    from grader import report
-    from grader.judge import Session, grade, read_source
+    from grader.judge.grade import Session, grade, read_source
+    from grader.learner import report
 
     out, session, verdicts = report.console(), Session(starter), []
     for name, path in graded:
@@ -278,14 +280,14 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
 
 def _record(verdict, path: Path, note) -> None:
     """Progress is the learner's: a grade of another file leaves it as it is."""
-    from grader import progress
+    from grader.learner import progress
 
     if path.resolve() == (REPOSITORY / EXERCISES[verdict.exercise].attempt_path).resolve():
         progress.record(verdict, note)
 
 
 def _write_files(options, verdicts: list) -> None:
-    from grader.results import json_text, junit_text
+    from grader.judge.results import json_text, junit_text
 
     for path, text in ((options.json, json_text), (options.junit, junit_text)):
         if path:
@@ -302,7 +304,7 @@ def _call(name: str, options) -> Call:
 
 
 def _watch(starter: Starter, options, name: str, path: Path) -> int:
-    from grader.watch import watch
+    from grader.learner.watch import watch
 
     def graded(verdict, note) -> None:
         _record(verdict, path, note)
@@ -316,7 +318,7 @@ def _watch(starter: Starter, options, name: str, path: Path) -> int:
 
 
 def _help_with(mode: str, options, name: str) -> int:
-    from grader import files, hints, progress, report
+    from grader.learner import files, hints, progress, report
 
     exercise, out = EXERCISES[name], report.console()
     if mode != "solution" and options.attempt:
@@ -332,7 +334,8 @@ def _help_with(mode: str, options, name: str) -> int:
 
 def _replay(options) -> int:
     """Write the script of a failing case; a process of its own makes it, since that takes torch."""
-    from grader import files, tokens
+    from grader.judge import tokens
+    from grader.learner import files
 
     token = tokens.read(options.replay)
     if options.exercise not in (None, token.exercise):
@@ -343,7 +346,7 @@ def _replay(options) -> int:
     _check_readable(path)
     script = Path.cwd() / f"replay_{token.exercise}_{token.check}.py"
     done = subprocess.run(
-        [sys.executable, "-m", "grader.replay", options.replay, str(path.resolve()), script.name,
+        [sys.executable, "-m", "grader.learner.replay", options.replay, str(path.resolve()), script.name,
          *(str(Path(helper).resolve()) for helper in options.helpers)],
         cwd=REPOSITORY, env=worker_environment(), capture_output=True, stdin=subprocess.DEVNULL,
     )  # fmt: skip
@@ -402,8 +405,8 @@ class _Progress:
 
 
 def _demo(starter: Starter, options) -> int:
-    from grader import report
-    from grader.judge import Session, grade, read_source
+    from grader.judge.grade import Session, grade, read_source
+    from grader.learner import report
 
     out, session, exercise = report.console(), Session(starter), EXERCISES["ex1"]
 
@@ -435,8 +438,8 @@ def _demo(starter: Starter, options) -> int:
 def _selftest(options, exercises: list[str]) -> int:
     import time
 
-    from grader import report
-    from grader.selftest import in_parallel
+    from grader.author.selftest import in_parallel
+    from grader.learner import report
 
     began = time.monotonic()
     out = report.console()

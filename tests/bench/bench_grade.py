@@ -37,7 +37,7 @@ def main(runs: int = 7) -> None:
         took = statistics.median(seconds(sys.executable, "grade.py", *call) for _ in range(runs))
         line(name, took, 0.3)
 
-    from grader import judge
+    from grader.judge import grade as judge
 
     with judge.Session() as session:
         source = judge.read_source(SOLUTION)

@@ -36,8 +36,8 @@ def overlap(window: int = 50) -> None:
 
 
 def gain(seeds: int = 40) -> None:
-    from grader.hosts import reference_subject
-    from grader.judge import Session
+    from grader.judge.host import reference_subject
+    from grader.judge.grade import Session
     from tests.exercises import EXERCISES
     from tests.exercises.ex3 import training
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from grader.judge import Session, Source, grade
-from grader.processes import REPOSITORY, Starter
+from grader.judge.grade import Session, Source, grade
+from grader.judge.processes import Starter
+from grader.workbook import REPOSITORY
 from tests.exercises import EXERCISES, Exercise, Mistake
 from tests.grader import right_changes
 

@@ -20,7 +20,7 @@ SHRINKS = 20
 
 @dataclass(frozen=True)
 class Position:
-    """Where in a check the attempt is looked at, so that one case can be looked at again (grader/replay.py).
+    """Where in a check the attempt is looked at, so that one case can be looked at again (grader/learner/replay.py).
 
     look: the number of calls of Exam.observe so far. series and case: which for_all had drawn which case;
     the looks are then counted from there.
@@ -61,7 +61,7 @@ def fail(case: dict, message: str, *details: str | list[str], **more):
 
 
 def more_patience() -> str:
-    """What a learner with a slow machine may set: three times the patience that this grade has (grader/hosts.py)."""
+    """What a learner with a slow machine may set: three times the patience that this grade has (grader/judge/host.py)."""
     return f"GRADE_PATIENCE={3 * float(os.environ.get('GRADE_PATIENCE', '1')):g}"
 
 

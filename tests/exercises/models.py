@@ -66,7 +66,7 @@ def check_weights(weights: dict, config: dict, most: int) -> None:
         )
 
 
-# What a state holds (grader/probes.py), in the words of a message.
+# What a state holds (grader/worker/probes.py), in the words of a message.
 WHAT = {
     "parameters": "weights", "grads": "gradients", "buffers": "buffers", "modes": "train or eval mode",
     "frozen": "requires_grad", "dtypes": "dtype or device", "objects": "parameter objects", "dropout": "dropout p",

@@ -42,12 +42,12 @@ def addition(of: str) -> dict:
 
 
 def probe(of: str) -> dict:
-    """What grader/probes.py calls `of`."""
+    """What grader/worker/probes.py calls `of`."""
     return {"probe": of}
 
 
 class Program:
-    """Steps for a worker (grader/steps.py), the arrays they use, and the values to give back."""
+    """Steps for a worker (grader/worker/steps.py), the arrays they use, and the values to give back."""
 
     def __init__(self):
         self.steps: list[dict] = []
@@ -74,7 +74,7 @@ class Program:
         return self._add("config", **fields)
 
     def tensor(self, array, dtype="float32", layout="contiguous", requires_grad=False) -> Ref:
-        """A tensor of the array's numbers; layout: a name in LAYOUTS of grader/steps.py."""
+        """A tensor of the array's numbers; layout: a name in LAYOUTS of grader/worker/steps.py."""
         return self._add(
             "tensor", array=self._array(array), dtype=dtype, layout=layout, requires_grad=requires_grad
         )
@@ -155,7 +155,7 @@ class Program:
         return self._add("generator", seed=seed)
 
     def oracle(self, steps: np.ndarray, table: np.ndarray, train: list[bool]) -> Ref:
-        """A test model whose every answer is known (grader/probes.py)."""
+        """A test model whose every answer is known (grader/worker/probes.py)."""
         return self._add("oracle", steps=self._array(steps), table=self._array(table), train=train)
 
     def record(self, model: Ref) -> Ref:

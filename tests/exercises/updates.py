@@ -5,7 +5,7 @@ from tests.exercises.program import Program, Ref
 
 
 def counted(subject, program: Program, run: Ref) -> Reading:
-    """The updates of an observed run, over all models and optimizers together (grader/probes.py)."""
+    """The updates of an observed run, over all models and optimizers together (grader/worker/probes.py)."""
     return read(subject.run(asked(program, run)))
 
 

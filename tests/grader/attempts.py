@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from grader.results import CheckResult, Verdict
+from grader.judge.results import CheckResult, Verdict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOLUTION = (REPOSITORY / "solutions" / "ex1_fused_attention.py").read_text(encoding="utf-8")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from grader import progress
-from grader.judge import Deadlines, Session, Source, grade
-from grader.processes import Starter
+from grader.learner import progress
+from grader.judge.grade import Deadlines, Session, Source, grade
+from grader.judge.processes import Starter
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from grader.judge import Source, grade
+from grader.judge.grade import Source, grade
 from tests.exercises.ex2 import readings, training
 from tests.grader.attempts import REPOSITORY
 

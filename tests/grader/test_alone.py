@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from grader.cli import main
-from grader.judge import grade, read_source
-from grader.results import OTHER_FILE_READ
+from grader.judge.grade import grade, read_source
+from grader.judge.results import OTHER_FILE_READ
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, at_import
 

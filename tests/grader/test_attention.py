@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from grader.judge import Source, grade
-from grader.seeds import seed_all
-from grader.steps import LAYOUTS
+from grader.judge.grade import Source, grade
+from grader.worker.seeds import seed_all
+from grader.worker.steps import LAYOUTS
 from tests.exercises.numbers import RATE, bfloat16, float16, room_for_chance, rounding
 from tests.grader.attempts import SOLUTION, in_forward, in_init, returning
 

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from grader.changes import changed_names
+from grader.judge.changes import changed_names
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from grader.calls import write_atomically
+from grader.workbook import write_atomically
 from grader.cli import main
-from grader.judge import Source, grade
+from grader.judge.grade import Source, grade
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, in_forward
 

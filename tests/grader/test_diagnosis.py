@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from grader.diagnosis import Budget
-from grader.hosts import Host
-from grader.judge import Source, grade
+from grader.judge.diagnosis import Budget
+from grader.judge.host import Host
+from grader.judge.grade import Source, grade
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
 
@@ -86,8 +86,8 @@ def test_a_check_that_needs_no_training_is_named_without_one(session, monkeypatc
 
 
 def test_the_likeliest_mistakes_come_first(session):
-    from grader.diagnosis import _Suspects
-    from grader.results import CheckResult
+    from grader.judge.diagnosis import _Suspects
+    from grader.judge.results import CheckResult
 
     suspects = _Suspects(EXERCISES["ex3"], session.reference(EXERCISES["ex3"]), Budget(), {})
     check = CheckResult(

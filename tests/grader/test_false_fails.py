@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpt_core import GPTConfig
-from grader.seeds import seed_all
+from grader.worker.seeds import seed_all
 from tests.bench import false_fails
 from tests.exercises import EXERCISES
 from tests.exercises.ex1 import checks

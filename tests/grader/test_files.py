@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from grader import files, progress
+from grader.learner import files, progress
 from grader.cli import main
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, verdict_of
@@ -20,7 +20,7 @@ def own(tmp_path, monkeypatch, own_progress):
         (tmp_path / path).write_bytes((files.REPOSITORY / path).read_bytes())
     stub = (tmp_path / EX1.stub_path).read_bytes()
     (tmp_path / EX1.attempt_path).write_bytes(stub)
-    for name in ("grader.files", "grader.cli", "grader.hints"):
+    for name in ("grader.learner.files", "grader.cli", "grader.learner.hints"):
         monkeypatch.setattr(f"{name}.REPOSITORY", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path / EX1.attempt_path
@@ -162,7 +162,7 @@ def test_a_command_that_is_too_long_for_a_line_can_be_pasted_as_it_stands(tmp_pa
 
     from rich.console import Console
 
-    from grader import report
+    from grader.learner import report
 
     out = Console(file=io.StringIO(), width=60)
     path = str(tmp_path / "a file of mine" / "with a name" / "attempt.py")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from data import toy
-from grader.judge import Source, grade
+from grader.judge.grade import Source, grade
 from tests.exercises import EXERCISES
 from tests.exercises.ex3 import looks, training
 from tests.exercises.ex3.training import Outcome, diagnosis

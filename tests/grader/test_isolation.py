@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.judge import Deadlines, Session
-from grader.processes import Starter
+from grader.judge.grade import Deadlines, Session
+from grader.judge.processes import Starter
 from tests.grader.attempts import REPOSITORY, SOLUTION, at_import, in_forward
 
 FILE = REPOSITORY / "solutions" / "ex1_fused_attention.py"
@@ -73,7 +73,7 @@ LEAVES_BEHIND = {
 @pytest.mark.parametrize("way", LEAVES_BEHIND)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_process_that_an_attempt_leaves_behind_is_ended(session, spawning_session, method, way):
-    from grader.judge import Source, grade
+    from grader.judge.grade import Source, grade
 
     marker = f"left-behind-{method}-{os.getpid()}"
     code = LEAVES_BEHIND[way].format(marker=marker)
@@ -100,7 +100,7 @@ def _running(marker: str) -> bool:
 def test_closing_a_session_leaves_no_process_and_no_folder(leftovers, method):
     before = leftovers()
     with Session(Starter(method), Deadlines(load=10, run=3)) as session:
-        from grader.judge import Source, grade
+        from grader.judge.grade import Source, grade
 
         assert grade(session, "ex1", Source(Path("a.py"), SOLUTION.encode()), device="cpu").passed
         assert leftovers()[1] - before[1]
@@ -110,7 +110,7 @@ def test_closing_a_session_leaves_no_process_and_no_folder(leftovers, method):
 
 
 def test_a_killed_spawned_worker_says_how_it_ended(spawning_session):
-    from grader.judge import Source, grade
+    from grader.judge.grade import Source, grade
 
     verdict = grade(spawning_session, "ex1", Source(Path("a.py"), at_import("import os\nos._exit(7)").encode()), device="cpu", only=["runs"])
     assert "exit status 7" in verdict.checks[0].message
@@ -160,7 +160,7 @@ def test_what_the_isolation_line_claims_holds(graded, tmp_path, what):
 
 
 def test_the_line_claims_no_more_than_the_system_gives():
-    from grader.sandbox import words
+    from grader.worker.sandbox import words
 
     assert words(0, False) == ["solutions NOT hidden"]
     assert words(0, True) == ["solutions NOT hidden", "no network"]
@@ -193,7 +193,7 @@ def _filtered(program: bytes, machine: int, number: int, *arguments: int) -> int
 
 @pytest.mark.parametrize("machine, column", [("x86_64", 0), ("aarch64", 1)])
 def test_the_filter_on_system_calls_refuses_what_is_listed_and_nothing_else(machine, column):
-    from grader import system_calls as calls
+    from grader.worker import system_calls as calls
 
     name, program = calls._MACHINES[machine][1], calls.program(machine)
     allowed, errno_of = 0x7FFF0000, 0x00050000
@@ -216,7 +216,7 @@ def test_the_filter_on_system_calls_refuses_what_is_listed_and_nothing_else(mach
 
 WITHOUT_LANDLOCK = """
 import os, sys
-from grader import reach
+from grader.worker import reach
 import exercises
 hook = reach.Reach(reach.Readable({scratch!r}, {folder!r}))
 hook.install()
@@ -258,7 +258,7 @@ def test_without_help_of_the_system_what_goes_through_python_is_still_reported(t
 
 
 def test_a_worker_sees_no_tokens_and_no_keys(monkeypatch, leftovers):
-    from grader.judge import Source, grade
+    from grader.judge.grade import Source, grade
 
     for name in ("GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "a secret")
@@ -278,7 +278,7 @@ def test_a_judge_whose_limits_were_lowered_ends_with_a_verdict_or_one_sentence(t
     call = ["ex1", "--attempt", str(attempt), "--json", str(out), "--device", "cpu"]
     for kind, value in (("RLIMIT_NOFILE", 5), ("RLIMIT_FSIZE", 0)):
         program = (
-            f"import resource, sys\nfrom grader import cli, judge, report\nresource.setrlimit(resource.{kind}, ({value}, {value}))\n"
+            f"import resource, sys\nfrom grader import cli\nfrom grader.judge import grade as judge\nfrom grader.learner import report\nresource.setrlimit(resource.{kind}, ({value}, {value}))\n"
             f"sys.exit(cli.main({call!r}))"
         )
         done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=100)
@@ -290,7 +290,8 @@ def test_a_judge_whose_limits_were_lowered_ends_with_a_verdict_or_one_sentence(t
 def test_frames_that_nobody_asked_for_wait_in_the_worker_and_not_in_the_judge():
     import threading
 
-    from grader import protocol, workers
+    from grader import protocol
+    from grader.judge import connection as workers
 
     frame = protocol.pack({"id": 0})
     (reads, requests), (answers, writes), (output, prints) = os.pipe(), os.pipe(), os.pipe()
@@ -341,7 +342,7 @@ SPAWNED = {
 
 @pytest.mark.parametrize("name", SPAWNED)
 def test_spawned_workers_give_the_same_verdicts_as_forked_ones(spawning_session, name):
-    from grader.judge import Source, grade
+    from grader.judge.grade import Source, grade
 
     source, failing = SPAWNED[name]
     verdict = grade(spawning_session, "ex1", Source(Path("a.py"), source.encode()), device="cpu")

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from grader import notebook
-from grader.processes import REPOSITORY
+from grader.author import notebook
+from grader.workbook import REPOSITORY
 from tests.exercises import EXERCISES
 
 
 def test_the_notebook_holds_the_stubs_as_they_are():
-    assert notebook.PATH.read_text(encoding="utf-8") == notebook.as_json(), "run python -m grader.notebook"
+    assert notebook.PATH.read_text(encoding="utf-8") == notebook.as_json(), "run python -m grader.author.notebook"
 
 
 @pytest.fixture

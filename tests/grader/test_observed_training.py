@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import gpt_core
-from grader import probes
+from grader.worker import probes
 
 STEPS, T, V = 3, 6, 10
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 
 import pytest
 
-from grader import progress
+from grader.learner import progress
 from grader.cli import main
-from grader.progress import Progress
+from grader.learner.progress import Progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, verdict_of
 
@@ -46,7 +46,7 @@ def test_the_stub_is_no_attempt(own_progress):
 
 def test_graders_at_once_lose_nothing(own_progress):
     code = (
-        "import sys, pathlib\nfrom grader import progress\nprogress.FOLDER = pathlib.Path(sys.argv[1])\n"
+        "import sys, pathlib\nfrom grader.learner import progress\nprogress.FOLDER = pathlib.Path(sys.argv[1])\n"
         "def edit(done): done.attempts += 1\n"
         "for _ in range(25): progress.change(sys.argv[2], edit, sys.exit)"
     )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from grader import protocol
-from grader.text import clean, one_line
+from grader.judge.text import clean, one_line
 
 
 def read(data: bytes):

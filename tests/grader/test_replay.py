@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from grader import files, tokens
-from grader.calls import UsageError
+from grader.judge import tokens
+from grader.learner import files
+from grader.workbook import UsageError
 from grader.cli import main
-from grader.judge import Source, grade
-from grader.replay import LONGEST_SCRIPT, Case, script
+from grader.judge.grade import Source, grade
+from grader.learner.replay import LONGEST_SCRIPT, Case, script
 from tests.exercises import EXERCISES
 from tests.exercises.ex1.looks import Size
 from tests.exercises.exam import Position

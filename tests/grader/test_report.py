@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from grader import report
-from grader.calls import Call
+from grader.learner import report
+from grader.workbook import Call
 from tests.exercises import EXERCISES
 from tests.grader.attempts import verdict_of
 

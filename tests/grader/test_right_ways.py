@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.judge import grade, read_source
-from grader.processes import REPOSITORY
+from grader.judge.grade import grade, read_source
+from grader.workbook import REPOSITORY
 from tests.exercises import EXERCISES, Mistake
 from tests.grader import right_changes
 

@@ -9,7 +9,7 @@ import torch
 
 from gpt_core import GPT, GPTConfig
 from gpt_core.sampling import GREEDY, generate
-from grader.judge import Source, grade
+from grader.judge.grade import Source, grade
 from solutions.ex4_rope import RotaryAttention, apply_rope, rope_angles
 from tests.exercises.ex1.looks import random_input, random_weights
 from tests.exercises.ex4.looks import Rotary, exact_angles, exactly_turned

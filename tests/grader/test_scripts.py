@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from grader.advices import GUARD
+from grader.judge.advices import GUARD
 from tests.grader.attempts import SOLUTION, at_import
 
 # name: (what stands in the file, words of the sentence that must come)

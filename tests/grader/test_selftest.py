@@ -5,9 +5,9 @@ import subprocess
 
 import pytest
 
-from grader.judge import grade, read_source
-from grader.mistake_list import with_list
-from grader.selftest import cases, in_parallel, selftest
+from grader.judge.grade import grade, read_source
+from grader.author.mistake_list import with_list
+from grader.author.selftest import cases, in_parallel, selftest
 from tests.exercises import EXERCISES, Exercise, Mistake
 from tests.grader.attempts import REPOSITORY, SOLUTION
 
@@ -60,7 +60,7 @@ def test_at_least_25_mistakes_of_exercise_4_are_about_rotary_embeddings_alone():
 
 def test_the_readme_lists_the_mistakes_of_the_catalogue():
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert with_list(readme) == readme, "README.md is out of date: python -m grader.mistake_list"
+    assert with_list(readme) == readme, "README.md is out of date: python -m grader.author.mistake_list"
 
 
 def test_the_self_test_notices_a_mistake_that_the_checks_let_pass(session, monkeypatch):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from grader import sources
-from grader.judge import Source, grade, read_source
+from grader.judge import sources
+from grader.judge.grade import Source, grade, read_source
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from grader import cli, progress, report
-from grader.calls import Call
-from grader.judge import Source, grade
+from grader import cli
+from grader.learner import progress, report
+from grader.workbook import Call
+from grader.judge.grade import Source, grade
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, verdict_of
 

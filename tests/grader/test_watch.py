@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 import pytest
 
-from grader.progress import Progress
+from grader.learner.progress import Progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, in_forward
 from tests.grader.terminal import Terminal, plain, screen

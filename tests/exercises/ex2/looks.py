@@ -1,9 +1,9 @@
 """What exercise 2's checks look at, in plain torch: text, batches, the loss.
 
-These run in a worker beside the graded module `m` (grader/looking.py); readings.py asks for them.
+These run in a worker beside the graded module `m` (grader/worker/look.py); readings.py asks for them.
 """
 
-from grader import probes, tools
+from grader.worker import probes, tools
 
 def encoded(m, problems):
     """The text of each (a, b, n_digits)."""

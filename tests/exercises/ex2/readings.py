@@ -15,7 +15,7 @@ from tests.exercises.updates import counted
 LOOKS = Looks.named("tests.exercises.ex2.looks")
 VOCABULARY = "0123456789+="
 PLUS, EQUALS = 10, 11
-NO_TOKEN = 255  # of grader/probes.py: behind the end of a short row
+NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 STATES = 97  # of a test model
 SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
 FEW_STEPS_SECONDS = 90.0
@@ -80,7 +80,7 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is.
+    """The tables of a test model (grader/worker/probes.py): a digit always wins by `margin`, whatever the sum is.
 
     spare: the tokens that the model takes beyond 3n + 2, its longest problem.
     """

@@ -359,7 +359,7 @@ def optimizer_state(subject: Subject) -> Reading:
 
 # Finetuning, a few steps of it.
 
-NO_TOKEN = 255  # of grader/probes.py: the end of a short row, and a target that is not known
+NO_TOKEN = 255  # of grader/worker/probes.py: the end of a short row, and a target that is not known
 # What is trained on and what is not have no character in common, so that every row tells where it is from.
 TRAINED, REST = "abcdefg\n", "ABCDEFG."
 SOME_KNOWN = "gAbDeFc.Bxy\n"  # in another order, without some, and with two more

@@ -1,0 +1,219 @@
+"""`python grade.py --selftest`: proves the checks. Every known mistake must fail and be named as itself,
+every stub must fail because it is not written yet, every solution must pass.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Container
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from grader.judge.changes import changed_names
+from grader.judge.diagnosis import SOLUTION
+from grader.judge.grade import Session, Source, grade, read_source
+from grader.judge.host import Host
+from grader.judge.processes import Starter
+from grader.judge.results import Verdict
+from grader.workbook import REPOSITORY, InstallationError
+from tests.exercises import EXERCISES, Exercise, Mistake
+
+MOST = 40  # cases of a portion
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the kill matrix: what was graded, what should come of it, and what did."""
+
+    exercise: str
+    graded: str
+    wanted: str
+    came: str
+    failed_checks: tuple[str, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.wanted == self.came or self.came == "needs cuda"
+
+
+def outcome(verdict: Verdict) -> str:
+    """A verdict in a few words: passed, not started, or the mistakes that it names."""
+    if verdict.passed:
+        return "passed"
+    if verdict.not_started:
+        return "not started"
+    return ", ".join(verdict.mistakes) or "failed, unnamed"
+
+
+class Known:
+    """Answers that need not be computed when a known mistake is graded, or serve later grades.
+
+    A program that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that have it in
+    common share one answer. And a mistake is a suspect in the grades of others, which then know what it answered when it was
+    graded itself. Not so in its own grade: there the diagnosis has to find it by answers of the reference's worker.
+    """
+
+    def __init__(self, exercise: Exercise, reference: Host, mistake: Mistake):
+        self.mistake, self.answers, self.own = mistake, reference.answers, {}
+        solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
+        self.changed = changed_names(solution, mistake.patches)
+
+    def _common(self, program) -> bool:
+        return self.changed is not None and not program.names() & self.changed
+
+    def find(self, program, seed: int):
+        """The answer to a program where it is known, else None."""
+        return self.answers.get(("common", seed, program.digest())) if self._common(program) else None
+
+    def keep(self, program, seed: int, found) -> None:
+        """Remember an answer."""
+        name, store = ("common", self.answers) if self._common(program) else (f"mistake_{self.mistake.id}", self.own)
+        store[name, seed, program.digest()] = found
+
+    def over(self) -> None:
+        """The grade is over."""
+        if not self.mistake.keeps:
+            self.answers |= self.own
+
+
+def selftest(
+    session: Session,
+    exercise_name: str,
+    *,
+    device: str,
+    seed: int,
+    report: Callable[[Row], None] | None = None,
+    only: Container[str] | None = None,
+) -> list[Row]:
+    """Grade the solution, the stub and every mistake of an exercise; a row for each, reported as it comes.
+
+    only: what to grade of them.
+    """
+    rows, exercise = [], EXERCISES[exercise_name]
+    chosen = session.choose_device(device, exercise)
+    mistakes = {mistake.id: mistake for mistake in (SOLUTION, *exercise.mistakes())}
+    for graded, wanted, source in cases(exercise, chosen):
+        if only is not None and graded not in only:
+            continue
+        if source is None:
+            row = Row(exercise.name, graded, wanted, "needs cuda", (), 0.0)
+        else:
+            known = None
+            if chosen == "cpu" and graded in mistakes:
+                known = Known(exercise, session.reference(exercise), mistakes[graded])
+            verdict = grade(session, exercise.name, source, device=chosen, seed=seed, known=known)
+            if known:
+                known.over()
+            failed = tuple(check.id for check in verdict.checks if check.status == "failed")
+            row = Row(exercise.name, graded, wanted, outcome(verdict), failed, verdict.seconds)
+        rows.append(row)
+        if report is not None:
+            report(row)
+    return rows
+
+
+def cases(exercise: Exercise, device: str):
+    """(what, wanted outcome, source) for the solution, the stub and each mistake; the source is None
+    where the mistake only shows on another device."""
+    solution = read_source(REPOSITORY / exercise.solution_path)
+    yield SOLUTION.id, "passed", solution
+    yield "stub", "not started", read_source(REPOSITORY / exercise.stub_path)
+    text = solution.data.decode("utf-8")
+    for mistake in exercise.mistakes():
+        if mistake.needs == "cuda" and device != "cuda":
+            yield mistake.id, mistake.id, None
+        else:
+            yield mistake.id, mistake.id, Source(Path(f"{mistake.id}.py"), mistake.apply(text).encode())
+
+
+def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]]:
+    """(exercise, what to grade of it) in portions that are graded one after the other in one process.
+
+    The mistakes of one area are suspects in each other's grades, so they stay together, up to MOST of them. What takes longest
+    comes first. every: take every n-th case only.
+    """
+    found = []
+    for name in exercises:
+        exercise = EXERCISES[name]
+        areas: dict[str, list[str]] = {}
+        for graded in [SOLUTION.id, "stub", *(mistake.id for mistake in exercise.mistakes())][::every]:
+            area = next((mistake.area for mistake in exercise.mistakes() if mistake.id == graded), "alone")
+            areas.setdefault(area, []).append(graded)
+        for ids in areas.values():
+            parts = -(-len(ids) // MOST)
+            found += [(name, ids[part::parts]) for part in range(parts)]
+    return sorted(found, key=lambda portion: (bool(EXERCISES[portion[0]].training), len(portion[1])), reverse=True)
+
+
+def in_parallel(
+    exercises: list[str],
+    *,
+    device: str,
+    seed: int,
+    report: Callable[[Row], None] | None = None,
+    every: int = 1,
+) -> list[Row]:
+    """The same for several exercises, shared out among processes: one per core, four at most, one on a GPU.
+
+    every: take every n-th case only.
+    """
+    jobs = 1 if device == "cuda" else min(4, os.cpu_count() or 1)
+    left, rows = portions(exercises, every), []
+    lock, errors = threading.Lock(), []
+
+    def follow() -> None:
+        command = [sys.executable, "-m", "grader.author.selftest", device, str(seed)]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
+            with contextlib.suppress(BrokenPipeError):
+                for line in _each_portion(left, process):
+                    row = Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()})
+                    with lock:
+                        rows.append(row)
+                        if report is not None:
+                            report(row)
+            said = process.communicate()[1].strip()
+        if process.returncode:
+            errors.append(said.splitlines()[-1] if said else f"exit status {process.returncode}")
+
+    threads = [threading.Thread(target=follow) for _ in range(jobs)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise InstallationError(f"the self-test broke off: {errors[0]}")
+    return rows
+
+
+def _each_portion(left: list, process: subprocess.Popen):
+    """Hand a process one portion after the other, as long as there are any; the lines of its rows."""
+    while left:
+        print(json.dumps(left.pop(0)), file=process.stdin, flush=True)
+        for line in process.stdout:
+            if not line.strip():
+                break  # this portion is done
+            yield line
+        else:
+            return  # it has ended
+
+
+def main() -> None:
+    """Grade the portions that come as JSON lines; the rows go out as JSON lines, with an empty one behind each portion."""
+    device, seed = sys.argv[1], int(sys.argv[2])
+    with Session(Starter(trains=True), thorough=True) as session:
+        for line in sys.stdin:
+            exercise, graded = json.loads(line)
+            selftest(
+                session, exercise, device=device, seed=seed, only=graded,
+                report=lambda row: print(json.dumps(asdict(row)), flush=True),
+            )  # fmt: skip
+            print(flush=True)
+
+
+if __name__ == "__main__":
+    main()

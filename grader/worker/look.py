@@ -1,0 +1,101 @@
+"""Carries out a look: a function of plain torch that takes the graded module and says what it saw.
+
+A check asks for one by name (tests/exercises/look.py). Its file is sent as text, since an attempt's process cannot read
+tests/. It runs beside the learner's code, which may fail inside it, or leave torch changed; what it gives back is
+described for the judge, who alone compares.
+"""
+
+import importlib
+import sys
+import types
+
+import torch
+
+from grader.worker.steps import LearnerError, StepError, describe
+
+
+class Graded:
+    """The graded module as a look sees it: m.NAME is what the file calls so; where it does not, the look ends."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def __getattr__(self, name: str):
+        found = getattr(self._module, name, None)
+        if found is None:
+            raise StepError("missing name", name=name)
+        return found
+
+
+class Bench:
+    """Where a look works: the device of its tensors and modules, and whom a long run tells how far it is."""
+
+    def __init__(self):
+        self._device, self.used, self.send = torch.device("cpu"), False, None
+        self.kept = []  # objects that must not be collected before the look ends
+
+    def begin(self, device: str, send=None) -> None:
+        """Before each look."""
+        self._device, self.used, self.send, self.kept = torch.device(device), False, send, []
+
+    @property
+    def device(self) -> torch.device:
+        """Reading it says that something is put there: text and samplers never do."""
+        self.used = True
+        return self._device
+
+
+BENCH = Bench()
+
+
+def load_looks(name: str, source: bytes) -> None:
+    """Make the text of a module of looks importable under its name; where it can be imported, that is not needed."""
+    parent = ""
+    for part in name.split(".")[:-1]:
+        parent = f"{parent}.{part}".strip(".")
+        sys.modules.setdefault(parent, types.ModuleType(parent)).__path__ = []
+    module = types.ModuleType(name)
+    exec(compile(source, f"<{name}>", "exec", dont_inherit=True), vars(module))
+    sys.modules[name] = module
+
+
+def run_look(looks: str, function: str, given: dict, arrays: dict, module, device: str, send=None):
+    """What the look `function` of the module `looks` gives back: values (JSON), their arrays, whether the device was used.
+
+    given: its arguments; {"array": key} stands for an array. StepError where the look could not go on with what it got or
+    the learner's code left torch changed; LearnerError where that raised.
+    """
+    look = getattr(importlib.import_module(looks), function)
+    BENCH.begin(device, send)
+    enabled, defaults = torch.is_grad_enabled(), _defaults()
+    failure = None
+    try:
+        found = look(Graded(module), **unpacked(given, arrays))
+    except StepError as error:
+        failure = error
+    except BaseException as error:
+        failure = LearnerError(error)
+    if torch.is_grad_enabled() != enabled:
+        torch.set_grad_enabled(enabled)
+        raise StepError("grad mode")
+    if (now := _defaults()) != defaults:
+        raise StepError("defaults", was=list(defaults), now=list(now))  # the next request starts with torch's own
+    if failure is not None:
+        raise failure from None
+    results: dict = {}
+    values = {name: describe(value, name, results) for name, value in found.items()}
+    return values, results, BENCH.used
+
+
+def unpacked(value, arrays: dict):
+    """What a look is given, with the arrays in their places."""
+    if isinstance(value, list):
+        return [unpacked(item, arrays) for item in value]
+    if isinstance(value, dict):
+        return arrays[value["array"]] if value.keys() == {"array"} else {k: unpacked(v, arrays) for k, v in value.items()}
+    return value
+
+
+def _defaults() -> tuple[str, str]:
+    """The dtype and the device of tensors for which nothing else is said."""
+    return str(torch.get_default_dtype()), str(torch.get_default_device())
