@@ -30,7 +30,21 @@ from grader.workbook import (
 )
 from tests.exercises import EXERCISES
 
-MODES = ("watch", "hint", "solution", "reset", "replay", "demo", "selftest")  # one at a time
+# What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the options that go with it.
+MODES = {
+    "": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
+    "watch": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
+    "hint": (),
+    "solution": ("attempt", "force"),
+    "reset": (),
+    "replay": ("attempt", "with"),
+    "demo": ("device", "seed", "verbose"),
+    "selftest": ("device", "seed"),
+}
+WITHOUT_EXERCISE = ("replay", "demo", "selftest")
+OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset")  # not of all exercises together
+# Every option by the name of its value in what the parser gives.
+OPTIONS = {name: "helpers" if name == "with" else name for name in (*MODES[""], "force")}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -121,28 +135,17 @@ def _run(arguments: list[str]) -> int:
         _check_writable(Path(path))
     if mode == "replay":
         return _replay(options)
-    if mode in ("demo", "selftest"):
-        if options.attempt:
-            raise UsageError("--demo and --selftest grade files of their own; call them alone.")
-        exercises = _exercises(options.exercise or "all")
-        if mode == "selftest":
-            return _selftest(options, exercises)
+    if mode == "demo":
         with _starter() as starter:
             return _demo(starter, options)
+    exercises = _exercises(options.exercise or "all")
+    if mode == "selftest":
+        return _selftest(options, exercises)
     if options.exercise is None:
-        for name in ("attempt", "json", "junit", "watch", "hint", "solution", "reset"):
-            if value := getattr(options, name):
-                file = "" if value is True else " FILE"
-                raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
         from grader.learner import status
 
         status.show(_note)
         return PASSED
-    exercises = _exercises(options.exercise)
-    if options.exercise == "all":
-        for name in ("attempt", *filter(None, [mode])):
-            if getattr(options, name):
-                raise UsageError(f"--{name} is for one exercise; name the exercise instead of all.")
     if mode in ("hint", "solution", "reset"):
         return _help_with(mode, options, exercises[0])
     paths = [_path(options, exercise) for exercise in exercises]
@@ -155,18 +158,24 @@ def _run(arguments: list[str]) -> int:
 
 
 def _mode(options) -> str:
-    """The one thing that is asked for beside a plain grade; "" for that. UsageError for several."""
-    asked = [mode for mode in MODES if getattr(options, mode) not in (None, False)]
+    """What is asked for, a key of MODES. UsageError for two things at once, and where an option does not go with it."""
+    asked = [mode for mode in MODES if mode and getattr(options, mode)]
     if len(asked) > 1:
         raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
-    for name in ("json", "junit", "quick", "verbose"):
-        if asked and asked[0] in ("hint", "solution", "reset", "replay") and getattr(options, name):
-            raise UsageError(f"--{name} is for a grade, and --{asked[0]} makes none; leave one of them away.")
-    if options.helpers and (asked and asked[0] not in ("watch", "replay") or options.exercise == "all"):
-        raise UsageError("--with names what one attempt may import; it goes with a grade of one file, --watch or --replay.")
-    if options.force and asked != ["solution"]:
-        raise UsageError("--force goes with --solution; leave it away, or add --solution.")
-    return asked[0] if asked else ""
+    mode = asked[0] if asked else ""
+    given = [name for name in OPTIONS if getattr(options, OPTIONS[name]) != parser().get_default(OPTIONS[name])]
+    for name in given:
+        if name not in MODES[mode]:
+            with_ = " or ".join(f"--{other}" if other else "a plain grade" for other, takes in MODES.items() if name in takes)
+            raise UsageError(f"--{name} goes with {with_}, and not with {f'--{mode}' if mode else 'a plain grade'}; leave it away.")
+    if options.exercise is None and mode not in WITHOUT_EXERCISE and (asked or given):
+        name = (asked or given)[0]
+        file = " FILE" if name in ("attempt", "with", "json", "junit") else ""
+        raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
+    for name in (*asked, *given):
+        if options.exercise == "all" and name in OF_ONE:
+            raise UsageError(f"--{name} is for one exercise; name the exercise instead of all.")
+    return mode
 
 
 def _exercises(name: str) -> list[str]:
@@ -321,8 +330,6 @@ def _help_with(mode: str, options, name: str) -> int:
     from grader.learner import files, hints, progress, report
 
     exercise, out = EXERCISES[name], report.console()
-    if mode != "solution" and options.attempt:
-        raise UsageError(f"--{mode} is about your own file in exercises/; leave --attempt away.")
     if mode == "hint":
         hints.show(out, exercise, hints.give(exercise, _note))
     elif mode == "reset":

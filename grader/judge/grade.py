@@ -15,14 +15,8 @@ from pathlib import Path
 
 from grader.judge import diagnosis, runner, sources, tokens
 from grader.judge.connection import WorkerDied
-from grader.judge.host import (
-    AttemptSubject,
-    Deadlines,
-    Host,
-    attempt_death,
-    read_answer,
-    reference_subject,
-)
+from grader.judge.failures import attempt_death, read_answer
+from grader.judge.host import AttemptSubject, Deadlines, Host, reference_subject
 from grader.judge.processes import Starter
 from grader.judge.results import OTHER_FILE_READ, SOLUTION_READ, CheckResult, Verdict
 from grader.judge.sources import Code

@@ -26,7 +26,7 @@ from pathlib import Path
 import torch
 
 from grader.judge.grade import read_source
-from grader.judge.host import attempt_error, read_answer
+from grader.judge.failures import attempt_error, read_answer
 from grader.judge.tokens import Token, read
 from grader.workbook import REPOSITORY, UsageError
 from grader.worker.look import BENCH, Graded, run_look, unpacked

@@ -61,9 +61,9 @@ def test_a_special_file_is_written_to_and_never_replaced(tmp_path):
         (["all", "--reset"], "one exercise"),
         (["ex1", "--hint", "--solution"], "two different things"),
         (["ex1", "--force"], "--force goes with --solution"),
-        (["ex1", "--reset", "--attempt", "x.py"], "leave --attempt away"),
-        (["ex1", "--hint", "--json", "v.json"], "--json is for a grade"),
-        (["ex1", "--reset", "--quick"], "--quick is for a grade"),
+        (["ex1", "--reset", "--attempt", "x.py"], "--attempt goes with a plain grade or --watch or --solution or --replay, and not"),
+        (["ex1", "--hint", "--json", "v.json"], "--json goes with a plain grade or --watch, and not with --hint"),
+        (["ex1", "--reset", "--quick"], "--quick goes with"),
     ],
 )
 def test_a_wrong_call_gets_one_sentence_and_status_2(arguments, words, capsys):

@@ -260,7 +260,7 @@ def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_scri
     [
         (["ex2", "--replay", token()], "the token is of ex1"),
         (["--replay", token(), "--attempt", "no/such.py"], "cannot be read"),
-        (["--replay", token(), "--json", "v.json"], "--json is for a grade"),
+        (["--replay", token(), "--json", "v.json"], "--json goes with a plain grade or --watch, and not with --replay"),
         (["ex1", "--replay", token(), "--hint"], "two different things"),
     ],
 )
