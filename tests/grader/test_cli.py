@@ -77,8 +77,7 @@ def test_cuda_where_there_is_none_gets_one_sentence_and_status_2(capsys):
     import torch
 
     if torch.cuda.is_available():
-        assert main(["ex1", "--device", "cuda", "--attempt", str(REPOSITORY / "solutions" / "ex1_fused_attention.py")]) == 0
-        return
+        pytest.skip("there is a GPU here; test_devices.py grades on it")
     assert main(["ex1", "--device", "cuda"]) == 2
     said = capsys.readouterr()
     assert "no CUDA device" in said.err and said.err.count("\n") == 1
@@ -209,7 +208,7 @@ def test_what_the_file_prints_is_shown_where_it_fails(tmp_path):
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_narrow_terminal_cuts_nothing_off(tmp_path, columns):
     if sys.platform == "win32":
-        return
+        pytest.skip("Windows has no pseudo-terminal")
     (tmp_path / "mine.py").write_text(SOLUTION.replace("dim=-1)\n        weights", "dim=-2)\n        weights").replace("F.softmax(scores, dim=-1)", "F.softmax(scores, dim=-2)"))
     ours, theirs = os.openpty()
     process = subprocess.Popen(

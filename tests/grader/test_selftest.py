@@ -30,8 +30,8 @@ def test_the_stub_that_ships_is_the_one_that_is_kept(exercise):
     shipped = subprocess.run(
         ["git", "show", f"HEAD:{exercise.attempt_path}"], cwd=REPOSITORY, capture_output=True, text=True
     )  # fmt: skip
-    if shipped.returncode:  # no git, or no history: the file itself, which a learner may have changed
-        return
+    if shipped.returncode:
+        pytest.skip("there is no history here, and the file itself may be a learner's")
     assert shipped.stdout == (REPOSITORY / exercise.stub_path).read_text(encoding="utf-8")
 
 
@@ -45,17 +45,11 @@ def test_shared_out_among_processes_the_self_test_grades_each_case_once(monkeypa
     assert all(row.ok for row in rows)
 
 
-@pytest.mark.parametrize("exercise, least", [("ex1", 40), ("ex4", 100)])
-def test_a_catalogue_has_many_mistakes_with_names_of_their_own(exercise, least):
+@pytest.mark.parametrize("exercise", EXERCISES)
+def test_each_mistake_of_a_catalogue_has_a_name_of_its_own_and_an_explanation(exercise):
     mistakes = EXERCISES[exercise].mistakes()
-    assert len(mistakes) >= least
     assert len({mistake.id for mistake in mistakes}) == len({mistake.name for mistake in mistakes}) == len(mistakes)
     assert all(len(mistake.why) > 60 for mistake in mistakes)
-
-
-def test_at_least_25_mistakes_of_exercise_4_are_about_rotary_embeddings_alone():
-    of_attention = {mistake.id for mistake in EXERCISES["ex1"].mistakes()}
-    assert len([mistake for mistake in EXERCISES["ex4"].mistakes() if mistake.id not in of_attention]) >= 25
 
 
 def test_the_readme_lists_the_mistakes_of_the_catalogue():
