@@ -6,7 +6,6 @@ import subprocess
 import pytest
 
 from grader.judge import grade, read_source
-from grader.mistake_list import with_list
 from grader.selftest import cases, in_parallel, selftest
 from tests.exercises import EXERCISES, Exercise, Mistake
 from tests.grader.attempts import REPOSITORY, SOLUTION
@@ -56,11 +55,6 @@ def test_a_catalogue_has_many_mistakes_with_names_of_their_own(exercise, least):
 def test_at_least_25_mistakes_of_exercise_4_are_about_rotary_embeddings_alone():
     of_attention = {mistake.id for mistake in EXERCISES["ex1"].mistakes()}
     assert len([mistake for mistake in EXERCISES["ex4"].mistakes() if mistake.id not in of_attention]) >= 25
-
-
-def test_the_readme_lists_the_mistakes_of_the_catalogue():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert with_list(readme) == readme, "README.md is out of date: python -m grader.mistake_list"
 
 
 def test_the_self_test_notices_a_mistake_that_the_checks_let_pass(session, monkeypatch):
