@@ -59,8 +59,8 @@ def test_the_experiment_of_exercise_3_answers_a_mistyped_option_too(capsys):
     assert ended.value.code == 2 and "did you mean --size?" in capsys.readouterr().err
 
 
-def test_every_command_that_the_readme_and_the_modules_show_is_one_that_there_is():
-    texts = [ROOT / "README.md", *Path(gpt_core.__file__).parent.glob("*.py")]
+def test_every_command_that_the_pages_and_the_modules_show_is_one_that_there_is():
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *Path(gpt_core.__file__).parent.glob("*.py")]
     shown = {
         (name, re.split(r" {2,}|#|`|\n", rest)[0].strip())
         for text in texts

@@ -5,9 +5,8 @@ import subprocess
 
 import pytest
 
-from grader.judge.grade import grade, read_source
-from grader.author.mistake_list import with_list
 from grader.author.selftest import cases, in_parallel, selftest
+from grader.judge.grade import grade, read_source
 from tests.exercises import EXERCISES, Exercise, Mistake
 from tests.grader.attempts import REPOSITORY, SOLUTION
 
@@ -50,11 +49,6 @@ def test_each_mistake_of_a_catalogue_has_a_name_of_its_own_and_an_explanation(ex
     mistakes = EXERCISES[exercise].mistakes()
     assert len({mistake.id for mistake in mistakes}) == len({mistake.name for mistake in mistakes}) == len(mistakes)
     assert all(len(mistake.why) > 60 for mistake in mistakes)
-
-
-def test_the_readme_lists_the_mistakes_of_the_catalogue():
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert with_list(readme) == readme, "README.md is out of date: python -m grader.author.mistake_list"
 
 
 def test_the_self_test_notices_a_mistake_that_the_checks_let_pass(session, monkeypatch):
