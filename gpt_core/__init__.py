@@ -7,7 +7,7 @@ Start with `layers.py` (one head, many heads, a block), then `models.py` (the la
 import sys
 
 if sys.argv[:1] == ["-m"]:  # a command is on its way, such as `python -m gpt_core.train`
-    from gpt_core.interrupt import imports_begin
+    from gpt_core.training.interrupt import imports_begin
 
     imports_begin()
 

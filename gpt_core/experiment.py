@@ -5,7 +5,7 @@
     python -m gpt_core.experiment --norm mine:RMSNorm --preset toy            no download, a minute
 
 Trains the baseline and the same model with the feature, with equal budgets and over several seeds, and
-compares their exhaustive validation losses after the last step in pairs (gpt_core/paired.py). A run that
+compares their exhaustive validation losses after the last step in pairs (gpt_core/experiments/paired.py). A run that
 is finished is never trained again, one that was stopped goes on; a changed source is another feature.
 """
 
@@ -19,21 +19,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data import corpora
-from gpt_core import checkpoint, plot
+from gpt_core import plot
+from gpt_core.training import checkpoint
 from gpt_core.batches import encode_text
-from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
-from gpt_core.device import choose_device
-from gpt_core.extrapolation import cropped_loss, loss_by_position, stretch
-from gpt_core.out_of_memory import OutOfMemory, memory_for
-from gpt_core.paired import conclusion, paired_difference
-from gpt_core.plugins import PARTS, build_model, failure_in_part, source_digests
-from gpt_core.presets import PRESETS, preset
-from gpt_core.run_log import read
-from gpt_core.terminal import ExperimentDisplay, fail, load_corpus, note, sentence
+from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
+from gpt_core.training.device import choose_device
+from gpt_core.experiments.extrapolation import cropped_loss, loss_by_position, stretch
+from gpt_core.training.out_of_memory import OutOfMemory, memory_for
+from gpt_core.experiments.paired import conclusion, paired_difference
+from gpt_core.training.plugins import PARTS, build_model, failure_in_part, source_digests
+from gpt_core.training.presets import PRESETS, preset
+from gpt_core.training.run_log import read
+from gpt_core.training.terminal import ExperimentDisplay, fail, load_corpus, note, sentence
 from gpt_core.train import stop_requested
-from gpt_core.train_config import TrainConfig
-from gpt_core.trained import load_trained
-from gpt_core.trainer import Trainer, TrainingFailed, load_run
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trained import load_trained
+from gpt_core.training.trainer import Trainer, TrainingFailed, load_run
 
 BASELINE = "baseline"
 EVALUATIONS = 5  # of a run, for the curve; each costs as much as some 60 steps of the preset cpu

@@ -19,16 +19,16 @@ from pathlib import Path
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from data import corpora
-from gpt_core import checkpoint
-from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
-from gpt_core.device import choose_device
-from gpt_core.distributed import World
-from gpt_core.out_of_memory import OutOfMemory, is_out_of_memory
-from gpt_core.plugins import failure_in_part
-from gpt_core.presets import PRESETS, preset
-from gpt_core.terminal import TrainingDisplay, fail, load_corpus
-from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Notice, Trainer, TrainingFailed, find_corpus, ignore, load_run
+from gpt_core.training import checkpoint
+from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
+from gpt_core.training.device import choose_device
+from gpt_core.training.distributed import World
+from gpt_core.training.out_of_memory import OutOfMemory, is_out_of_memory
+from gpt_core.training.plugins import failure_in_part
+from gpt_core.training.presets import PRESETS, preset
+from gpt_core.training.terminal import TrainingDisplay, fail, load_corpus
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trainer import Notice, Trainer, TrainingFailed, find_corpus, ignore, load_run
 
 DEFAULT = "cpu"  # the preset
 

@@ -23,9 +23,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from data import corpora  # noqa: E402
-from gpt_core import run_log  # noqa: E402
-from gpt_core.presets import preset  # noqa: E402
-from gpt_core.trainer import Progress, Trainer  # noqa: E402
+from gpt_core.training import run_log  # noqa: E402
+from gpt_core.training.presets import preset  # noqa: E402
+from gpt_core.training.trainer import Progress, Trainer  # noqa: E402
 from tests.bench.bare_loop import BareLoop  # noqa: E402
 
 FUSED = "solutions.ex1_fused_attention:FusedMultiHeadAttention"

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gpt_core import checkpoint, experiment
+from gpt_core import experiment
+from gpt_core.training import checkpoint
 from gpt_core.experiment import main, position_ranges
 from tests.gpt_core.tiny import TEXT
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_core import checkpoint, train
-from gpt_core.presets import preset
-from gpt_core.run_log import RunLog
-from gpt_core.terminal import TrainingDisplay
-from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Progress, Trainer
+from gpt_core import train
+from gpt_core.training import checkpoint
+from gpt_core.training.presets import preset
+from gpt_core.training.run_log import RunLog
+from gpt_core.training.terminal import TrainingDisplay
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trainer import Progress, Trainer
 from tests.gpt_core.tiny import TEXT, assert_same_run, call_suggested, trained
 
 ROOT = Path(__file__).parents[2]
@@ -200,15 +201,15 @@ def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_p
     "place, sentence",
     [
         ("data.corpora.read", "to read CORPUS: take a shorter text."),
-        ("gpt_core.trainer.encode_text", "to encode the 3,000 characters of CORPUS: take a shorter text."),
-        ("gpt_core.trainer.build_model", "for the weights of a model of this size (n_layer 1, n_embd 8, "),
-        ("gpt_core.trainer.build_model", "a smaller n_embd or n_layer takes less."),
-        ("gpt_core.trainer.exhaustive_loss", "to evaluate 64 x 8 characters at a time: a smaller block_size"),
+        ("gpt_core.training.trainer.encode_text", "to encode the 3,000 characters of CORPUS: take a shorter text."),
+        ("gpt_core.training.trainer.build_model", "for the weights of a model of this size (n_layer 1, n_embd 8, "),
+        ("gpt_core.training.trainer.build_model", "a smaller n_embd or n_layer takes less."),
+        ("gpt_core.training.trainer.exhaustive_loss", "to evaluate 64 x 8 characters at a time: a smaller block_size"),
         ("gpt_core.batches.Batches.take", "to evaluate 64 x 8"),
         ("torch.Tensor.backward", "for an update with batches of 4 x 8 characters (batch_size x block_size)"),
         ("torch.Tensor.backward", "a smaller batch_size, with more accumulation, takes less."),
         ("torch.optim.AdamW.step", "for the gradients and AdamW's averages of a model of this size"),
-        ("gpt_core.checkpoint.to_bytes", "for a checkpoint of a model of this size"),
+        ("gpt_core.training.checkpoint.to_bytes", "for a checkpoint of a model of this size"),
     ],
 )
 @pytest.mark.parametrize(
@@ -236,8 +237,8 @@ def refuse_memory(*args):
 
 
 def test_a_long_text_is_named_beside_what_there_is_too_little_memory_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("gpt_core.trainer.LONG_TEXT", 1000)
-    monkeypatch.setattr("gpt_core.trainer.build_model", refuse_memory)
+    monkeypatch.setattr("gpt_core.training.trainer.LONG_TEXT", 1000)
+    monkeypatch.setattr("gpt_core.training.trainer.build_model", refuse_memory)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "and so does a shorter text, since the 60,000 characters of toy stay in memory." in said
@@ -378,7 +379,7 @@ def test_stopped_before_the_first_checkpoint_it_does_not_speak_of_one(tmp_path, 
     def press(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpt_core.trainer.exhaustive_loss", press)
+    monkeypatch.setattr("gpt_core.training.trainer.exhaustive_loss", press)
     assert call(*VALUES, "--out", tmp_path / "run") == 130
     assert "without saving; there is no checkpoint yet." in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()

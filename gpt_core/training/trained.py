@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 
-from gpt_core import checkpoint
+from gpt_core.training import checkpoint
 from gpt_core.models import LanguageModel
-from gpt_core.plugins import PARTS, build_model
+from gpt_core.training.plugins import PARTS, build_model
 from gpt_core.tokenizer import CharTokenizer
-from gpt_core.train_config import TrainConfig
+from gpt_core.training.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from gpt_core.batches import Batches
-from gpt_core.device import (
+from gpt_core.training.device import (
     choose_device, choose_precision, choose_threads, generator_states, set_generator_states, trial_step,
 )  # fmt: skip
 from gpt_core.models import GPT
-from gpt_core.optimizer import make_optimizer
-from gpt_core.plugins import build_model
-from gpt_core.presets import PRESETS, preset
-from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Notice, Trainer
+from gpt_core.training.optimizer import make_optimizer
+from gpt_core.training.plugins import build_model
+from gpt_core.training.presets import PRESETS, preset
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trainer import Notice, Trainer
 from tests.gpt_core.tiny import TEXT, tiny_config
 
 
@@ -118,7 +118,7 @@ def apple(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     trial_step.cache_clear()
-    yield lambda place: monkeypatch.setattr("gpt_core.device.trial_step", lambda device: trial_step(place))
+    yield lambda place: monkeypatch.setattr("gpt_core.training.device.trial_step", lambda device: trial_step(place))
     trial_step.cache_clear()
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gpt_core.paired import conclusion, paired_difference, student_quantile
+from gpt_core.experiments.paired import conclusion, paired_difference, student_quantile
 
 
 @pytest.mark.parametrize(

@@ -21,21 +21,21 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from data import corpora
-from gpt_core import checkpoint
+from gpt_core.training import checkpoint
 from gpt_core.batches import Batches, encode_text
-from gpt_core.device import (
+from gpt_core.training.device import (
     choose_device, choose_precision, choose_threads, generator_states, generators_kept, set_generator_states,
 )  # fmt: skip
-from gpt_core.distributed import World
+from gpt_core.training.distributed import World
 from gpt_core.evaluation import exhaustive_loss, sampled_loss
-from gpt_core.memory import keep_freed_memory
-from gpt_core.optimizer import learning_rate, make_optimizer
-from gpt_core.out_of_memory import memory_for
-from gpt_core.plugins import build_model, source_digests
-from gpt_core.run_log import RunLog
+from gpt_core.training.malloc import keep_freed_memory
+from gpt_core.training.optimizer import learning_rate, make_optimizer
+from gpt_core.training.out_of_memory import memory_for
+from gpt_core.training.plugins import build_model, source_digests
+from gpt_core.training.run_log import RunLog
 from gpt_core.tokenizer import CharTokenizer
-from gpt_core.train_config import TrainConfig
-from gpt_core.trained import does_not_fit
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trained import does_not_fit
 
 
 @dataclass(frozen=True)

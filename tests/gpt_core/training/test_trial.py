@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from gpt_core import GPTConfig, MultiHeadAttention
 from gpt_core.layers import FeedForward, layer_norm
-from gpt_core.trial import try_part
+from gpt_core.training.trial import try_part
 from solutions.ex1_fused_attention import FusedMultiHeadAttention
 from solutions.ex4_rope import RotaryAttention
 

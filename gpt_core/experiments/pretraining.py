@@ -22,20 +22,20 @@ from pathlib import Path
 import torch
 
 from data import corpora, toy
-from gpt_core import checkpoint
+from gpt_core.training import checkpoint
 from gpt_core.batches import encode_text
-from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, Parser, begin
-from gpt_core.device import choose_device
+from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, Parser, begin
+from gpt_core.training.device import choose_device
 from gpt_core.evaluation import exhaustive_loss
 from gpt_core.models import GPT
-from gpt_core.out_of_memory import OutOfMemory, memory_for
-from gpt_core.presets import PRESETS
-from gpt_core.run_log import RunLog, read
-from gpt_core.terminal import StepsDisplay, TrainingDisplay, fail, load_corpus, note
+from gpt_core.training.out_of_memory import OutOfMemory, memory_for
+from gpt_core.training.presets import PRESETS
+from gpt_core.training.run_log import RunLog, read
+from gpt_core.training.terminal import StepsDisplay, TrainingDisplay, fail, load_corpus, note
 from gpt_core.tokenizer import CharTokenizer
-from gpt_core.train_config import TrainConfig
-from gpt_core.trained import load_trained
-from gpt_core.trainer import Trainer, TrainingFailed
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trained import load_trained
+from gpt_core.training.trainer import Trainer, TrainingFailed
 
 WINDOW = 50  # characters in a row that count as a leak
 

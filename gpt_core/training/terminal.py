@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data import corpora
-from gpt_core import trainer
-from gpt_core.out_of_memory import memory_for
-from gpt_core.run_log import read
+from gpt_core.training import trainer
+from gpt_core.training.out_of_memory import memory_for
+from gpt_core.training.run_log import read
 
 WIDTH = 100
 BARS = "▁▂▃▄▅▆▇█"

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn as nn
 
-from gpt_core.train_config import TrainConfig
+from gpt_core.training.train_config import TrainConfig
 
 FUSED_DEVICES = ("cpu", "cuda")
 

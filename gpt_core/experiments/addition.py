@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 
 from data.addition import carry_chain, sample_held_out
-from gpt_core import GPT, GPTConfig, checkpoint
+from gpt_core import GPT, GPTConfig
+from gpt_core.training import checkpoint
 
 PROBLEMS = 2000
 SHOWN = 5

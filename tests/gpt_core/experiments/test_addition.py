@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from data import addition_report
-from data.addition_report import main
+from gpt_core.experiments import addition
+from gpt_core.experiments.addition import main
 from gpt_core import GPT, GPTConfig
 
 
@@ -48,13 +48,13 @@ def test_a_run_saves_its_model_and_prints_what_it_can_do_and_how_to_ask_it(capsy
     assert run(trainer(lambda step: None), "--steps", "5") == 0
     said = capsys.readouterr().out
     assert "2000 held-out problems of 2 digits: 100.00% right" in said and "--ask 12+34 --digits 2" in said
-    assert addition_report.kept(2, "cpu").lm_head.bias.tolist() == [5.0] * 12
+    assert addition.kept(2, "cpu").lm_head.bias.tolist() == [5.0] * 12
 
 
 def test_ctrl_c_saves_what_the_training_has_come_to(capsys):
-    assert run(trainer(interrupt), "--steps", "5") == addition_report.INTERRUPTED
+    assert run(trainer(interrupt), "--steps", "5") == addition.INTERRUPTED
     assert "Stopped after about 3 of 5 updates." in (said := capsys.readouterr().out) and "Saved in" in said
-    assert addition_report.kept(2, "cpu").lm_head.bias.tolist() == [3.0] * 12
+    assert addition.kept(2, "cpu").lm_head.bias.tolist() == [3.0] * 12
     main(None, true_sums, ["--digits", "2", "--device", "cpu", "--ask", "12+34"])
     assert capsys.readouterr().out == "12 + 34 = 46  right\n"
 
@@ -63,17 +63,17 @@ def test_ctrl_c_before_there_is_a_model_saves_nothing(capsys, own_folder):
     def at_once(*_, **__):
         raise KeyboardInterrupt
 
-    assert run(at_once) == addition_report.INTERRUPTED
+    assert run(at_once) == addition.INTERRUPTED
     assert "There was no model yet" in capsys.readouterr().out and not list(own_folder.iterdir())
 
 
 def test_asking_says_what_is_wrong(capsys):
     run(trainer(lambda step: None), "--steps", "1")
-    model = addition_report.kept(2, "cpu")
-    assert addition_report.answered(" 7 + 8 = ", model, true_sums, 2, "cpu") == "7 + 8 = 15  right"
-    assert addition_report.answered("7+8", model, lambda *_: torch.tensor([3]), 2, "cpu") == "7 + 8 = 3  wrong: 15"
-    assert "two whole numbers and a plus" in addition_report.answered("7-8", model, true_sums, 2, "cpu")
-    assert "0 to 99" in addition_report.answered("100+8", model, true_sums, 2, "cpu")
+    model = addition.kept(2, "cpu")
+    assert addition.answered(" 7 + 8 = ", model, true_sums, 2, "cpu") == "7 + 8 = 15  right"
+    assert addition.answered("7+8", model, lambda *_: torch.tensor([3]), 2, "cpu") == "7 + 8 = 3  wrong: 15"
+    assert "two whole numbers and a plus" in addition.answered("7-8", model, true_sums, 2, "cpu")
+    assert "0 to 99" in addition.answered("100+8", model, true_sums, 2, "cpu")
 
 
 def test_asking_before_any_training_says_what_to_do(capsys):

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_core import checkpoint
-from gpt_core.distributed import World
+from gpt_core.training import checkpoint
+from gpt_core.training.distributed import World
 from gpt_core.train import main
 from tests.gpt_core.tiny import assert_same_run, losses
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 VALUES = [
     "toy", "--block-size", "8", "--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--batch-size", "4",
     "--steps", "12", "--warmup", "3", "--lr", "0.01", "--eval-interval", "5", "--eval-iters", "2",
@@ -80,7 +80,7 @@ def test_a_run_of_two_processes_resumes_bit_for_bit(two, tmp_path):
 FAILING = """
 import torch.nn as nn
 from gpt_core import MultiHeadAttention
-from gpt_core.distributed import World
+from gpt_core.training.distributed import World
 
 class FailsInRankOne(MultiHeadAttention):
     passes = 0

@@ -5,11 +5,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from gpt_core import checkpoint
-from gpt_core.checkpoint import CheckpointError
+from gpt_core.training import checkpoint
+from gpt_core.training.checkpoint import CheckpointError
 from gpt_core.evaluation import exhaustive_loss
-from gpt_core.trained import load_trained
-from gpt_core.trainer import Notice, Trainer, TrainingFailed
+from gpt_core.training.trained import load_trained
+from gpt_core.training.trainer import Notice, Trainer, TrainingFailed
 from tests.gpt_core.tiny import TEXT, assert_same_run, tiny_config, trained
 
 
@@ -125,7 +125,7 @@ def test_a_save_that_fails_leaves_both_checkpoints(run, monkeypatch):
 
 
 def test_a_run_without_a_checkpoint_leaves_no_folder_behind(tmp_path, monkeypatch):
-    monkeypatch.setattr("gpt_core.trainer.exhaustive_loss", lambda model, tokens: float("nan"))
+    monkeypatch.setattr("gpt_core.training.trainer.exhaustive_loss", lambda model, tokens: float("nan"))
     with pytest.raises(TrainingFailed, match="nan before any training"):
         trained(tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_core import checkpoint, plugins
-from gpt_core import trainer as trainer_module
-from gpt_core.checkpoint import NoSpace
+from gpt_core.training import checkpoint, plugins
+from gpt_core.training import trainer as trainer_module
+from gpt_core.training.checkpoint import NoSpace
 from gpt_core.layers import MultiHeadAttention
-from gpt_core.optimizer import learning_rate, make_optimizer
-from gpt_core.presets import preset
-from gpt_core.trainer import Notice, Progress, Trainer, TrainingFailed
+from gpt_core.training.optimizer import learning_rate, make_optimizer
+from gpt_core.training.presets import preset
+from gpt_core.training.trainer import Notice, Progress, Trainer, TrainingFailed
 from tests.gpt_core.tiny import TEXT, assert_same_run, losses, tiny_config, trained
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(whole, tmp_pa
 
 KILLED_WHILE_SAVING = """
 import os, signal, sys
-from gpt_core import checkpoint
+from gpt_core.training import checkpoint
 from tests.gpt_core.tiny import trained
 saves = []
 def write_file(path, content, real=checkpoint.write_file):
@@ -215,7 +215,7 @@ def test_the_averaged_weights_are_evaluated_and_the_plain_ones_go_on(tmp_path):
     assert all(torch.equal(plain[n], p) for n, p in t.model.named_parameters())
     assert not any(torch.equal(plain[n], averaged[n]) for n, _ in t.model.named_parameters())
     from gpt_core.evaluation import exhaustive_loss
-    from gpt_core.trained import load_trained
+    from gpt_core.training.trained import load_trained
 
     model = load_trained(tmp_path / "run", name=checkpoint.LAST).model
     assert exhaustive_loss(model, t.val_tokens) == saved.info["last_eval"][0]

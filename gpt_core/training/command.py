@@ -4,8 +4,8 @@ import argparse
 import difflib
 import sys
 
-from gpt_core.interrupt import imports_ended
-from gpt_core.terminal import fail, forgive_output
+from gpt_core.training.interrupt import imports_ended
+from gpt_core.training.terminal import fail, forgive_output
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

@@ -15,7 +15,7 @@ import torch.nn as nn
 from gpt_core.config import GPTConfig
 from gpt_core.kv_cache import can_use_cache
 from gpt_core.layers import Factory
-from gpt_core.out_of_memory import is_out_of_memory
+from gpt_core.training.out_of_memory import is_out_of_memory
 
 
 def try_part(spec: str, factory: Factory, sizes: GPTConfig) -> None:

@@ -14,8 +14,8 @@ import torch.nn as nn
 
 from gpt_core.layers import Factory
 from gpt_core.models import GPT, BigramLM, LanguageModel, MultiHeadLM, SingleHeadLM, TransformerLM
-from gpt_core.train_config import TrainConfig
-from gpt_core.trial import first_line, line_in, try_part
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trial import first_line, line_in, try_part
 
 PARTS = ("attention", "norm", "feed_forward")
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from data import corpora
-from gpt_core import CharTokenizer, pretraining
-from gpt_core.presets import PRESETS
-from gpt_core.pretraining import Plan, first_characters, known, shared_places
+from gpt_core import CharTokenizer
+from gpt_core.experiments import pretraining
+from gpt_core.training.presets import PRESETS
+from gpt_core.experiments.pretraining import Plan, first_characters, known, shared_places
 from solutions.ex3_pretrain_finetune import finetune, remove_overlap
 from tests.gpt_core.tiny import call_suggested
 

@@ -26,8 +26,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from gpt_core import run_log
-from gpt_core.out_of_memory import is_out_of_memory
+from gpt_core.training import run_log
+from gpt_core.training.out_of_memory import is_out_of_memory
 
 FORMAT = "gpt-workbook checkpoint"
 VERSION = 2

@@ -11,8 +11,8 @@ import torch
 from gpt_core.batches import Batches
 from gpt_core.config import GPTConfig
 from gpt_core.models import GPT
-from gpt_core.train_config import TrainConfig
-from gpt_core.trial import first_line
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trial import first_line
 
 NAMES = "auto, cpu, cuda, cuda:N or mps"
 

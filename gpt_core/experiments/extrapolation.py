@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from gpt_core.evaluation import eval_mode
 from gpt_core.models import LanguageModel
-from gpt_core.plugins import build_model
-from gpt_core.trained import TrainedModel
+from gpt_core.training.plugins import build_model
+from gpt_core.training.trained import TrainedModel
 
 
 def stretch(trained: TrainedModel, factor: int) -> LanguageModel:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gpt_core import memory
+from gpt_core.training import malloc
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 # mallinfo2(3) counts what glibc takes from Linux block by block, and gives back as soon as it is freed.
 PROGRAM = """
 import ctypes, sys, torch
-from gpt_core.memory import keep_freed_memory
+from gpt_core.training.malloc import keep_freed_memory
 
 class Info(ctypes.Structure):
     _fields_ = [(name, ctypes.c_size_t) for name in
@@ -47,4 +47,4 @@ def test_a_large_tensor_is_a_block_of_its_own_unless_memory_is_kept_as_training_
 
 def test_where_the_c_library_cannot_be_asked_nothing_happens(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert memory.keep_freed_memory() is False
+    assert malloc.keep_freed_memory() is False

@@ -8,7 +8,7 @@ validation loss with the lecture's 10.7 million parameters; `toy` needs no downl
 
 from dataclasses import replace
 
-from gpt_core.train_config import TrainConfig
+from gpt_core.training.train_config import TrainConfig
 
 # "Let's build GPT", from 0:22 (bigram) to 1:35 (layer norm): block 8, batch 32, 32 channels, 5000 steps.
 # The rate is not the lecture's constant 1e-3: that goes with torch's large initial weights, while these
