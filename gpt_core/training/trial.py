@@ -13,7 +13,7 @@ import torch
 import torch.nn as nn
 
 from gpt_core.config import GPTConfig
-from gpt_core.kv_cache import can_use_cache
+from gpt_core.kv_cache import cache_of, can_use_cache
 from gpt_core.layers import Factory
 from gpt_core.training.out_of_memory import is_out_of_memory
 
@@ -101,8 +101,8 @@ class _Trial:
 
     def compare_cached(self, part: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
         with _explained(self.spec, self.factory, "fails in forward_cached", "; without that method it generates without a cache"):
-            cache = part.new_cache()
-            pieces = [part.forward_cached(piece, cache) for piece in x.split(max(1, x.shape[1] - 1), dim=1)]
+            cache = cache_of(part)
+            pieces = [cache.outputs(piece) for piece in x.split(max(1, x.shape[1] - 1), dim=1)]
         if not _same(torch.cat(pieces, dim=1), y):
             raise ValueError(
                 f"{self.spec}: forward_cached gives other numbers than forward, and so would write another text; "
