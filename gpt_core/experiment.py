@@ -20,21 +20,24 @@ from pathlib import Path
 
 from data import corpora
 from gpt_core import plot
-from gpt_core.training import checkpoint
 from gpt_core.batches import encode_text
-from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
-from gpt_core.training.device import choose_device
 from gpt_core.experiments.extrapolation import cropped_loss, loss_by_position, stretch
-from gpt_core.training.out_of_memory import OutOfMemory, memory_for
 from gpt_core.experiments.paired import conclusion, paired_difference
-from gpt_core.training.plugins import PARTS, build_model, failure_in_part, source_digests
+from gpt_core.training import checkpoint
+from gpt_core.training.command import (
+    BAD_INPUT, ERRORS_OF_A_RUN, ERRORS_OF_INPUT, FAILED, INTERRUPTED, OK, Parser, begin,
+)  # fmt: skip
+from gpt_core.training.device import choose_device
+from gpt_core.training.interrupt import stop_requested
+from gpt_core.training.out_of_memory import memory_for
+from gpt_core.training.plugins import build_model, failure_in_part, source_digests
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.run_log import read
+from gpt_core.training.state import load_run
 from gpt_core.training.terminal import ExperimentDisplay, fail, load_corpus, note, sentence
-from gpt_core.train import stop_requested
-from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.train_config import PARTS, TrainConfig
 from gpt_core.training.trained import load_trained
-from gpt_core.training.trainer import Trainer, TrainingFailed, load_run
+from gpt_core.training.trainer import Trainer
 
 BASELINE = "baseline"
 EVALUATIONS = 5  # of a run, for the curve; each costs as much as some 60 steps of the preset cpu
@@ -145,7 +148,7 @@ def position_ranges(block_size: int, factor: int) -> list[tuple[int, int]]:
 
 def _made_of(config: TrainConfig) -> str:
     """The attention, and every other part that is not the workbook's."""
-    parts = [f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part in PARTS if (spec := getattr(config, part))]
+    parts = [f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part, spec in config.own_parts().items()]
     if not config.attention:
         parts.insert(0, "attention head by head")
     return ", ".join(parts if config.position_embedding else [*parts, "no position table"])
@@ -197,13 +200,13 @@ def main(defaults: list[str] | None = None, arguments: list[str] | None = None) 
     try:
         arms += _arms(options)
         return _experiment(options, arms)
-    except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
+    except ERRORS_OF_A_RUN as error:
         return fail(str(error), FAILED)
     except Exception as error:
         # Whatever a part of your own may raise while it trains, a ValueError too.
         if reason := next((failure for arm in arms if (failure := failure_in_part(arm.config, error))), None):
             return fail(reason, FAILED)
-        if isinstance(error, ValueError | corpora.CorpusUnavailable):
+        if isinstance(error, ERRORS_OF_INPUT):
             return fail(str(error), BAD_INPUT)
         if isinstance(error, OSError):
             return fail(f"{error.filename or options.out} cannot be written: {error.strerror or error}.", FAILED)

@@ -1,6 +1,5 @@
 """Trains an adder, keeps it, and shows what it can do: `python exercises/ex2_addition.py` ends up here."""
 
-import argparse
 import re
 import sys
 from collections.abc import Callable
@@ -12,11 +11,13 @@ import torch
 from data.addition import carry_chain, sample_held_out
 from gpt_core import GPT, GPTConfig
 from gpt_core.training import checkpoint
+from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
+from gpt_core.training.device import choose_device
+from gpt_core.training.terminal import StepsDisplay, fail, note
 
 PROBLEMS = 2000
 SHOWN = 5
 FOLDER = Path("runs")
-INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 
 def accuracies(a: torch.Tensor, b: torch.Tensor, answers: torch.Tensor, n_digits: int) -> dict:
@@ -95,91 +96,89 @@ def ask(model: GPT, add: Callable, n_digits: int, device: str) -> None:
 def main(train_adder: Callable, add: Callable, arguments: list[str] | None = None) -> None:
     """Train with `train_adder`, save the model, let it solve held-out problems with `add`, and print; or ask the saved one.
 
-    Ctrl-C ends the training, and what it has come to is saved, measured and can be asked all the same.
+    Ctrl-C ends the training, and what it has come to is saved, measured and can be asked all the same. Exits with status
+    1 where it failed, 2 for bad input, 130 where it was stopped.
     """
-    parser = argparse.ArgumentParser(description="Train a GPT that adds, measure it on held-out problems, and ask it.")
-    parser.add_argument("--digits", type=int, default=3, metavar="N", help="digits of each number; default: 3")
-    parser.add_argument("--steps", type=int, default=2000, metavar="N", help="updates; default: 2000")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="decides the weights; default: 0")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu or cuda")
-    parser.add_argument(
+    begin()
+    options = _parser().parse_args(arguments)
+    n_digits, is_question = options.digits, options.ask is not None
+    try:
+        if not 1 <= n_digits <= 9 or options.steps < 1:
+            raise ValueError("--digits must be from 1 to 9, and --steps at least 1.")
+        options.device = str(choose_device(options.device, note=note))
+        model = kept(n_digits, options.device) if is_question else None
+    except checkpoint.CheckpointError as error:
+        sys.exit(fail(f"{error} Without --ask an adder of {n_digits} digits is trained and saved.", BAD_INPUT))
+    except ValueError as error:
+        sys.exit(fail(str(error), BAD_INPUT))
+    try:
+        if not is_question:
+            sys.exit(_train(train_adder, add, options))
+        if options.ask:
+            print(answered(options.ask, model, add, n_digits, options.device))
+        else:
+            ask(model, add, n_digits, options.device)
+    except NotImplementedError as error:
+        sys.exit(fail(f"Not written yet: {error}", FAILED))
+    except checkpoint.NoSpace as error:
+        sys.exit(fail(str(error), FAILED))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+def _parser() -> Parser:
+    p = Parser(description="Train a GPT that adds, measure it on held-out problems, and ask it.")
+    p.add_argument("--digits", type=int, default=3, metavar="N", help="digits of each number; default: 3")
+    p.add_argument("--steps", type=int, default=2000, metavar="N", help="updates; default: 2000")
+    p.add_argument("--seed", type=int, default=0, metavar="N", help="decides the weights; default: 0")
+    p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
+    p.add_argument(
         "--ask", nargs="?", const="", metavar="A+B", help="ask the adder that was saved last: one problem, or without one many"
     )
-    options = parser.parse_args(arguments)
-    if not 1 <= options.digits <= 9 or options.steps < 1:
-        parser.error("--digits must be from 1 to 9, and --steps at least 1.")
-    n_digits, device = options.digits, options.device
-    if options.ask is None:
-        raise SystemExit(_train(train_adder, add, options))
-    try:
-        model = kept(n_digits, device)
-    except checkpoint.CheckpointError as error:
-        parser.error(f"{error} Without --ask an adder of {n_digits} digits is trained and saved.")
-    try:
-        if options.ask:
-            print(answered(options.ask, model, add, n_digits, device))
-        else:
-            ask(model, add, n_digits, device)
-    except NotImplementedError as error:
-        print(f"Not written yet: {error}")
-        raise SystemExit(1) from None
+    return p
 
 
 def _train(train_adder: Callable, add: Callable, options) -> int:
     """Train, save, measure, print; the exit status."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    out = Console(highlight=False)
-    n_digits, status = options.digits, 0
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn())
+    n_digits, status, last_step = options.digits, OK, 0
     try:
-        with Progress(*columns, console=out, transient=True) as bar:
-            task = bar.add_task("", total=options.steps, loss="-")
-            model = train_adder(
-                n_digits, steps=options.steps, device=options.device, seed=options.seed,
-                report=lambda step, loss: bar.update(task, completed=step, loss=f"{loss:.4f}"),
-            )  # fmt: skip
-    except NotImplementedError as error:
-        out.print(f"Not written yet: {error}", markup=False)
-        return 1
+        with StepsDisplay("training", options.steps) as show:
+
+            def report(step: int, loss: float) -> None:
+                nonlocal last_step
+                last_step = step
+                show(step, loss)
+
+            model = train_adder(n_digits, steps=options.steps, device=options.device, seed=options.seed, report=report)
     except KeyboardInterrupt as interrupt:
         model, status = model_of(interrupt), INTERRUPTED
-        out.print(f"Stopped after about {int(bar.tasks[0].completed)} of {options.steps} updates.")
+        print(f"Stopped after about {last_step} of {options.steps} updates.")
         if model is None:
-            out.print("There was no model yet, so nothing is saved.")
+            print("There was no model yet, so nothing is saved.")
             return status
-    try:
-        path = keep(model, n_digits)
-        _measure(model, add, n_digits, options, out)
-        command = f"python {sys.argv[0]} --ask 12+34" + (f" --digits {n_digits}" if n_digits != 3 else "")
-        out.print(f"Saved in {path}. Ask it again with: {command}", markup=False, soft_wrap=True)
-        if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-            ask(model, add, n_digits, options.device)
-    except NotImplementedError as error:
-        out.print(f"Not written yet: {error}", markup=False)
-        return 1
-    except checkpoint.NoSpace as error:
-        out.print(str(error), markup=False)
-        return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    path = keep(model, n_digits)
+    _measure(model, add, options)
+    command = f"python {sys.argv[0]} --ask 12+34" + (f" --digits {n_digits}" if n_digits != 3 else "")
+    print(f"Saved in {path}. Ask it again with: {command}")
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        ask(model, add, n_digits, options.device)
     return status
 
 
-def _measure(model: GPT, add: Callable, n_digits: int, options, out) -> None:
+def _measure(model: GPT, add: Callable, options) -> None:
     """Solve held-out problems, and print how many are right, by digits and by carries."""
+    n_digits = options.digits
     a, b = sample_held_out(PROBLEMS, n_digits, torch.Generator().manual_seed(options.seed + 1))
     a, b = a.to(options.device), b.to(options.device)
     answers = add(model, a, b, n_digits)
     found = accuracies(a, b, answers, n_digits)
-    out.print(f"{PROBLEMS} held-out problems of {n_digits} digits: {found['exact']:.2%} right")
+    print(f"{PROBLEMS} held-out problems of {n_digits} digits: {found['exact']:.2%} right")
     places = ["units", "tens", "hundreds", "thousands"] + [f"10^{k}" for k in range(4, n_digits + 1)]
     for place, share in zip(places, found["digit"]):
-        out.print(f"  the {place + ' digit':<16} {share:8.2%}")
+        print(f"  the {place + ' digit':<16} {share:8.2%}")
     for length, (share, count) in found["chain"].items():
         name = "no carry" if length == 0 else f"carries in a row: {length}"
-        out.print(f"  {name:<20} {share:8.2%}  of {count}")
+        print(f"  {name:<20} {share:8.2%}  of {count}")
     for one, other, answer in list(zip(a.tolist(), b.tolist(), answers.tolist()))[:SHOWN]:
         verdict = "right" if one + other == answer else f"wrong: {one + other}"
-        out.print(f"  {one:{n_digits}d} + {other:{n_digits}d} = {answer:<{n_digits + 1}d}  {verdict}")
+        print(f"  {one:{n_digits}d} + {other:{n_digits}d} = {answer:<{n_digits + 1}d}  {verdict}")

@@ -22,20 +22,22 @@ from pathlib import Path
 import torch
 
 from data import corpora, toy
-from gpt_core.training import checkpoint
 from gpt_core.batches import encode_text
-from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, Parser, begin
-from gpt_core.training.device import choose_device
 from gpt_core.evaluation import exhaustive_loss
 from gpt_core.models import GPT
-from gpt_core.training.out_of_memory import OutOfMemory, memory_for
+from gpt_core.tokenizer import CharTokenizer
+from gpt_core.training import checkpoint
+from gpt_core.training.command import (
+    BAD_INPUT, ERRORS_OF_A_RUN, ERRORS_OF_INPUT, FAILED, INTERRUPTED, Parser, begin,
+)  # fmt: skip
+from gpt_core.training.device import choose_device
+from gpt_core.training.out_of_memory import memory_for
 from gpt_core.training.presets import PRESETS
 from gpt_core.training.run_log import RunLog, read
 from gpt_core.training.terminal import StepsDisplay, TrainingDisplay, fail, load_corpus, note
-from gpt_core.tokenizer import CharTokenizer
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trained import load_trained
-from gpt_core.training.trainer import Trainer, TrainingFailed
+from gpt_core.training.trainer import Trainer
 
 WINDOW = 50  # characters in a row that count as a leak
 
@@ -132,7 +134,7 @@ def known(text: str, tokenizer: CharTokenizer) -> str:
     return text.translate({ord(char): None for char in set(text) - set(tokenizer.chars)})
 
 
-class Experiment:
+class Comparison:
     """The runs of one plan in one folder; `remove_overlap` and `finetune` are those of exercise 3."""
 
     def __init__(
@@ -278,25 +280,25 @@ def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | No
     out = options.out or Path("runs") / f"pretraining-{options.size}"
     try:
         plan = PLANS[options.size]
-        experiment = Experiment(plan, out, options.seed, options.device, remove_overlap, finetune)
-        losses = experiment.run()
+        comparison = Comparison(plan, out, options.seed, options.device, remove_overlap, finetune)
+        losses = comparison.run()
     except NotImplementedError as error:
         sys.exit(fail(f"Not written yet: {error}", FAILED))
-    except (ValueError, corpora.CorpusUnavailable) as error:
+    except ERRORS_OF_INPUT as error:
         sys.exit(fail(str(error), BAD_INPUT))
-    except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
+    except ERRORS_OF_A_RUN as error:
         sys.exit(fail(str(error), FAILED))
     except OSError as error:
         sys.exit(fail(f"{error.filename or out} cannot be written: {error.strerror or error}.", FAILED))
     except KeyboardInterrupt:
         sys.exit(fail("Stopped; the same command goes on with what is left.", INTERRUPTED))
-    for line in ["", *experiment.table(losses)]:
-        experiment.say(line)
+    for line in ["", *comparison.table(losses)]:
+        comparison.say(line)
     try:
         from gpt_core.plot import draw
 
         draw([out / name for name in losses], out / "losses.png")
-        experiment.say(f"drawn in {out / 'losses.png'}")
+        comparison.say(f"drawn in {out / 'losses.png'}")
     except ImportError:
-        experiment.say('no plot: matplotlib is not installed; get it with: pip install -e ".[plot]"')
-    experiment.say(f"next: python -m gpt_core.sample {shlex.quote(str(out / 'finetuned'))}")
+        comparison.say('no plot: matplotlib is not installed; get it with: pip install -e ".[plot]"')
+    comparison.say(f"next: python -m gpt_core.sample {shlex.quote(str(out / 'finetuned'))}")

@@ -1,13 +1,21 @@
-"""What the commands of this package have in common: exit statuses, the beginning, mistyped options."""
+"""What the commands of this package have in common: exit statuses, which errors lead to them, the beginning,
+mistyped options."""
 
 import argparse
 import difflib
 import sys
 
+from data.corpora import CorpusUnavailable
+from gpt_core.training.checkpoint import NoSpace
+from gpt_core.training.events import TrainingFailed
 from gpt_core.training.interrupt import imports_ended
+from gpt_core.training.out_of_memory import OutOfMemory
 from gpt_core.training.terminal import fail, forgive_output
 
 OK, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+# The messages of both are sentences for the user.
+ERRORS_OF_INPUT = (ValueError, CorpusUnavailable)  # BAD_INPUT
+ERRORS_OF_A_RUN = (TrainingFailed, NoSpace, OutOfMemory)  # FAILED
 
 # What nanoGPT and others call an option that has another name here.
 OTHER_NAMES = {

@@ -1,8 +1,10 @@
-"""Ctrl-C while a command of this package is still being imported: torch alone takes a second or more.
+"""Ctrl-C, in a command that is still being imported (torch alone takes a second or more), and in one that trains.
 
-Imported first of all by `gpt_core` itself, where that is a command's start (`python -m gpt_core.train`).
+Imported first of all by `gpt_core` itself, where that is a command's start (`python -m gpt_core.train`): so it
+imports nothing that takes time.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -24,3 +26,26 @@ def imports_ended() -> None:
     """From now on Ctrl-C is KeyboardInterrupt again: the command deals with it."""
     if signal.getsignal(signal.SIGINT) is _stop:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@contextlib.contextmanager
+def stop_requested(*, by_termination: bool = True):
+    """Yields a function that says whether Ctrl-C was pressed; the second one interrupts at once.
+
+    by_termination: whether SIGTERM counts too, since clusters send it before they take a machine away. Not
+    under torchrun, which sends it to the healthy processes after one has failed.
+    """
+    signals = [signal.SIGINT] + ([signal.SIGTERM] if by_termination else [])
+    received = []
+
+    def note(number, frame):
+        if received and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    before = {s: signal.signal(s, note) for s in signals}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)

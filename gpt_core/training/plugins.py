@@ -17,8 +17,6 @@ from gpt_core.models import GPT, BigramLM, LanguageModel, MultiHeadLM, SingleHea
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trial import first_line, line_in, try_part
 
-PARTS = ("attention", "norm", "feed_forward")
-
 _RUNG = {
     "bigram": BigramLM, "single-head": SingleHeadLM, "multi-head": MultiHeadLM,
     "transformer": TransformerLM,
@@ -54,25 +52,24 @@ def build_model(config: TrainConfig, vocab_size: int) -> LanguageModel:
     if config.model != "gpt":
         return _RUNG[config.model](sizes)
     parts = {}
-    for name in PARTS:
-        if spec := getattr(config, name):
-            parts[name] = load_part(spec)
-            with torch.random.fork_rng(devices=[]):  # a trial must not move the seed's numbers
-                try_part(spec, parts[name], sizes)
+    for name, spec in config.own_parts().items():
+        parts[name] = load_part(spec)
+        with torch.random.fork_rng(devices=[]):  # a trial must not move the seed's numbers
+            try_part(spec, parts[name], sizes)
     return GPT(sizes, position_embedding=config.position_embedding, **parts)
 
 
 def failure_in_part(config: TrainConfig, error: Exception) -> str | None:
     """Which part of your own failed, and in which line; None for an error that arose elsewhere."""
-    for part in PARTS:
-        if (spec := getattr(config, part)) and (line := line_in(load_part(spec), error)):
+    for spec in config.own_parts().values():
+        if line := line_in(load_part(spec), error):
             return f"{spec} fails: {first_line(error)}{line}."
     return None
 
 
 def source_digests(config: TrainConfig) -> dict[str, str]:
     """The sha256 of the file of each part of your own, by the part's name. ValueError where one cannot be imported."""
-    sources = {part: Path(inspect.getfile(load_part(spec))) for part in PARTS if (spec := getattr(config, part))}
+    sources = {part: Path(inspect.getfile(load_part(spec))) for part, spec in config.own_parts().items()}
     return {part: hashlib.sha256(source.read_bytes()).hexdigest() for part, source in sources.items()}
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from data import corpora
-from gpt_core.training import trainer
+from gpt_core.training.events import Evaluated, Notice, Result, Started, Updated
 from gpt_core.training.out_of_memory import memory_for
 from gpt_core.training.run_log import read
 
@@ -113,7 +113,7 @@ class _Display:
         except (OSError, SystemExit):  # rich makes the latter of a broken pipe; the log has all of it without a reader too
             leave_output()
 
-    def progress(self, event: trainer.Progress) -> None:
+    def updated(self, event: Updated) -> None:
         self.bar.update(
             self.task, completed=event.step, loss=f"{event.loss:.4f}", rate=f"{event.tokens_per_second:,.0f}"
         )
@@ -125,15 +125,15 @@ class ExperimentDisplay(_Display):
     name = ""  # of the run that goes on
 
     def report(self, event) -> None:
-        if isinstance(event, trainer.Started):
+        if isinstance(event, Started):
             if self.task is not None:
                 self.bar.remove_task(self.task)
             self.task = self.bar.add_task(
                 f"{self.name}, ", total=event.steps, completed=event.step, loss="-", rate="-"
             )
-        elif isinstance(event, trainer.Progress):
-            self.progress(event)
-        elif isinstance(event, trainer.Notice):
+        elif isinstance(event, Updated):
+            self.updated(event)
+        elif isinstance(event, Notice):
             self.say(sentence(event.text))
 
 
@@ -141,17 +141,17 @@ class TrainingDisplay(_Display):
     """Shows a run as it goes; `report` takes the trainer's events. Used in a with statement."""
 
     def report(self, event) -> None:
-        if isinstance(event, trainer.Started):
+        if isinstance(event, Started):
             self._started(event)
-        elif isinstance(event, trainer.Progress):
-            self.progress(event)
-        elif isinstance(event, trainer.Evaluated):
+        elif isinstance(event, Updated):
+            self.updated(event)
+        elif isinstance(event, Evaluated):
             mark = "  best" if event.is_best else ""
             self.say(
                 f"{event.step:>7}{event.val_loss:>12.4f}{event.sampled_val_loss:>14.4f}"
                 f"{event.sampled_train_loss:>16.4f}{_clock(event.seconds):>10}{mark}"
             )
-        elif isinstance(event, trainer.Notice):
+        elif isinstance(event, Notice):
             self.say(sentence(event.text))
 
     def curve(self, values: list[float]) -> str:
@@ -181,7 +181,7 @@ class TrainingDisplay(_Display):
         self.say(f"{'step':>7}{'val loss':>12}{'val sampled':>14}{'train sampled':>16}{'time':>10}")
         self.task = self.bar.add_task("", total=event.steps, completed=event.step, loss="-", rate="-")
 
-    def ended(self, result: trainer.Result, folder, corpus: str) -> None:
+    def ended(self, result: Result, folder, corpus: str) -> None:
         """The last lines: the curve, the best loss, what to do next."""
         losses = [row["loss"] for row in read(folder) if row["kind"] == "train"]
         if len(losses) > 1:

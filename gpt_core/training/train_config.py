@@ -7,82 +7,89 @@ from dataclasses import dataclass
 from gpt_core.config import GPTConfig
 
 RUNGS = ("bigram", "single-head", "multi-head", "transformer", "gpt")
+PARTS = ("attention", "norm", "feed_forward")  # what a run can take from you
 MOST_THREADS = 1024
 MOST = 2**31  # of every other whole number: torch counts no further in many places
+
+
+def setting(default, explanation: str):
+    """A field of TrainConfig; the help of gpt_core.train shows its explanation."""
+    return dataclasses.field(default=default, metadata={"help": explanation})
 
 
 @dataclass(frozen=True)
 class TrainConfig:
     """One training run; with the same corpus, machine and device it gives the same weights.
 
-    corpus:       a name that `data.corpora` knows, or the path of a UTF-8 file.
-    model:        the rung of the ladder: bigram, single-head, multi-head, transformer or gpt.
-    block_size:   the longest context, in characters.
-    n_layer:      how many blocks are stacked.
-    n_head:       how many heads each attention has; must divide n_embd.
-    n_embd:       the width of the model, in channels.
-    dropout:      the probability of dropping a value while training, 0 <= dropout < 1.
-    attention, norm, feed_forward: a part of your own for the rung gpt, as "module:Class"; "" is the
-                  workbook's. The class is called with the GPTConfig.
-    position_embedding: False leaves the position table out, for an attention that places itself.
-    batch_size:   sequences per forward and backward pass, on each device.
-    accumulation: passes per update; an update sees batch_size * accumulation * devices sequences.
-    steps:        updates.
-    lr, min_lr:   the learning rate rises from 0 to lr, then falls along half a cosine to min_lr at the
-                  last update (Loshchilov & Hutter 2017, arXiv 1608.03983); min_lr equal to lr keeps it
-                  constant.
-    warmup:       how many updates the rise from 0 to lr takes.
-    weight_decay: AdamW's decay, on matrices only.
-    beta1, beta2: AdamW's averaging of the gradient and of its square.
-    grad_clip:    the largest norm of an update's gradient; 0 does not clip.
-    ema:          0, or the decay of a running average of the weights that is evaluated and kept in
-                  their place (Polyak & Juditsky 1992); 0.999 averages about the last 1000 updates.
-    eval_interval: updates from one evaluation and checkpoint to the next.
-    eval_iters:   batches of the sampled, lecture-style loss estimate.
-    log_interval: updates from one line of the log to the next.
-    val_chars:    how many characters of the validation text are evaluated, its first ones; 0 for all. For a
-                  corpus whose last tenth would take minutes each time.
-    seed:         decides the first weights, the batches and the dropout.
-    device:       auto (a GPU, an Apple one too, where a trial step goes well there), cpu, cuda, mps or any
-                  name that torch knows.
-    precision:    auto (bfloat16 on a CUDA device that has it), float32 or bfloat16.
-    compile:      use torch.compile; where that fails, the run goes on without and says so.
-    threads:      CPU threads of one process; 0 lets the trainer choose.
-
     Raises ValueError, naming the field, for a value that cannot be trained with.
     """
 
-    corpus: str = "tinyshakespeare"
-    model: str = "gpt"
-    block_size: int = 256
-    n_layer: int = 6
-    n_head: int = 6
-    n_embd: int = 384
-    dropout: float = 0.2
-    attention: str = ""
-    norm: str = ""
-    feed_forward: str = ""
-    position_embedding: bool = True
-    batch_size: int = 64
-    accumulation: int = 1
-    steps: int = 5000
-    lr: float = 3e-4
-    min_lr: float = 3e-4
-    warmup: int = 0
-    weight_decay: float = 0.01
-    beta1: float = 0.9
-    beta2: float = 0.999
-    grad_clip: float = 0.0
-    ema: float = 0.0
-    eval_interval: int = 500
-    eval_iters: int = 200
-    log_interval: int = 10
-    val_chars: int = 0
-    seed: int = 1337
-    device: str = "auto"
-    precision: str = "auto"
-    compile: bool = False
-    threads: int = 0
+    corpus: str = setting("tinyshakespeare", "a name that `data.corpora` knows, or the path of a UTF-8 file.")
+    model: str = setting(
+        "gpt",
+        "the rung of the ladder: bigram, single-head, multi-head, transformer or gpt.",
+    )
+    block_size: int = setting(256, "the longest context, in characters.")
+    n_layer: int = setting(6, "how many blocks are stacked.")
+    n_head: int = setting(6, "how many heads each attention has; must divide n_embd.")
+    n_embd: int = setting(384, "the width of the model, in channels.")
+    dropout: float = setting(0.2, "the probability of dropping a value while training, 0 <= dropout < 1.")
+    attention: str = setting(
+        "",
+        "an attention of your own for the rung gpt, as module:Class (the class is called with the "
+        "GPTConfig); left empty, the workbook's.",
+    )
+    norm: str = setting("", "a norm of your own, in the same way.")
+    feed_forward: str = setting("", "a feed-forward of your own, in the same way.")
+    position_embedding: bool = setting(
+        True,
+        "False leaves the position table out, for an attention that places itself.",
+    )
+    batch_size: int = setting(64, "sequences per forward and backward pass, on each device.")
+    accumulation: int = setting(
+        1,
+        "passes per update; an update sees batch_size * accumulation * devices sequences.",
+    )
+    steps: int = setting(5000, "updates.")
+    lr: float = setting(
+        3e-4,
+        "the highest learning rate: it rises from 0 to lr, then falls along half a cosine to min_lr at "
+        "the last update (Loshchilov & Hutter 2017, arXiv 1608.03983).",
+    )
+    min_lr: float = setting(
+        3e-4,
+        "the learning rate of the last update; equal to lr it keeps the rate constant.",
+    )
+    warmup: int = setting(0, "how many updates the rise from 0 to lr takes.")
+    weight_decay: float = setting(0.01, "AdamW's decay, on matrices only.")
+    beta1: float = setting(0.9, "AdamW's averaging of the gradient.")
+    beta2: float = setting(0.999, "AdamW's averaging of the gradient's square.")
+    grad_clip: float = setting(0.0, "the largest norm of an update's gradient; 0 does not clip.")
+    ema: float = setting(
+        0.0,
+        "0, or the decay of a running average of the weights that is evaluated and kept in their place "
+        "(Polyak & Juditsky 1992); 0.999 averages about the last 1000 updates.",
+    )
+    eval_interval: int = setting(500, "updates from one evaluation and checkpoint to the next.")
+    eval_iters: int = setting(200, "batches of the sampled, lecture-style loss estimate.")
+    log_interval: int = setting(10, "updates from one line of the log to the next.")
+    val_chars: int = setting(
+        0,
+        "how many characters of the validation text are evaluated, its first ones; 0 for all. For a "
+        "corpus whose last tenth would take minutes each time.",
+    )
+    seed: int = setting(1337, "decides the first weights, the batches and the dropout.")
+    device: str = setting(
+        "auto",
+        "auto (a GPU, an Apple one too, where a trial step goes well there), cpu, cuda, mps or any name "
+        "that torch knows.",
+    )
+    precision: str = setting("auto", "auto (bfloat16 on a CUDA device that has it), float32 or bfloat16.")
+    compile: bool = setting(
+        False,
+        "use torch.compile; where that fails, the run goes on without and says so.",
+    )
+    threads: int = setting(0, "CPU threads of one process; 0 lets the trainer choose.")
 
     def __post_init__(self):
         for field in dataclasses.fields(self):
@@ -103,7 +110,7 @@ class TrainConfig:
         self._check("model", self.model in RUNGS, "one of " + ", ".join(RUNGS))
         self._check("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16")
         if self.model != "gpt":
-            for name in ("attention", "norm", "feed_forward"):
+            for name in PARTS:
                 self._check(name, getattr(self, name) == "", "left out unless model is gpt")
             self._check("position_embedding", self.position_embedding, "True unless model is gpt")
         self.gpt_config(vocab_size=1)  # the sizes are validated where they are defined
@@ -117,6 +124,10 @@ class TrainConfig:
         return GPTConfig(
             vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout
         )
+
+    def own_parts(self) -> dict[str, str]:
+        """The parts that are not the workbook's, by the name of their field, as "module:Class"."""
+        return {part: spec for part in PARTS if (spec := getattr(self, part))}
 
 
 def _check_type(name, value, expected):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from gpt_core.training import checkpoint
 from gpt_core.models import LanguageModel
-from gpt_core.training.plugins import PARTS, build_model
 from gpt_core.tokenizer import CharTokenizer
+from gpt_core.training import checkpoint
+from gpt_core.training.plugins import build_model
 from gpt_core.training.train_config import TrainConfig
 
 
@@ -66,8 +66,7 @@ def _start(tokenizer: CharTokenizer, info: dict) -> str:
 
 def does_not_fit(path: Path, config: TrainConfig, error: RuntimeError) -> str:
     """What to say where the parameters of a checkpoint and of the model are not the same ones."""
-    parts = [spec for part in PARTS if (spec := getattr(config, part))]
     return (
-        f"the weights in {path} do not fit the model that {' and '.join(parts) or 'the workbook'} builds now "
+        f"the weights in {path} do not fit the model that {' and '.join(config.own_parts().values()) or 'the workbook'} builds now "
         f"({str(error).splitlines()[-1].strip()}); put the old source back, or train anew."
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gpt_core import experiment
-from gpt_core.training import checkpoint
 from gpt_core.experiment import main, position_ranges
+from gpt_core.training import checkpoint
 from tests.gpt_core.tiny import TEXT
 
 ROTARY = ["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]

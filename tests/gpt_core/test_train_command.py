@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from gpt_core import train
-from gpt_core.training import checkpoint
+from gpt_core.training import checkpoint, state
+from gpt_core.training.events import Updated
 from gpt_core.training.presets import preset
 from gpt_core.training.run_log import RunLog
 from gpt_core.training.terminal import TrainingDisplay
 from gpt_core.training.train_config import TrainConfig
-from gpt_core.training.trainer import Progress, Trainer
+from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, assert_same_run, call_suggested, trained
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +44,7 @@ def test_ctrl_c_saves_and_resume_goes_on_bit_for_bit(tmp_path, monkeypatch, caps
 
     def press_ctrl_c(self, event):
         real(self, event)
-        if isinstance(event, Progress) and event.step == 6:
+        if isinstance(event, Updated) and event.step == 6:
             os.kill(os.getpid(), signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
@@ -61,7 +62,7 @@ def test_ctrl_c_saves_and_resume_goes_on_bit_for_bit(tmp_path, monkeypatch, caps
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
     def press_twice(self, event):
-        if isinstance(event, Progress):
+        if isinstance(event, Updated):
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -149,8 +150,8 @@ def test_a_finished_run_resumed_stays_as_it_is_and_says_so(tmp_path, capsys):
 
 
 def test_every_option_of_a_run_is_explained():
-    explained = train._explanations()
-    assert set(explained) >= {field.name for field in dataclasses.fields(TrainConfig)} and all(explained.values())
+    explained = {option.dest: option.help for option in train.parser()._actions}
+    assert all(len(explained[field.name]) > 5 for field in dataclasses.fields(TrainConfig))
 
 
 def test_fewer_steps_than_the_warm_up_shorten_it_unless_it_is_given():
@@ -237,7 +238,7 @@ def refuse_memory(*args):
 
 
 def test_a_long_text_is_named_beside_what_there_is_too_little_memory_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("gpt_core.training.trainer.LONG_TEXT", 1000)
+    monkeypatch.setattr("gpt_core.training.out_of_memory.LONG_TEXT", 1000)
     monkeypatch.setattr("gpt_core.training.trainer.build_model", refuse_memory)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
     said = " ".join(capsys.readouterr().err.split())
@@ -298,7 +299,7 @@ def test_what_a_run_suggests_when_it_ends_stops_or_exists_already_works(tmp_path
 
     def press_ctrl_c(self, event):
         real(self, event)
-        if isinstance(event, Progress) and event.step == 6:
+        if isinstance(event, Updated) and event.step == 6:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
@@ -348,7 +349,7 @@ def test_a_corpus_that_has_moved_is_named_once_and_found_from_then_on(stopped, t
     said = " ".join(capsys.readouterr().err.split())
     place = tmp_path / "here" / "play.txt"
     assert f"is not there any more ({place}): --corpus FILE says where it is now" in said
-    monkeypatch.setattr(Trainer, "run", lambda self, **kwargs: self._save(checkpoint.LAST) or 1 / 0)
+    monkeypatch.setattr(Trainer, "run", lambda self, **kwargs: state.save(self, checkpoint.LAST) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call("--resume", stopped, "--corpus", "moved.txt")
     monkeypatch.undo()

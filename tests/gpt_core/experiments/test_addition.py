@@ -3,9 +3,10 @@
 import pytest
 import torch
 
+from gpt_core import GPT, GPTConfig
 from gpt_core.experiments import addition
 from gpt_core.experiments.addition import main
-from gpt_core import GPT, GPTConfig
+from gpt_core.training.command import INTERRUPTED
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_a_run_saves_its_model_and_prints_what_it_can_do_and_how_to_ask_it(capsy
 
 
 def test_ctrl_c_saves_what_the_training_has_come_to(capsys):
-    assert run(trainer(interrupt), "--steps", "5") == addition.INTERRUPTED
+    assert run(trainer(interrupt), "--steps", "5") == INTERRUPTED
     assert "Stopped after about 3 of 5 updates." in (said := capsys.readouterr().out) and "Saved in" in said
     assert addition.kept(2, "cpu").lm_head.bias.tolist() == [3.0] * 12
     main(None, true_sums, ["--digits", "2", "--device", "cpu", "--ask", "12+34"])
@@ -63,7 +64,7 @@ def test_ctrl_c_before_there_is_a_model_saves_nothing(capsys, own_folder):
     def at_once(*_, **__):
         raise KeyboardInterrupt
 
-    assert run(at_once) == addition.INTERRUPTED
+    assert run(at_once) == INTERRUPTED
     assert "There was no model yet" in capsys.readouterr().out and not list(own_folder.iterdir())
 
 
@@ -79,7 +80,8 @@ def test_asking_says_what_is_wrong(capsys):
 def test_asking_before_any_training_says_what_to_do(capsys):
     with pytest.raises(SystemExit) as ended:
         main(None, true_sums, ["--digits", "4", "--ask", "12+34"])
-    assert ended.value.code == 2 and "Without --ask an adder of 4 digits is trained" in capsys.readouterr().err
+    assert ended.value.code == 2
+    assert "Without --ask an adder of 4 digits is trained" in " ".join(capsys.readouterr().err.split())
 
 
 def test_problems_are_asked_one_after_the_other(capsys, monkeypatch):
@@ -89,3 +91,21 @@ def test_problems_are_asked_one_after_the_other(capsys, monkeypatch):
     main(None, true_sums, ["--digits", "2", "--device", "cpu", "--ask"])
     said = capsys.readouterr().out
     assert "1 + 2 = 3  right" in said and "'what' is no problem" in said
+
+
+@pytest.mark.parametrize("arguments, sentence", [
+    (["--digits", "10"], "--digits must be from 1 to 9"), (["--device", "abacus"], "device is 'abacus'"),
+    (["--max-iters", "5"], "there is no option --max-iters (did you mean --steps?)"),
+])  # fmt: skip
+def test_a_wrong_call_is_one_sentence(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(None, None, arguments)
+    assert ended.value.code == 2 and sentence in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_function_that_is_not_written_yet_is_said_so(capsys):
+    def stub(*_, **__):
+        raise NotImplementedError("train_adder")
+
+    assert run(stub) == 1
+    assert capsys.readouterr().err == "Not written yet: train_adder\n"

@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from gpt_core.training import checkpoint
 from gpt_core.batches import encode_text
 from gpt_core.evaluation import exhaustive_loss
 from gpt_core.experiments.extrapolation import cropped_loss, loss_by_position, stretch
+from gpt_core.training import checkpoint
 from gpt_core.training.trained import load_trained
 from tests.gpt_core.tiny import TEXT, trained
 

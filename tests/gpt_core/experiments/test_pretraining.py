@@ -9,8 +9,8 @@ import pytest
 from data import corpora
 from gpt_core import CharTokenizer
 from gpt_core.experiments import pretraining
-from gpt_core.training.presets import PRESETS
 from gpt_core.experiments.pretraining import Plan, first_characters, known, shared_places
+from gpt_core.training.presets import PRESETS
 from solutions.ex3_pretrain_finetune import finetune, remove_overlap
 from tests.gpt_core.tiny import call_suggested
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from gpt_core.evaluation import exhaustive_loss
 from gpt_core.training import checkpoint
 from gpt_core.training.checkpoint import CheckpointError
-from gpt_core.evaluation import exhaustive_loss
+from gpt_core.training.events import Notice, TrainingFailed
 from gpt_core.training.trained import load_trained
-from gpt_core.training.trainer import Notice, Trainer, TrainingFailed
+from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, assert_same_run, tiny_config, trained
 
 

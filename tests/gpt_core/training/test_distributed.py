@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from gpt_core.train import main
 from gpt_core.training import checkpoint
 from gpt_core.training.distributed import World
-from gpt_core.train import main
 from tests.gpt_core.tiny import assert_same_run, losses
 
 ROOT = Path(__file__).parents[3]

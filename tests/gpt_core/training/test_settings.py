@@ -6,15 +6,16 @@ import pytest
 import torch
 
 from gpt_core.batches import Batches
+from gpt_core.models import GPT
 from gpt_core.training.device import (
     choose_device, choose_precision, choose_threads, generator_states, set_generator_states, trial_step,
 )  # fmt: skip
-from gpt_core.models import GPT
 from gpt_core.training.optimizer import make_optimizer
 from gpt_core.training.plugins import build_model
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.train_config import TrainConfig
-from gpt_core.training.trainer import Notice, Trainer
+from gpt_core.training.events import Notice
+from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, tiny_config
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from gpt_core.layers import MultiHeadAttention
 from gpt_core.training import checkpoint, plugins
 from gpt_core.training import trainer as trainer_module
 from gpt_core.training.checkpoint import NoSpace
-from gpt_core.layers import MultiHeadAttention
+from gpt_core.training.events import Notice, TrainingFailed, Updated
 from gpt_core.training.optimizer import learning_rate, make_optimizer
 from gpt_core.training.presets import preset
-from gpt_core.training.trainer import Notice, Progress, Trainer, TrainingFailed
+from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, assert_same_run, losses, tiny_config, trained
 
 ROOT = Path(__file__).parents[3]
@@ -255,7 +256,7 @@ def test_the_log_reports_each_update_once_in_rows_of_the_documented_keys(tmp_pat
     assert [row["step"] for row in train] == [3, 5, 6, 9, 10, 12]
     assert set(train[0]) == {"kind", "step", "loss", "lr", "grad_norm", "tokens_per_second", "seconds"}
     assert [row["step"] for row in rows if row["kind"] == "eval"] == [0, 5, 10, 12]
-    assert [e.loss for e in events if isinstance(e, Progress)] == [row["loss"] for row in train]
+    assert [e.loss for e in events if isinstance(e, Updated)] == [row["loss"] for row in train]
 
 
 @pytest.mark.parametrize(
