@@ -109,6 +109,6 @@ def train_adder(
 
 
 if __name__ == "__main__":
-    from data.addition_report import main
+    from gpt_core.experiments.addition import main
 
     main(train_adder, add)

@@ -1,13 +1,15 @@
 """The working baseline: the lecture's GPT, from bigram to transformer, written to be read beside it.
 
-Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models),
-`trainer.py` (the training loop) and `sampling.py` (from logits to text).
+Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models), `batches.py` and
+`evaluation.py` (what it is trained and measured on), `sampling.py` (from logits to text) and `kv_cache.py`.
+The training loop is `training/trainer.py`, with all that a run needs beside it; `experiments/` compares runs.
+The commands are `train.py`, `sample.py`, `plot.py` and `experiment.py`.
 """
 
 import sys
 
 if sys.argv[:1] == ["-m"]:  # a command is on its way, such as `python -m gpt_core.train`
-    from gpt_core.interrupt import imports_begin
+    from gpt_core.training.interrupt import imports_begin
 
     imports_begin()
 

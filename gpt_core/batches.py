@@ -34,7 +34,7 @@ def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:
 
 
 class Batches:
-    """Random windows of a token tensor: the lecture's get_batch, with a position that can be saved.
+    """Random windows of a token tensor: the lecture's get_batch, drawn by a generator whose state can be saved.
 
     tokens:     (N,) on the device of the model; the whole corpus stays there, so a batch is one
                 indexing operation and no copy from the host.

@@ -10,7 +10,6 @@ import torch.nn as nn
 from torch.nn import functional as F
 
 from gpt_core.config import GPTConfig
-from gpt_core.kv_cache import KeysValues
 
 # What a plug-in point takes: anything that builds a module from the config.
 Factory = Callable[[GPTConfig], nn.Module]
@@ -34,17 +33,13 @@ class Head(nn.Module):
         self.register_buffer("tril", torch.tril(ones), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.attend(self.query(x), self.key(x), self.value(x))
-
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """q (..., T_q, D), the last T_q of the T tokens of k and v (..., T, D) -> (..., T_q, D)."""
-        T, T_q = k.shape[-2], q.shape[-2]
+        T = x.shape[-2]
+        q, k, v = self.query(x), self.key(x), self.value(x)  # (B, T, D) each
         # q . k grows with sqrt(D) for unit-variance inputs; undoing that keeps the softmax soft.
-        scores = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5  # (..., T_q, T)
-        if T_q > 1:  # the last token alone sees all of them
-            scores = scores.masked_fill(~self.tril[T - T_q : T, :T], float("-inf"))
-        weights = self.dropout(F.softmax(scores, dim=-1))  # (..., T_q, T), rows sum to 1
-        return weights @ v  # (..., T_q, D)
+        scores = q @ k.transpose(-2, -1) * k.shape[-1] ** -0.5  # (B, T, T)
+        scores = scores.masked_fill(~self.tril[:T, :T], float("-inf"))
+        weights = self.dropout(F.softmax(scores, dim=-1))  # (B, T, T), rows sum to 1
+        return weights @ v  # (B, T, D)
 
 
 class MultiHeadAttention(nn.Module):
@@ -63,31 +58,6 @@ class MultiHeadAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = torch.cat([head(x) for head in self.heads], dim=-1)  # (B, T, C), head after head
         return self.dropout(self.proj(out))
-
-    def can_cache(self) -> bool:
-        """Whether `forward_cached` computes what forward does: it takes all heads at once, so they must
-        be heads as they come, of another class or with another projection they could be anything."""
-        return all(
-            type(head) is Head
-            and not {"forward", "attend"} & vars(head).keys()
-            and all(type(part) is nn.Linear and part.bias is None for part in (head.query, head.key, head.value))
-            for head in self.heads
-        )
-
-    def new_cache(self) -> KeysValues:
-        """An empty cache for `forward_cached`; it is good until the weights change."""
-        # One product for one token instead of 3H: at that size a call costs more than its numbers.
-        parts = [getattr(head, part).weight for part in ("query", "key", "value") for head in self.heads]
-        return KeysValues(self.config.block_size, torch.cat(parts))  # 3H of (D, C) -> (3C, C)
-
-    def forward_cached(self, x: torch.Tensor, cache: KeysValues) -> torch.Tensor:
-        """The outputs of new tokens alone, (B, T_new, C): the keys and values of earlier ones are in
-        `cache`, and those of x (B, T_new, C) are added to it."""
-        B, T, _ = x.shape
-        qkv = F.linear(x, cache.weight).view(B, T, 3, len(self.heads), -1).transpose(1, 3)
-        q, k, v = qkv.unbind(2)  # (B, H, T_new, D) each
-        out = self.heads[0].attend(q, *cache.append(k, v))
-        return self.dropout(self.proj(out.transpose(1, 2).reshape(B, T, -1)))
 
 
 class FeedForward(nn.Module):
@@ -142,9 +112,4 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attention(self.ln1(x))
-        return x + self.feed_forward(self.ln2(x))
-
-    def forward_cached(self, x: torch.Tensor, cache) -> torch.Tensor:
-        """The same for new tokens alone; `cache` is what the attention's new_cache() gave."""
-        x = x + self.attention.forward_cached(self.ln1(x), cache)
         return x + self.feed_forward(self.ln2(x))

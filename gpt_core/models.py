@@ -11,7 +11,6 @@ import torch.nn as nn
 from torch.nn import functional as F
 
 from gpt_core.config import GPTConfig
-from gpt_core.kv_cache import KVCache
 from gpt_core.layers import Block, Factory, FeedForward, Head, MultiHeadAttention, layer_norm, no_norm
 
 IGNORED = -1  # a target that carries no loss
@@ -166,17 +165,3 @@ class GPT(_Embedded):
 
     def body(self, x):
         return self.ln_f(self.blocks(x))
-
-    def forward_cached(self, idx: torch.Tensor, cache: KVCache) -> torch.Tensor:
-        """The logits of new tokens alone: idx (B, T_new) long, the tokens that follow those in `cache`,
-        -> (B, T_new, V); idx is added to the cache.
-
-        Together they may be at most block_size tokens, else ValueError. Only for a model that
-        `kv_cache.supports_cache` accepts.
-        """
-        first = cache.length
-        cache.grow(idx.shape[1], self.config.block_size)
-        x = self.embed(idx, first)
-        for block, of_block in zip(self.blocks, cache.blocks):
-            x = block.forward_cached(x, of_block)
-        return self.lm_head(self.ln_f(x))

@@ -7,9 +7,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from gpt_core.command import BAD_INPUT, FAILED, OK, Parser, begin
-from gpt_core.run_log import read
-from gpt_core.terminal import fail, printable
+from gpt_core.training.command import BAD_INPUT, FAILED, OK, Parser, begin
+from gpt_core.training.run_log import read
+from gpt_core.training.terminal import fail, printable
 
 def draw(runs: list[Path], out: Path) -> None:
     """One colour per run: training loss thin, exhaustive validation loss thick with dots.

@@ -14,14 +14,14 @@ from pathlib import Path
 import torch
 
 from data import corpora
-from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
-from gpt_core.device import choose_device, choose_threads
-from gpt_core.out_of_memory import OutOfMemory, memory_for
 from gpt_core.sampling import GREEDY, Sampling, stream
-from gpt_core.terminal import fail, leave_output, note, printable
 from gpt_core.tokenizer import CharTokenizer
-from gpt_core.train_config import MOST
-from gpt_core.trained import load_trained
+from gpt_core.training.command import BAD_INPUT, ERRORS_OF_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
+from gpt_core.training.device import choose_device, choose_threads
+from gpt_core.training.out_of_memory import OutOfMemory, memory_for
+from gpt_core.training.terminal import fail, leave_output, note, printable
+from gpt_core.training.train_config import MOST
+from gpt_core.training.trained import load_trained
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         return _sample(options)
-    except ValueError as error:
+    except ERRORS_OF_INPUT as error:
         return fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:
         print()

@@ -117,7 +117,7 @@ def stream(
     supported = supports_cache(model)
     if cache and not supported:
         raise ValueError(
-            "this model has a part without forward_cached(x, cache), so it cannot use a KV cache; "
+            "this model has a part that knows of no KV cache (no forward_cached(x, cache) that belongs to its forward); "
             "leave cache out to generate without one."
         )
     tokens = _stream(model, idx, count, generator, sampling, supported if cache is None else cache)
@@ -146,7 +146,7 @@ def _stream(model, idx, count, generator, sampling, cached):
             # Entered anew for each token: a no_grad around the yield would reach into the caller's code.
             with torch.no_grad():
                 if cache is not None and cache.length + new.shape[1] <= block_size:
-                    logits = model.forward_cached(new, cache)
+                    logits = cache.logits(new)
                 else:
                     cache = None
                     logits, _ = model(idx)

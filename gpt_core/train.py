@@ -9,32 +9,34 @@
 import argparse
 import contextlib
 import dataclasses
-import inspect
 import os
 import re
-import signal
 import sys
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import record
 
-from data import corpora
-from gpt_core import checkpoint
-from gpt_core.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
-from gpt_core.device import choose_device
-from gpt_core.distributed import World
-from gpt_core.out_of_memory import OutOfMemory, is_out_of_memory
-from gpt_core.plugins import failure_in_part
-from gpt_core.presets import PRESETS, preset
-from gpt_core.terminal import TrainingDisplay, fail, load_corpus
-from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Notice, Trainer, TrainingFailed, find_corpus, ignore, load_run
+from gpt_core.training import checkpoint
+from gpt_core.training.command import (
+    BAD_INPUT, ERRORS_OF_A_RUN, ERRORS_OF_INPUT, FAILED, INTERRUPTED, OK, Parser, begin,
+)  # fmt: skip
+from gpt_core.training.device import choose_device
+from gpt_core.training.distributed import World
+from gpt_core.training.events import Notice, ignore
+from gpt_core.training.interrupt import stop_requested
+from gpt_core.training.out_of_memory import is_out_of_memory
+from gpt_core.training.plugins import failure_in_part
+from gpt_core.training.presets import PRESETS, preset
+from gpt_core.training.state import find_corpus, load_run
+from gpt_core.training.terminal import TrainingDisplay, fail, load_corpus
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trainer import Trainer
 
 DEFAULT = "cpu"  # the preset
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every field of TrainConfig is an option, under its name with dashes; its docstring explains it."""
+    """Every field of TrainConfig is an option, under its name with dashes; with the explanation that stands there."""
     p = Parser(
         prog="python -m gpt_core.train", description="Train a model of the ladder.",
         epilog="The presets: " + ", ".join(PRESETS) + ".",
@@ -43,19 +45,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--out", type=Path, help="the folder of the run (default: runs/PRESET)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run, or from a checkpoint of one")
     group = p.add_argument_group("values of the run, each in place of the preset's")
-    explained = _explanations()
     for field in dataclasses.fields(TrainConfig):
         flag = "--" + field.name.replace("_", "-")
         kind = {"action": argparse.BooleanOptionalAction} if field.type is bool else {"type": field.type}
-        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=explained[field.name], **kind)
+        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=field.metadata["help"], **kind)
     return p
-
-
-def _explanations() -> dict[str, str]:
-    """What the docstring of TrainConfig says of each field; fields that share an entry share the text."""
-    entries = re.findall(r"^((?:\w+, )*\w+): +(.*(?:\n {5,}.*)*)", inspect.getdoc(TrainConfig), re.M)
-    texts = {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
-    return {name: text.replace("%", "%%") for name, text in texts.items()}
 
 
 @record
@@ -78,12 +72,12 @@ def main(arguments: list[str] | None = None) -> int:
                 f"with more --steps and another --out."
             ))
             return OK
-        with stop_requested(world) as should_stop, display or contextlib.nullcontext():
+        with stop_requested(by_termination=world.size == 1) as should_stop, display or contextlib.nullcontext():
             result = trainer.run(should_stop=should_stop)
-    except (ValueError, corpora.CorpusUnavailable) as error:
+    except ERRORS_OF_INPUT as error:
         reason = _in_a_part(error, trainer)
         return fail(reason or str(error), FAILED if reason else BAD_INPUT, world.rank, world.size)
-    except (TrainingFailed, checkpoint.NoSpace, OutOfMemory) as error:
+    except ERRORS_OF_A_RUN as error:
         return fail(str(error), FAILED, world.rank, world.size)
     except OSError as error:
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
@@ -175,29 +169,6 @@ def _load_text(corpus: str, world: World) -> str:
         text = load_corpus(corpus)
     world.wait()
     return text if world.local_rank == 0 else load_corpus(corpus)
-
-
-@contextlib.contextmanager
-def stop_requested(world: World = World()):
-    """Yields a function that says whether Ctrl-C was pressed; the second one interrupts at once.
-
-    SIGTERM counts too, since clusters send it before they take a machine away; not under torchrun,
-    which sends it to the healthy processes after one has failed.
-    """
-    signals = [signal.SIGINT] + ([signal.SIGTERM] if world.size == 1 else [])
-    received = []
-
-    def note(number, frame):
-        if received and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {s: signal.signal(s, note) for s in signals}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for s, handler in before.items():
-            signal.signal(s, handler)
 
 
 if __name__ == "__main__":

@@ -83,6 +83,6 @@ def fuse_heads(baseline: MultiHeadAttention) -> FusedMultiHeadAttention:
 
 
 if __name__ == "__main__":
-    from gpt_core.speed import main
+    from gpt_core.experiments.speed import main
 
     main(FusedMultiHeadAttention)

@@ -205,6 +205,6 @@ def finetune(
 
 
 if __name__ == "__main__":
-    from gpt_core.pretraining import main
+    from gpt_core.experiments.pretraining import main
 
     main(remove_overlap, finetune)

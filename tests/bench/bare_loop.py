@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from data import corpora
-from gpt_core.optimizer import learning_rate
-from gpt_core.plugins import build_model
-from gpt_core.train_config import TrainConfig
+from gpt_core.training.optimizer import learning_rate
+from gpt_core.training.plugins import build_model
+from gpt_core.training.train_config import TrainConfig
 
 
 class BareLoop:

@@ -23,9 +23,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from data import corpora  # noqa: E402
-from gpt_core import run_log  # noqa: E402
-from gpt_core.presets import preset  # noqa: E402
-from gpt_core.trainer import Progress, Trainer  # noqa: E402
+from gpt_core.training import run_log  # noqa: E402
+from gpt_core.training.events import Updated  # noqa: E402
+from gpt_core.training.presets import preset  # noqa: E402
+from gpt_core.training.trainer import Trainer  # noqa: E402
 from tests.bench.bare_loop import BareLoop  # noqa: E402
 
 FUSED = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
@@ -51,7 +52,7 @@ def speed(options) -> None:
         del loop
 
         def note(event):
-            if isinstance(event, Progress):
+            if isinstance(event, Updated):
                 ours.append(event.tokens_per_second)
 
         trainer = Trainer.start(config, text, Path(folder) / "run", report=note)

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch  # noqa: E402
 
-from gpt_core.presets import preset  # noqa: E402
+from gpt_core.training.presets import preset  # noqa: E402
 from solutions.ex1_fused_attention import FusedMultiHeadAttention  # noqa: E402
 from solutions.ex4_rope import RotaryAttention  # noqa: E402
 

@@ -23,8 +23,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from data import corpora  # noqa: E402
-from gpt_core.presets import preset  # noqa: E402
-from gpt_core.trainer import Evaluated, Progress, Trainer  # noqa: E402
+from gpt_core.training.events import Evaluated, Updated  # noqa: E402
+from gpt_core.training.presets import preset  # noqa: E402
+from gpt_core.training.trainer import Trainer  # noqa: E402
 from tests.bench.bare_loop import BareLoop  # noqa: E402
 
 FUSED = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
@@ -47,9 +48,9 @@ class OurLoop:
         self.trainer.run()
 
     def _hold(self, event) -> None:
-        if isinstance(event, Progress):
+        if isinstance(event, Updated):
             self.answer(time.perf_counter() - self.began)
-        if isinstance(event, (Evaluated, Progress)):  # the first evaluation comes before the first update
+        if isinstance(event, (Evaluated, Updated)):  # the first evaluation comes before the first update
             wait_for_go()
             self.began = time.perf_counter()
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 import gpt_core
-from gpt_core import experiment, plot, pretraining, sample, train
-from gpt_core.interrupt import imports_begin
-from gpt_core.presets import PRESETS
-from gpt_core.terminal import printable, sentence
+from gpt_core import experiment, plot, sample, train
+from gpt_core.experiments import pretraining
+from gpt_core.training.interrupt import imports_begin
+from gpt_core.training.presets import PRESETS
+from gpt_core.training.terminal import printable, sentence
 from tests.gpt_core.tiny import call
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def test_the_experiment_of_exercise_3_answers_a_mistyped_option_too(capsys):
 
 
 def test_every_command_that_the_pages_and_the_modules_show_is_one_that_there_is():
-    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *Path(gpt_core.__file__).parent.glob("*.py")]
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *Path(gpt_core.__file__).parent.rglob("*.py")]
     shown = {
         (name, re.split(r" {2,}|#|`|\n", rest)[0].strip())
         for text in texts
@@ -77,7 +78,7 @@ def test_every_command_that_the_pages_and_the_modules_show_is_one_that_there_is(
 
 
 def test_no_word_of_shakespeare_is_suggested_for_another_text():
-    for path in Path(gpt_core.__file__).parent.glob("*.py"):
+    for path in Path(gpt_core.__file__).parent.rglob("*.py"):
         lines = [line for line in path.read_text().splitlines() if "ROMEO" in line]
         assert all('"tinyshakespeare":' in line for line in lines), path
 

@@ -5,8 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from gpt_core import checkpoint, experiment
-from gpt_core.experiment import main, position_ranges
+from gpt_core import experiment
+from gpt_core.experiment import main
+from gpt_core.experiments import arms
+from gpt_core.experiments.results import Results, position_ranges
+from gpt_core.training import checkpoint
+from gpt_core.training.train_config import TrainConfig
 from tests.gpt_core.tiny import TEXT
 
 ROTARY = ["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]
@@ -91,22 +95,22 @@ def test_a_run_that_was_stopped_goes_on(small, done, tmp_path, monkeypatch):
 
 
 def test_speeds_are_compared_where_both_runs_of_a_pair_were_trained_in_the_same_call():
-    runs = [[experiment.Run(None, 1, 2.0, rate, 10, is_new=True), experiment.Run(None, 2, 2.0, 1.0, 10, is_new=new)]
+    runs = [[arms.Run(None, 1, 2.0, rate, 10, is_new=True), arms.Run(None, 2, 2.0, 1.0, 10, is_new=new)]
             for rate, new in ((100.0, False), (50.0, True))]  # fmt: skip
-    assert experiment.Results([], runs).speed_ratio() == 0.5
+    assert Results([], runs).speed_ratio() == 0.5
 
 
 def test_a_run_that_was_killed_before_its_first_checkpoint_is_trained_anew(small, done, tmp_path):
-    arm = experiment.make_arm("x", checkpoint_config(done[0]), tmp_path)
+    arm = arms.make_arm("x", checkpoint_config(done[0]), tmp_path)
     folder = arm.run_folder(1)
     folder.mkdir(parents=True)
     (folder / "log.jsonl").write_text('{"kind": "eval", "step": 0, "val_loss": 3.0}\n')
-    assert experiment.train(arm, 1, TEXT, lambda event: None, lambda: False).is_new
+    assert arms.train(arm, 1, TEXT, lambda event: None, lambda: False).is_new
 
 
 def checkpoint_config(out):
     path = next(out.glob("baseline-*/seed1/last.safetensors"))
-    return experiment.TrainConfig(**checkpoint.load(path).info["train_config"])
+    return TrainConfig(**checkpoint.load(path).info["train_config"])
 
 
 class _Stops:
@@ -186,7 +190,7 @@ def test_memory_that_runs_out_is_one_sentence(small, tmp_path, capsys, monkeypat
     def refuse(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(experiment, "loss_by_position", refuse)
+    monkeypatch.setattr(arms, "loss_by_position", refuse)
     assert main(ROTARY, [*small, "--out", str(tmp_path)]) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert said == "There is not enough memory for windows of 2 x block_size: a smaller --stretch takes less."

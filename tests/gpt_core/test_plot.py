@@ -5,8 +5,8 @@ import json
 import pytest
 
 from gpt_core import plot
-from gpt_core.run_log import read
-from gpt_core.terminal import sparkline
+from gpt_core.training.run_log import read
+from gpt_core.training.terminal import sparkline
 
 
 def write_log(folder, rows, end=""):

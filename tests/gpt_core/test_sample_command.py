@@ -2,9 +2,10 @@ import subprocess
 
 import pytest
 
-from gpt_core import checkpoint, sample
-from gpt_core.trained import load_trained
-from gpt_core.trainer import Trainer
+from gpt_core import sample
+from gpt_core.training import checkpoint
+from gpt_core.training.trained import load_trained
+from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import tiny_config, trained
 
 
@@ -160,7 +161,7 @@ def test_without_a_line_end_a_text_begins_like_its_corpus(controls, monkeypatch)
         saved.info.pop("start")
         return saved
 
-    monkeypatch.setattr("gpt_core.checkpoint.load", older)
+    monkeypatch.setattr("gpt_core.training.checkpoint.load", older)
     assert load_trained(controls).start == "2"  # not known any more: the first that one can see
 
 
@@ -172,6 +173,6 @@ def test_memory_that_runs_out_is_told_by_what_it_was_for(run, capsys, monkeypatc
     def refuse(*args, **kwargs):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
 
-    monkeypatch.setattr("gpt_core.trained.build_model", refuse)
+    monkeypatch.setattr("gpt_core.training.trained.build_model", refuse)
     status, _, said = call(capsys, run)
     assert status == 1 and f"memory to load the model of {run}" in " ".join(said.split())

@@ -53,7 +53,7 @@ def test_cached_logits_equal_the_whole_forward_pass_however_the_tokens_are_cut(p
     expected = m(idx)[0]
     for cuts in ([1] * 12, [5, 7], [3, 1, 8], [12]):
         cache = KVCache(m)
-        parts = [m.forward_cached(part, cache) for part in idx.split(cuts, dim=1)]
+        parts = [cache.logits(part) for part in idx.split(cuts, dim=1)]
         torch.testing.assert_close(torch.cat(parts, dim=1), expected, rtol=1e-10, atol=1e-10)
 
 
@@ -66,24 +66,24 @@ def test_with_the_cache_a_step_computes_one_token_and_past_block_size_the_whole_
 
 
 def test_the_cache_refuses_more_than_block_size_tokens_and_stays_as_it_was():
-    m, cache = model().eval(), None
+    m = model().eval()
     cache = KVCache(m)
-    m.forward_cached(prompts(1, 10), cache)
+    cache.logits(prompts(1, 10))
     with pytest.raises(ValueError, match="holds 10 tokens and gets 3 more"):
-        m.forward_cached(prompts(1, 3), cache)
-    assert m.forward_cached(prompts(1, 2), cache).shape == (1, 2, 13)
+        cache.logits(prompts(1, 3))
+    assert cache.logits(prompts(1, 2)).shape == (1, 2, 13)
 
 
 def test_an_attention_with_forward_alone_generates_without_a_cache_and_says_so_when_asked():
     m = model(attention=FusedMultiHeadAttention)
     assert not supports_cache(m)
     assert generate(m, prompts(2, 4), 20, generator=seeded()).shape == (2, 24)
-    with pytest.raises(ValueError, match="a part without forward_cached"):
+    with pytest.raises(ValueError, match="knows of no KV cache"):
         generate(m, prompts(2, 4), 1, generator=seeded(), cache=True)
 
 
 class Reversed(MultiHeadAttention):
-    """Inherits forward_cached, but computes something else."""
+    """Has the heads that the cache knows, but computes something else."""
 
     def forward(self, x):
         return super().forward(x).flip(-1)
@@ -121,7 +121,7 @@ def test_an_inherited_cache_is_never_used_for_a_forward_that_was_written_anew(at
 def test_an_exchanged_method_or_a_changed_model_is_not_cached():
     m = model()
     assert supports_cache(m)
-    m.blocks[1].attention.heads[0].attend = lambda q, k, v: v
+    m.blocks[1].attention.heads[0].forward = lambda x: x
     assert not supports_cache(m)
 
     m = model()
@@ -137,22 +137,43 @@ def test_an_exchanged_method_or_a_changed_model_is_not_cached():
 
 
 class Cached(MultiHeadAttention):
-    """A part of one's own that supports the cache, by both methods."""
+    """A part of one's own that supports the cache, by both methods: it keeps the inputs."""
 
     used = 0
 
     def forward(self, x):
         return super().forward(x)
 
+    def new_cache(self):
+        return []
+
     def forward_cached(self, x, cache):
         Cached.used += 1
-        return super().forward_cached(x, cache)
+        cache.append(x)
+        return self.forward(torch.cat(cache, dim=1))[:, -x.shape[1] :]
+
+
+class CachedAsItsParent(Cached):
+    """Inherits both methods, which belong to another forward."""
+
+    def forward(self, x):
+        return super().forward(x).flip(-1)
+
+
+class NothingToKeep(Cached):
+    new_cache = None
 
 
 def test_an_attention_of_ones_own_with_both_methods_is_cached():
     assert supports_cache(model(attention=Cached))
-    generate(model(attention=Cached), prompts(1, 1), 2, generator=seeded())
+    tokens = generate(model(attention=Cached), prompts(1, 1), 2, generator=seeded())
     assert Cached.used == 2 * 3
+    assert torch.equal(tokens, generate(model(), prompts(1, 1), 2, generator=seeded()))
+
+
+@pytest.mark.parametrize("attention", [CachedAsItsParent, NothingToKeep])
+def test_methods_that_do_not_belong_to_the_forward_or_are_not_both_there_are_not_used(attention):
+    assert not supports_cache(model(attention=attention))
 
 
 def test_generating_leaves_every_mode_and_the_gradients_as_they_were():
@@ -192,7 +213,7 @@ def test_the_cached_path_creates_every_tensor_on_the_device_of_the_model():
     m = model().eval().to("meta")
     cache = KVCache(m)
     for T in (4, 1):
-        logits = m.forward_cached(torch.zeros(2, T, dtype=torch.long, device="meta"), cache)
+        logits = cache.logits(torch.zeros(2, T, dtype=torch.long, device="meta"))
         assert logits.device.type == "meta" and logits.shape == (2, T, 13)
 
 

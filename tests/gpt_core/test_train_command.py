@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpt_core import checkpoint, train
-from gpt_core.presets import preset
-from gpt_core.run_log import RunLog
-from gpt_core.terminal import TrainingDisplay
-from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Progress, Trainer
+from gpt_core import train
+from gpt_core.training import checkpoint, state
+from gpt_core.training.events import Updated
+from gpt_core.training.presets import preset
+from gpt_core.training.run_log import RunLog
+from gpt_core.training.terminal import TrainingDisplay
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, assert_same_run, call_suggested, trained
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +44,7 @@ def test_ctrl_c_saves_and_resume_goes_on_bit_for_bit(tmp_path, monkeypatch, caps
 
     def press_ctrl_c(self, event):
         real(self, event)
-        if isinstance(event, Progress) and event.step == 6:
+        if isinstance(event, Updated) and event.step == 6:
             os.kill(os.getpid(), signal.SIGINT)
 
     handler = signal.getsignal(signal.SIGINT)
@@ -60,7 +62,7 @@ def test_ctrl_c_saves_and_resume_goes_on_bit_for_bit(tmp_path, monkeypatch, caps
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
     def press_twice(self, event):
-        if isinstance(event, Progress):
+        if isinstance(event, Updated):
             os.kill(os.getpid(), signal.SIGINT)
             os.kill(os.getpid(), signal.SIGINT)
 
@@ -148,8 +150,8 @@ def test_a_finished_run_resumed_stays_as_it_is_and_says_so(tmp_path, capsys):
 
 
 def test_every_option_of_a_run_is_explained():
-    explained = train._explanations()
-    assert set(explained) >= {field.name for field in dataclasses.fields(TrainConfig)} and all(explained.values())
+    explained = {option.dest: option.help for option in train.parser()._actions}
+    assert all(len(explained[field.name]) > 5 for field in dataclasses.fields(TrainConfig))
 
 
 def test_fewer_steps_than_the_warm_up_shorten_it_unless_it_is_given():
@@ -200,15 +202,15 @@ def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_p
     "place, sentence",
     [
         ("data.corpora.read", "to read CORPUS: take a shorter text."),
-        ("gpt_core.trainer.encode_text", "to encode the 3,000 characters of CORPUS: take a shorter text."),
-        ("gpt_core.trainer.build_model", "for the weights of a model of this size (n_layer 1, n_embd 8, "),
-        ("gpt_core.trainer.build_model", "a smaller n_embd or n_layer takes less."),
-        ("gpt_core.trainer.exhaustive_loss", "to evaluate 64 x 8 characters at a time: a smaller block_size"),
+        ("gpt_core.training.trainer.encode_text", "to encode the 3,000 characters of CORPUS: take a shorter text."),
+        ("gpt_core.training.trainer.build_model", "for the weights of a model of this size (n_layer 1, n_embd 8, "),
+        ("gpt_core.training.trainer.build_model", "a smaller n_embd or n_layer takes less."),
+        ("gpt_core.training.trainer.exhaustive_loss", "to evaluate 64 x 8 characters at a time: a smaller block_size"),
         ("gpt_core.batches.Batches.take", "to evaluate 64 x 8"),
         ("torch.Tensor.backward", "for an update with batches of 4 x 8 characters (batch_size x block_size)"),
         ("torch.Tensor.backward", "a smaller batch_size, with more accumulation, takes less."),
         ("torch.optim.AdamW.step", "for the gradients and AdamW's averages of a model of this size"),
-        ("gpt_core.checkpoint.to_bytes", "for a checkpoint of a model of this size"),
+        ("gpt_core.training.checkpoint.to_bytes", "for a checkpoint of a model of this size"),
     ],
 )
 @pytest.mark.parametrize(
@@ -236,8 +238,8 @@ def refuse_memory(*args):
 
 
 def test_a_long_text_is_named_beside_what_there_is_too_little_memory_for(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("gpt_core.trainer.LONG_TEXT", 1000)
-    monkeypatch.setattr("gpt_core.trainer.build_model", refuse_memory)
+    monkeypatch.setattr("gpt_core.training.out_of_memory.LONG_TEXT", 1000)
+    monkeypatch.setattr("gpt_core.training.trainer.build_model", refuse_memory)
     assert call(*VALUES, "--out", tmp_path / "run") == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "and so does a shorter text, since the 60,000 characters of toy stay in memory." in said
@@ -297,7 +299,7 @@ def test_what_a_run_suggests_when_it_ends_stops_or_exists_already_works(tmp_path
 
     def press_ctrl_c(self, event):
         real(self, event)
-        if isinstance(event, Progress) and event.step == 6:
+        if isinstance(event, Updated) and event.step == 6:
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
@@ -347,7 +349,7 @@ def test_a_corpus_that_has_moved_is_named_once_and_found_from_then_on(stopped, t
     said = " ".join(capsys.readouterr().err.split())
     place = tmp_path / "here" / "play.txt"
     assert f"is not there any more ({place}): --corpus FILE says where it is now" in said
-    monkeypatch.setattr(Trainer, "run", lambda self, **kwargs: self._save(checkpoint.LAST) or 1 / 0)
+    monkeypatch.setattr(Trainer, "run", lambda self, **kwargs: state.save(self, checkpoint.LAST) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         call("--resume", stopped, "--corpus", "moved.txt")
     monkeypatch.undo()
@@ -378,7 +380,7 @@ def test_stopped_before_the_first_checkpoint_it_does_not_speak_of_one(tmp_path, 
     def press(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("gpt_core.trainer.exhaustive_loss", press)
+    monkeypatch.setattr("gpt_core.training.trainer.exhaustive_loss", press)
     assert call(*VALUES, "--out", tmp_path / "run") == 130
     assert "without saving; there is no checkpoint yet." in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "run").exists()

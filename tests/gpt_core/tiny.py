@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from data import toy
-from gpt_core import checkpoint
-from gpt_core.train_config import TrainConfig
-from gpt_core.trainer import Trainer
+from gpt_core.training import checkpoint
+from gpt_core.training.train_config import TrainConfig
+from gpt_core.training.trainer import Trainer
 
 TEXT = toy.generate(3000)
 

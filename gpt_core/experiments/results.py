@@ -1,0 +1,124 @@
+"""What an experiment found, as tables, a file and plots."""
+
+import dataclasses
+import json
+import statistics
+from dataclasses import dataclass
+
+from gpt_core import plot
+from gpt_core.experiments.arms import Arm, ByPosition, Run
+from gpt_core.experiments.paired import conclusion, paired_difference
+from gpt_core.training.terminal import sentence
+from gpt_core.training.train_config import TrainConfig
+
+
+@dataclass(frozen=True)
+class Results:
+    """What an experiment found; arms, runs and positions hold the baseline first, then the feature."""
+
+    arms: list[Arm]
+    runs: list[list[Run]]
+    positions: list[ByPosition] = dataclasses.field(default_factory=list)
+    stretch: int = 1
+
+    def losses(self) -> list[list[float]]:
+        return [[run.val_loss for run in of_arm] for of_arm in self.runs]
+
+    def rates(self) -> list[float]:
+        return [statistics.median(run.tokens_per_second for run in of_arm) for of_arm in self.runs]
+
+    def speed_ratio(self) -> float | None:
+        """The feature's speed over the baseline's, of the pairs that were trained in this call; None without one.
+
+        A stored speed is that of another hour, when the machine may have had other things to do.
+        """
+        rates = [[run.tokens_per_second for run in pair] for pair in zip(*self.runs) if all(run.is_new for run in pair)]
+        return statistics.median(feature for _, feature in rates) / statistics.median(base for base, _ in rates) if rates else None
+
+    def show(self, say) -> None:
+        """The losses in pairs, the speeds and the conclusion."""
+        name, config = self.arms[1].name, self.arms[0].config
+        losses, rates = self.losses(), self.rates()
+        say()
+        say(f"exhaustive validation loss after {config.steps} steps, in nats per character ({config.corpus})")
+        wide = max(20, len(name) + 2)
+        say(f"{'seed':>6}{self.arms[0].name:>14}{name:>{wide}}{'difference':>14}   negative: {name} is better")
+        for run, b, f in zip(self.runs[0], *losses):
+            say(f"{run.seed:>6}{b:>14.4f}{f:>{wide}.4f}{f - b:>+14.4f}")
+        difference = paired_difference(*losses)
+        means = [statistics.fmean(of_arm) for of_arm in losses]
+        interval = f"95 % interval {difference.low:+.4f} to {difference.high:+.4f}"
+        say(f"{'mean':>6}{means[0]:>14.4f}{means[1]:>{wide}.4f}{difference.mean:>+14.4f}   {interval}")
+        say()
+        for arm, of_arm, rate in zip(self.arms, self.runs, rates):
+            say(f"{arm.name:>{wide}}: {rate:>9,.0f} tokens/s, {of_arm[0].parameters:,} parameters, {_made_of(arm.config)}")
+        if ratio := self.speed_ratio():
+            say(f"{name} trains {ratio:.2f} x as fast as the baseline")
+        else:
+            say(sentence(
+                "The speeds are from different times, so they are not compared: another --out measures them side by side."
+            ))
+        say()
+        say(sentence(conclusion(name, difference)))
+
+    def show_positions(self, say) -> None:
+        """The losses by position, and where the context is cropped."""
+        length, wide = self.arms[0].config.block_size, max(20, len(self.arms[1].name) + 2)
+        say()
+        say(f"validation loss by position, trained on {length} positions (mean of {len(self.runs[0])} runs)")
+        say(f"{'positions':>14}{self.arms[0].name:>14}{self.arms[1].name:>{wide}}")
+        for first, last in position_ranges(length, self.stretch):
+            values = [of_arm.mean(first, last) for of_arm in self.positions]
+            mark = "" if last <= length else "   beyond the length of training"
+            say(f"{f'{first} to {last - 1}':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}{mark}")
+        values = [of_arm.cropped for of_arm in self.positions]
+        say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}   the last {length} tokens as context")
+        say(sentence(
+            "The baseline's position table ends where its training did: beyond it the rows are as they were "
+            "first drawn, and nothing ever trained them."
+        ))
+
+    def write(self, say) -> None:
+        """results.json and, with matplotlib, the plots, in the folder of the feature's runs."""
+        folder = self.arms[1].folder
+        found = {
+            "arms": [dataclasses.asdict(arm.config) for arm in self.arms],
+            "seeds": [run.seed for run in self.runs[0]],
+            "losses": self.losses(),
+            "tokens_per_second": self.rates(),
+            "speed_ratio": self.speed_ratio(),
+            "difference": dataclasses.asdict(paired_difference(*self.losses())),
+            "positions": [dataclasses.asdict(of_arm) for of_arm in self.positions],
+        }
+        (folder / "results.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        try:
+            names = [arm.name for arm in self.arms]
+            folders = [[run.folder for run in of_arm] for of_arm in self.runs]
+            plot.draw_bands(dict(zip(names, folders)), folder / "losses.png")
+            if self.positions:
+                length = self.arms[0].config.block_size
+                plot.draw_positions(
+                    dict(zip(names, (of_arm.runs for of_arm in self.positions))),
+                    dict(zip(names, (of_arm.cropped for of_arm in self.positions))),
+                    length, folder / "positions.png", bin=max(1, length // 8),
+                )  # fmt: skip
+        except ImportError:
+            say('No plots: matplotlib is not installed; get it with: pip install -e ".[plot]"')
+        say(f"in {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if path.is_file()))}")
+
+
+def _made_of(config: TrainConfig) -> str:
+    """The attention, and every other part that is not the workbook's."""
+    parts = [f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part, spec in config.own_parts().items()]
+    if not config.attention:
+        parts.insert(0, "attention head by head")
+    return ", ".join(parts if config.position_embedding else [*parts, "no position table"])
+
+
+def position_ranges(block_size: int, factor: int) -> list[tuple[int, int]]:
+    """The rows of the table: fine around the end of training, coarse elsewhere."""
+    quarter = max(1, block_size // 4)
+    edges = [0, quarter, 2 * quarter, block_size, block_size + quarter, block_size + 2 * quarter]
+    edges += [n * block_size for n in range(2, factor + 1)]
+    edges = sorted({edge for edge in edges if edge <= factor * block_size})
+    return list(zip(edges, edges[1:]))
