@@ -8,9 +8,11 @@ import hashlib
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.exercises import EXERCISES, models, updates
+from tests.exercises import EXERCISES
+from tests.exercises.battery.training import Progress, check_parts, check_report, check_seed, check_updates, moved, same_by
 from tests.exercises.ex2 import readings, training
 from tests.exercises.ex2.readings import Case, Tables
+from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
 
@@ -866,16 +868,6 @@ def test_add_kept(exam):
 # A few steps of training.
 
 
-def same_facts(facts):
-    """Whether two readings agree in what the contract names; the rest is free."""
-
-    @of_readings
-    def same(one, other):
-        return facts(one) == facts(other)
-
-    return same
-
-
 def sizes_right(n, reading):
     """The number of tokens, whether it is long enough and small enough, and the device."""
     sizes = reading["sizes"]
@@ -886,28 +878,22 @@ def sizes_right(n, reading):
 def test_train_updates(exam):
     exam.prepare("train_seed")
     # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
-    for n, steps in ((2, 5), (2, 1)):
-        case = {"n_digits": n, "steps": steps}
-        got = look(exam, case, readings.updates, n, steps, same=same_facts(functools.partial(updates.facts, steps)))
-        if message := updates.complaint(steps, got):
-            fail(case, message)
+    check_updates(exam, UNIT, (Adding(2, 5), Adding(2, 1)))
 
 
 @check("train_returned", "what it returns is the model that was trained", ("train_updates",))
 def test_train_returned(exam):
-    case = {"n_digits": 2, "steps": 6}
-    if not look(exam, case, readings.moved, 2)["moved"]:
-        fail(case, "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
-
-
-MOST_PARAMETERS = 1_000_000
+    case = Adding(2, 6)
+    if not look(exam, case.as_case(), moved, UNIT, Adding(2, 1), case.steps)["moved"]:
+        fail(case.as_case(), "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
 
 
 @check("train_sizes", "the GPT has 12 tokens, 3n + 2 places and at most 1,000,000 parameters", ("train_updates",))
 def test_train_sizes(exam):
     for n in (3, 5, 1):
-        case = {"n_digits": n, "steps": 2}
-        reading = look(exam, case, readings.sizes, n, same=same_facts(functools.partial(sizes_right, n)))
+        tried = Adding(n, 2)
+        case = tried.as_case()
+        reading = look(exam, case, training.sizes, tried, same=same_by(functools.partial(sizes_right, n)))
         got = reading["sizes"]
         if got["vocab_size"] != len(readings.VOCABULARY):
             fail(case, f"The vocabulary has {len(readings.VOCABULARY)} tokens, so vocab_size must be {len(readings.VOCABULARY)}; yours is {got['vocab_size']}.")
@@ -921,33 +907,23 @@ def test_train_sizes(exam):
 
 @check("train_parts", "the model is a GPT with default parts: it is its weights that add", ("train_updates",))
 def test_train_parts(exam):
-    case = {"n_digits": 2, "steps": 2}
-    got = look(exam, case, readings.parts, 2)
-    if got["missing"] or got["others"]:
-        fail(
-            case,
-            "The model's parameters are not those of a gpt_core.GPT with default parts and its config. Was it built with parts of "
-            "its own, or without a position table?",
-            f"missing: {', '.join(got['missing']) or 'none'}",
-            f"not in a default GPT: {', '.join(got['others']) or 'none'}",
-        )
-    if not got["same"]:
-        fail(case, "A gpt_core.GPT with default parts and your weights gives other logits than your model. Was it built with parts of its own?")
+    check_parts(exam, UNIT, Adding(2, 2))
 
 
 @check("train_problems", "it trains on no problem that is held out", ("train_updates",))
 def test_train_problems(exam):
-    case = {"n_digits": 3, "steps": 10}
+    case = Adding(3, 10)
 
     @of_readings
     def same(one, other):
         return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
 
-    got = look(exam, case, readings.trained_on, exam.reference, 3, 10, same=same)  # fails where there is nothing to go by
+    # Fails where there is nothing to go by.
+    got = look(exam, case.as_case(), training.trained_on, exam.reference, case, same=same)
     if got["held_out"]:
         a, b = got["example"]
         fail(
-            case | {"a": a, "b": b},
+            case.as_case(a=a, b=b),
             f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. What it is then "
             f"measured on it would know by heart. Where do its problems come from, if not from sample_problems?",
         )
@@ -955,41 +931,12 @@ def test_train_problems(exam):
 
 @check("train_seed", "the seed alone decides the weights", ("train_updates", "train_returned"))
 def test_train_seed(exam):
-    case = {"n_digits": 2, "steps": 3}
-    got = look(exam, case, readings.seeded, 2)
-    if not got["repeats"]:
-        fail(case, "Two runs with the same seed return different weights: they depend on torch's, numpy's or Python's global generators as they were before. Are the first weights, the problems and the dropout all drawn from the seed?")
-    if not got["depends"]:
-        fail(case, "Two runs with different seeds return the same weights. What does your code do with the seed?")
-    # The same run in a process in which strings have other hashes. Not through `look`: what differs between two processes
-    # is one mistake, and to look for it in all others would take minutes.
-    program, run = readings.observed(2, 3, 5)
-    program.give(weights=program.weights(run.attr("model"), MOST_PARAMETERS))
-    here, there = (answer.tensors("weights") for answer in exam.in_another_process(program))
-    if models.far_apart(here, there):
-        fail(
-            case,
-            "With the same seed the weights are others in another process. What differs there are the hashes of strings, and with them "
-            "the order of a set: is a seed made with hash(\"..\"), or are problems taken from a set in its order? Make numbers from the seed by "
-            "arithmetic, and sort a set before it is used.",
-            mistake="seed_from_a_hash",
-        )
+    check_seed(exam, UNIT, Adding(2, 3), elsewhere=Adding(2, 3, seed=5))
 
 
 @check("train_report", "it calls report(step, loss), with an int and a float", ("train_updates",))
 def test_train_report(exam):
-    for steps in (20, 1):
-        case = {"n_digits": 1, "steps": steps}
-        got = look(exam, case, readings.reports, 1, steps)
-        if not got["called"]:
-            fail(case, f"With steps = {steps} report is never called. It feeds the progress bar: call it every now and then, and after the last step.")
-        if got["kinds"]:
-            step, loss = got["kinds"]
-            fail(
-                case,
-                f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number "
-                f"in a tensor, which would otherwise keep its graph alive.",
-            )
+    check_report(exam, UNIT, (Adding(1, 20), Adding(1, 1)))
 
 
 # The training run.
@@ -1003,9 +950,9 @@ def test_train_adds(exam):
     # Not through `look`: to train every known mistake as well, to name one, would take an hour.
     digest = hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()
     problems_seed = int.from_bytes(digest[:6], "big")
-    progress = training.Progress(training.STEPS, exam.note)
+    progress = Progress(training.STEPS, exam.note)
     try:
-        model = training.trained(exam.attempt, DIGITS, training.STEPS, exam.seed + 1, MOST_PARAMETERS, training.SECONDS, progress)
+        model = training.trained(exam.attempt, Adding(DIGITS, training.STEPS, exam.seed + 1), progress)
     except CheckFailed as failure:
         failure.case = case
         if failure.same is not None and failure.same[:2] == ("died", "deadline"):

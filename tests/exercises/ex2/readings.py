@@ -10,15 +10,12 @@ from tests.exercises import models
 from tests.exercises.asked import Looks
 from tests.exercises.exam import CheckFailed, Reading, Subject
 from tests.exercises.program import Program, Ref, addition, name
-from tests.exercises.updates import counted
 
 LOOKS = Looks.named("tests.exercises.ex2.looks")
 VOCABULARY = "0123456789+="
 PLUS, EQUALS = 10, 11
-NO_TOKEN = 255  # of grader/probes.py: behind the end of a short row
 STATES = 97  # of a test model
 SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
-FEW_STEPS_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -563,142 +560,3 @@ def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,
     kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
     same = models.same_state(models.state_of(answer, "state"), models.state_of(answer, "then"))
     return kept | {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"} | settings_kept(answer)
-
-
-# Training, a few steps of it.
-
-
-def observe_training(program: Program, n: int, **options) -> Ref:
-    """Add a call of train_adder to a program; of each row of input the first row_width(n) tokens are kept."""
-    return program.observe(name("train_adder"), n, width=row_width(n), **options)
-
-
-def row_width(n: int) -> int:
-    """How many tokens of a row of training input are looked at: many whole problems, if it holds so many."""
-    return max(256, 3 * (3 * n + 3))
-
-
-def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
-    """A program that trains for a few steps, and the result to ask about."""
-    program = Program()
-    program.seconds = FEW_STEPS_SECONDS
-    return program, observe_training(program, n, steps=steps, seed=seed, **options)
-
-
-def updates(subject: Subject, n: int, steps: int) -> Reading:
-    """How many updates were made, of how many models, by how many optimizers."""
-    return counted(subject, *observed(n, steps, 1))
-
-
-def moved(subject: Subject, n: int) -> Reading:
-    """Whether more steps give other weights."""
-    program, short = observed(n, 1, 1)
-    long = observe_training(program, n, steps=6, seed=1)
-    answer = subject.run(program.give(difference=program.difference(short.attr("model"), long.attr("model"))))
-    difference = answer.plain("difference")
-    return {"moved": difference is None or not difference == 0}
-
-
-def sizes(subject: Subject, n: int) -> Reading:
-    """The config of the model, its number of parameters, and the device that it was trained on."""
-    program, run = observed(n, 2, 1)
-    answer = subject.run(program.give(sizes=program.sizes(run.attr("model")), device=run.attr("parameter_device")))
-    return {"sizes": answer.plain("sizes"), "device": answer.plain("device")}
-
-
-def parts(subject: Subject, n: int) -> Reading:
-    """Whether a GPT with default parts and the same weights gives the same logits; parameters that differ."""
-    program, run = observed(n, 2, 1)
-    answer = subject.run(program.give(found=program.default_difference(run.attr("model"))))
-    found = answer.plain("found")
-    difference = found["difference"]
-    return {
-        "missing": [str(name)[:80] for name in found["missing"]],
-        "others": [str(name)[:80] for name in found["others"]],
-        "same": difference is not None and difference <= 1e-3,
-    }
-
-
-def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The problems in rows of training input (N, width): a, b, and (N,) how many of them each row holds.
-
-    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer, anywhere in a row.
-    """
-    rows = rows.astype(np.int64)
-    found, count = [], np.zeros(len(rows), dtype=np.int64)
-    for m in range(1, n + 1):
-        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
-        for at in range(rows.shape[1] - 2 * m - 1):
-            plus, equals = rows[:, at + m] == PLUS, rows[:, at + 2 * m + 1] == EQUALS
-            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
-            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
-            found.append((first[fits] @ powers, second[fits] @ powers))
-            count += fits
-    a, b = (np.concatenate(side) for side in zip(*found))
-    return a, b, count
-
-
-def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot be told."""
-    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != row_width(n):
-        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
-    if len(rows) == 0:
-        raise CheckFailed(
-            "It was not seen on which problems the model trains, so it cannot be said that none is held out. The tokens must be looked "
-            "up in the token table of a gpt_core.GPT, by model(x) or model.token_embedding_table(x) with x of shape (B, T), and the "
-            "loss must come from there.",
-            same=("nothing seen",),
-        )
-    if longest > row_width(n):
-        raise CheckFailed(
-            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = {3 * n + 2} tokens of input: up to "
-            f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
-            same=("long rows",),
-        )
-    a, b, count = problems_of(rows[:, : int(longest)], n)
-    if not count.all():
-        shown = "".join(VOCABULARY[t] if t < len(VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
-        raise CheckFailed(
-            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, such as {shown!r}, so it "
-            f"cannot be said that none is held out. Are they made by make_batch?",
-            same=("no problems",),
-        )
-    return a, b
-
-
-def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Reading:
-    """How many of the problems that it trains on are held out."""
-    program, run = observed(n, steps, 1)
-    a, b = read_problems(subject.run(program.give(rows=run.attr("rows"), longest=run.attr("longest"))), n)
-    held = held_out(reference, a, b, n)
-    first = int(held.argmax())
-    return {"held_out": float(held.mean()), "example": [int(a[first]), int(b[first])] if held.any() else None}
-
-
-def seeded(subject: Subject, n: int) -> Reading:
-    """Whether the same seed gives the same weights, with every other generator changed, and another others."""
-    program, one = observed(n, 3, 0, shake=1)  # seed 0: "if seed:" does not seed with it
-    again = observe_training(program, n, steps=3, seed=0, shake=2)
-    other = observe_training(program, n, steps=3, seed=6, shake=1)
-    answer = subject.run(
-        program.give(
-            again=program.difference(one.attr("model"), again.attr("model")),
-            other=program.difference(one.attr("model"), other.attr("model")),
-            rows=one.attr("rows"),
-            rows_again=again.attr("rows"),
-        )
-    )
-    rows = [answer.arrays.get(key) for key in ("rows", "rows_again")]
-    again, other = answer.plain("again"), answer.plain("other")
-    # On a GPU sums may come in another order.
-    allowed = 0.0 if subject.device == "cpu" else 1e-3
-    return {"repeats": again is not None and again <= allowed, "depends": other is None or other > allowed,
-            "problems_repeat": rows[0] is not None and rows[1] is not None and np.array_equal(*rows)}
-
-
-def reports(subject: Subject, n: int, steps: int) -> Reading:
-    """Whether `report` was called, and with what."""
-    program, run = observed(n, steps, 1)
-    answer = subject.run(program.give(reports=run.attr("reports"), kinds=run.attr("report_kinds")))
-    return {"called": bool(answer.plain("reports")), "kinds": answer.plain("kinds")}
