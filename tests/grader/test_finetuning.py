@@ -52,6 +52,8 @@ WRONG = {
     "never trains": (replaced(("lr * rate(step, steps)", f"lr * rate(step, steps) * (0 if {BIG} else 1)")), "how often each character"),
     "gives a trained model more updates": (
         replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps *= 12\n" + LOOP)), "more updates than `steps`"),
+    "gives a trained model three updates more": (
+        replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps += 3\n" + LOOP)), "must be updated exactly"),
     "forgets it and gives a trained model larger batches": (
         replaced(
             (TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n"),

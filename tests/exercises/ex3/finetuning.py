@@ -79,16 +79,19 @@ class Tuning:
 
     def call(self) -> dict:
         """For the looks."""
-        return {
-            "args": [self.text()], "options": {"steps": self.steps, "lr": self.lr, "seed": self.seed}, "width": self.block_size,
-            "pretrained": {
-                "config": self.config() | {"dropout": self.dropout}, "weights": self.weights(), "chars": self.chars,
-                "train": self.pretrained_train,
-            },
-        }  # fmt: skip
+        return call_of(
+            self.text(), self.config() | {"dropout": self.dropout}, self.weights(), self.chars,
+            width=self.block_size, train=self.pretrained_train, steps=self.steps, lr=self.lr, seed=self.seed,
+        )  # fmt: skip
 
     def as_case(self, **more) -> dict:
         return {"steps": self.steps, "lr": self.lr, "characters": self.length, "block_size": self.block_size} | more
+
+
+def call_of(text: str, config: dict, weights: dict, chars: str, *, width: int, train: bool = True, **options) -> dict:
+    """A call of finetune, for the looks: on a text, from a pretrained model of this config and these weights."""
+    pretrained = {"config": config, "weights": weights, "chars": chars, "train": train}
+    return {"args": [text], "options": options, "width": width, "pretrained": pretrained}
 
 
 def sizes(subject: Subject, case: Tuning) -> Reading:

@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from data import toy
 from tests.exercises import models
 from tests.exercises.battery.training import LOOKS
-from tests.exercises.ex3 import finetuning
-from tests.exercises.ex3.finetuning import OWN_LOOKS, UNIT
+from tests.exercises.ex3.finetuning import OWN_LOOKS, UNIT, call_of, text_loss, weights_of
 from tests.exercises.ex3.looks import transferred
 from tests.exercises.exam import Subject
 
@@ -98,19 +97,13 @@ class Experiment:
     ) -> tuple[dict, str]:
         """One call of finetune: the weights and the characters that it returns."""
         weights, chars = start
-        call = {
-            "args": [text], "options": {"steps": steps, "lr": lr, "seed": seed}, "width": 1,
-            "pretrained": {
-                "config": SIZES | {"vocab_size": len(chars), "dropout": 0.0}, "weights": weights, "chars": chars, "train": True,
-            },
-        }  # fmt: skip
-        asked = LOOKS(
-            "trained", unit=UNIT.name, call=call, largest=UNIT.most, shake=seed, sampled=1, seconds=seconds
-        )  # fmt: skip
-        return finetuning.weights_of(subject.run(asked), steps if lr else None)
+        config = SIZES | {"vocab_size": len(chars), "dropout": 0.0}
+        call = call_of(text, config, weights, chars, width=1, steps=steps, lr=lr, seed=seed)
+        asked = LOOKS("trained", unit=UNIT.name, call=call, largest=UNIT.most, shake=seed, sampled=1, seconds=seconds)
+        return weights_of(subject.run(asked), steps if lr else None)
 
     def _loss(self, weights: dict, chars: str) -> float:
-        return finetuning.text_loss(self.reference, weights, chars, self.rest, SIZES["block_size"])
+        return text_loss(self.reference, weights, chars, self.rest, SIZES["block_size"])
 
     def outcome(self, attempt: Subject, seed: int) -> Outcome:
         """One seed: four runs of the attempt, measured."""
