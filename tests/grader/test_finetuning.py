@@ -7,7 +7,7 @@ import pytest
 from data import toy
 from grader.judge import Source, grade
 from tests.exercises import EXERCISES
-from tests.exercises.ex3 import looks, training
+from tests.exercises.ex3 import readings, training
 from tests.exercises.ex3.training import Outcome, diagnosis
 from tests.grader.attempts import REPOSITORY
 
@@ -173,7 +173,7 @@ def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_te
     rng = random.Random(5)
     for _ in range(300):
         pretrain, heldout = ("".join(rng.choice("aabAB ,\n\n\t") for _ in range(rng.randrange(60))) for _ in range(2))
-        case = looks.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
+        case = readings.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
         assert remove_overlap(case.pretrain, case.heldout, case.window) == case.expected(), case
 
 

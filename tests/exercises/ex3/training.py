@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from data import toy
 from tests.exercises import models
-from tests.exercises.ex3 import looks
+from tests.exercises.ex3 import readings
 from tests.exercises.exam import Subject
 from tests.exercises.program import Program, gpt_core, name
 
@@ -101,14 +101,14 @@ class Experiment:
         program = Program()
         program.seconds = seconds
         weights, chars = start
-        model, tokenizer = looks.pretrained_in(program, SIZES | {"vocab_size": len(chars)}, weights, chars)
+        model, tokenizer = readings.pretrained_in(program, SIZES | {"vocab_size": len(chars)}, weights, chars)
         run = program.observe(
             name("finetune"), model, tokenizer, text, steps=steps, lr=lr, seed=seed, width=1, shake=seed, sampled=1
         )
-        return looks.weights_of(subject, program, run, steps if lr else 0)
+        return readings.weights_of(subject, program, run, steps if lr else 0)
 
     def _loss(self, weights: dict, chars: str) -> float:
-        return looks.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
+        return readings.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
 
     def outcome(self, attempt: Subject, seed: int) -> Outcome:
         """One seed: four runs of the attempt, measured."""
@@ -120,7 +120,7 @@ class Experiment:
         }  # fmt: skip
         chars = "".join(sorted(set(self.text)))
         target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
-        known = self._loss(looks.transferred(*self.pretrained, target, chars), chars)
+        known = self._loss(readings.transferred(*self.pretrained, target, chars), chars)
         return Outcome(known=known, **{
             # With lr = 0 one step returns the same as all of them.
             key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
