@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES, models, numbers, updates
+from tests.exercises.battery import function
 from tests.exercises.ex3 import readings, training
 from tests.exercises.ex3.readings import ALL_KNOWN, BY_CHARACTER, MOST_UPDATES, POSITIONS, TRAINED, Models, Texts, Tuning, shown
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, more_patience
@@ -21,11 +22,7 @@ CHEAP = tuple(id for id in EXERCISES["ex3"].checks if id not in EXERCISES["ex3"]
 
 @check("runs", "the file runs, and defines the four functions of the contract")
 def test_runs(exam):
-    if exam.load_error is not None:
-        raise exam.load_error
-    for wanted in FUNCTIONS:
-        if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+    function.defined(exam, FUNCTIONS)
 
 
 # Overlap. What whitespace at the ends of a text means is nobody's contract, so no run reaches it: texts begin and end

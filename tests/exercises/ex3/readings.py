@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from tests.exercises import models
+from tests.exercises.asked import Looks
+from tests.exercises.battery import function
 from tests.exercises.exam import Answer, CheckFailed, Reading, Subject, describe
 from tests.exercises.program import Program, Ref, gpt_core, name, probe
 from tests.exercises.updates import counted
 
+LOOKS = Looks.named("tests.exercises.ex3.looks")
 FEW_STEPS_SECONDS = 60.0
 MOST_PARAMETERS = 1_000_000
 ROWS_THAT_TELL = 150
@@ -63,6 +66,10 @@ class Texts:
     window: int | None = None
     keyword: bool = False
 
+    def arguments(self) -> tuple:
+        window = {} if self.window is None else {"window": self.window}
+        return self.pretrain, self.heldout, *((window,) if self.keyword else window.values())
+
     def expected(self) -> str:
         return without_overlap(self.pretrain, self.heldout, 50 if self.window is None else self.window)
 
@@ -80,22 +87,8 @@ def shown(text: str, most: int) -> str:
 
 def removed(subject: Subject, texts: tuple[Texts, ...]) -> Reading:
     """What remove_overlap makes of each."""
-    program = Program()
-    for i, case in enumerate(texts):
-        window = {} if case.window is None else {"window": case.window}
-        args, kwargs = ((), window) if case.keyword else (window.values(), {})
-        program.give(**{
-            str(i): program.call(name("remove_overlap"), case.pretrain, case.heldout, *args, kwargs=kwargs)
-        })  # fmt: skip
-    answer = subject.run(program)
-    came = []
-    for i in range(len(texts)):
-        value = answer.values[str(i)]
-        text = answer.plain(str(i)) if value["kind"] == "plain" else None
-        if not isinstance(text, str):
-            raise CheckFailed(f"remove_overlap must return a str; it returns {describe(value)}.", same=("no text",))
-        came.append(text)
-    return {"texts": came}
+    told = "remove_overlap must return {kind}; it returns {came}."
+    return {"texts": function.returned(subject, "remove_overlap", (str,), tuple(case.arguments() for case in texts), told)}
 
 
 def removed_in_time(subject: Subject, texts: Texts) -> Reading:
@@ -104,10 +97,6 @@ def removed_in_time(subject: Subject, texts: Texts) -> Reading:
 
 
 # Models.
-
-# A model as its owner left it: some parts in train mode, some parameters frozen, gradients of the last step.
-LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
-
 
 @dataclass(frozen=True)
 class Models:
@@ -130,8 +119,17 @@ class Models:
             "n_embd": self.n_embd,
         }  # fmt: skip
 
-    def weights(self, of: str) -> dict[str, np.ndarray]:
-        return models.drawn(self.config(of), 2 * self.seed + (of == "target"))
+    def weights(self, of: str, sizes: dict | None = None) -> dict[str, np.ndarray]:
+        return models.drawn(self.config(of) | (sizes or {}), 2 * self.seed + (of == "target"))
+
+    def given(self, of: str, sizes: dict | None = None) -> dict:
+        """One of the models as a look takes it; sizes: others than its own."""
+        chars, dropout = (self.source, 0.1) if of == "source" else (self.target, self.target_dropout)
+        config = self.config(of) | (sizes or {}) | {"dropout": dropout}
+        return {"config": config, "weights": self.weights(of, sizes), "chars": chars}
+
+    def both(self) -> dict:
+        return {"source": self.given("source"), "target": self.given("target")}
 
     def expected(self) -> dict[str, np.ndarray]:
         """The target's weights afterwards."""
@@ -178,28 +176,10 @@ def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, 
     return {part: weights[part][known]}
 
 
-def _models(program: Program, case: Models, refused: dict | None = None) -> list[Ref]:
-    """The four arguments of transfer_weights; refused: sizes of a target that is to be refused."""
-    config = case.config("target") | (refused or {})
-    source, target = (
-        program.build(gpt_core("GPT"), program.config(**sizes, dropout=dropout), parameters=weights)
-        for sizes, weights, dropout in (
-            (case.config("source"), case.weights("source"), 0.1), (config, models.drawn(config, 2 * case.seed + 1), case.target_dropout)
-        )  # fmt: skip
-    )
-    tokenizers = [program.call(gpt_core("CharTokenizer"), chars) for chars in (case.source, case.target)]
-    return [source, tokenizers[0], target, tokenizers[1]]
-
-
 def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) -> Reading:
     """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models are."""
-    program = Program()
-    arguments = _models(program, case)
-    for model in (arguments[0], arguments[2]) if frozen else ():
-        program.condition(model, **LEFT)
-    new = program.call(name("transfer_weights"), *arguments)
-    program.asked_once = True  # for the list, and one part after the other
-    answer = subject.run(program.give(after=program.values(arguments[2]), new=new))
+    # Once: for the list, and one part after the other.
+    answer = subject.run(LOOKS("transferred", **case.both(), frozen=frozen, once=True))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
     if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
         raise CheckFailed("The target has other parameters after transfer_weights than before.", same=("parameters",))
@@ -208,11 +188,7 @@ def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) ->
 
 def transfer_list(subject: Subject, case: Models) -> Reading:
     """What transfer_weights returns, sorted, since any order is right."""
-    program = Program()
-    arguments = _models(program, case)
-    new = program.call(name("transfer_weights"), *arguments)
-    program.asked_once = True
-    answer = subject.run(program.give(after=program.values(arguments[2]), new=new))
+    answer = subject.run(LOOKS("transferred", **case.both(), frozen=False, once=True))
     value = answer.values["new"]
     items = answer.plain("new") if value["kind"] == "list" else None
     if items is None or not all(isinstance(item, str) for item in items):
@@ -225,29 +201,12 @@ def transfer_list(subject: Subject, case: Models) -> Reading:
 def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
     """Which properties of the pretrained model (or the target), of both tokenizers and of torch transfer_weights leaves
     as they are."""
-    program = Program()
-    arguments = _models(program, case)
-    before = _as_left(program, arguments)
-    program.call(name("transfer_weights"), *arguments)
-    program.asked_once = True  # for one model after the other
-    seen, _ = _seen(subject, program, before, _states(program, arguments))
-    source, target = seen.pop("model"), seen.pop("target")
-    kept = models.same_state(*(source if of == "source" else target)) | {key: models.equal(*pair) for key, pair in seen.items()}
+    answer = subject.run(LOOKS("transfer_seen", **case.both(), once=True))  # once: for one model after the other
+    before, after = (models.state_of(answer, when) for when in ("before", "after"))
+    model = "pretrained" if of == "source" else "target"
+    kept = models.same_state(before[model], after[model])
+    kept |= {key: models.equal(before[key], after[key]) for key in ("settings", "source", "target_tokenizer")}
     return kept if of == "source" else kept | {"parameters": True}
-
-
-def _states(program: Program, arguments: list[Ref]) -> dict[str, Ref]:
-    """What can be observed of both models and both tokenizers."""
-    source, tokenizer, target, target_tokenizer = arguments
-    found = program.observable(source, source=tokenizer, target_tokenizer=target_tokenizer)
-    return found | {"target": program.state(target)}
-
-
-def _as_left(program: Program, arguments: list[Ref]) -> dict[str, Ref]:
-    """The same, after both models were left in the middle of something."""
-    for model in (arguments[0], arguments[2]):
-        program.condition(model, **LEFT)
-    return _states(program, arguments)
 
 
 def _seen(subject: Subject, program: Program, before: dict[str, Ref], after: dict[str, Ref]) -> tuple[dict, Answer]:
@@ -260,33 +219,17 @@ def _seen(subject: Subject, program: Program, before: dict[str, Ref], after: dic
 
 def transfer_shares(subject: Subject, case: Models) -> Reading:
     """Whether changing one model afterwards changes the other."""
-    program = Program()
-    arguments = _models(program, case)
-    program.call(name("transfer_weights"), *arguments)
-    source, _, target, _ = arguments
-    program.add_to_parameters(target, 1.0)
-    program.give(source=program.values(source), target=program.values(target))
-    program.add_to_parameters(source, 1.0)
-    answer = subject.run(program.give(target_later=program.values(target)))
+    answer = subject.run(LOOKS("changed_afterwards", **case.both()))
     source, target, later = (answer.tensors(key) for key in ("source", "target", "target_later"))
     return {"source": models.equal(source, case.weights("source")), "target": models.equal(target, later)}
 
 
 def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) -> Reading:
-    """For each target of other sizes: what the call comes to, and whether the target is untouched."""
-    program = Program()
-    program.asked_once = True  # for what came, and what was kept
-    before, after = {}, {}
-    for i, refused in enumerate(sizes):
-        arguments = _models(program, case, refused)
-        before |= {f"{key} {i}": ref for key, ref in _as_left(program, arguments).items()}
-        program.give(**{f"came{i}": program.outcome(name("transfer_weights"), *arguments)})
-        after |= {f"{key} {i}": ref for key, ref in _states(program, arguments).items()}
-    seen, answer = _seen(subject, program, before, after)
-    return {
-        "came": [came(answer, f"came{i}") for i in range(len(sizes))],
-        "kept": [all(models.equal(*pair) for key, pair in seen.items() if key.endswith(f" {i}")) for i in range(len(sizes))],
-    }
+    """For each target of other sizes: what the call comes to, and whether everything is untouched."""
+    targets = [case.given("target", of_one) for of_one in sizes]
+    answer = subject.run(LOOKS("transfer_refused", source=case.given("source"), targets=targets, once=True))  # came, and kept
+    seen = [[models.state_of(answer, f"{when}{i}") for when in ("before", "after")] for i in range(len(sizes))]
+    return {"came": [came(answer, f"came{i}") for i in range(len(sizes))], "kept": [models.equal(*pair) for pair in seen]}
 
 
 def came(answer, key: str) -> str:
@@ -301,6 +244,7 @@ def came(answer, key: str) -> str:
 # The optimizer.
 
 SIZES = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4}
+CONFIG = SIZES | {"dropout": 0.0}
 # What another attention and another norm may hold: parameters that are no Linear's, of 3, 2 and no dimensions.
 OWN = {"blocks.0.attention.mix": (2, 3, 4), "blocks.0.attention.temperature": (), "ln_f.table": (3, 4)}
 SHAPES = models.shapes_of_default(SIZES) | OWN
@@ -311,27 +255,23 @@ def optimizer_groups(
     keyword: bool = False,
 ) -> Reading:  # fmt: skip
     """{"type", "names": how often each parameter is in it, "decay": of each, "lr": the rates}."""
-    program = Program()
-    model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
-    program.register(model, OWN)
-    if tied:
-        program.tie(model)
-    program.condition(model, train=(True,), frozen=frozen)
-    args, kwargs = ((), {"lr": lr, "weight_decay": weight_decay}) if keyword else ((lr, weight_decay), {})
-    optimizer = program.call(name("finetune_optimizer"), model, *args, kwargs=kwargs)
-    answer = subject.run(program.give(found=program.groups(optimizer, model)))
-    found = answer.plain("found")
+    answer = subject.run(
+        LOOKS(
+            "optimizer", config=CONFIG, own=OWN, lr=lr, weight_decay=weight_decay, frozen=frozen, tied=tied, keyword=keyword, once=True,
+        )
+    )  # fmt: skip
     count: dict[str, int] = {}
     decay: dict[str, float] = {}
-    for group in found["groups"]:
+    groups = answer.plain("groups")
+    for group in groups:
         for key in group["names"]:
             count[key] = count.get(key, 0) + 1
             decay[key] = float(group["weight_decay"])
     return {
-        "type": found["type"],
+        "type": answer.plain("type"),
         "names": dict(sorted(count.items())),
         "decay": dict(sorted(decay.items())),
-        "lr": sorted({float(group["lr"]) for group in found["groups"]}),
+        "lr": sorted({float(group["lr"]) for group in groups}),
     }
 
 
@@ -348,17 +288,13 @@ def optimizer_decay(subject: Subject, matrices: bool, lr: float, weight_decay: f
 
 def optimizer_state(subject: Subject) -> Reading:
     """How many parameters the second optimizer of a model has a state for, after an update with the first."""
-    program = Program()
-    model = program.build(gpt_core("GPT"), program.config(**SIZES, dropout=0.0), train=True)
-    first = program.call(name("finetune_optimizer"), model, 1e-3, 0.1)
-    program.update(first, model)
-    second = program.call(name("finetune_optimizer"), model, 1e-3, 0.1)
-    found = subject.run(program.give(found=program.groups(second, model))).plain("found")
-    return {"state": int(found["state"])}
+    return {"state": int(subject.run(LOOKS("second_optimizer", config=CONFIG)).plain("state"))}
 
 
 # Finetuning, a few steps of it.
 
+# A model as its owner left it: some parts in train mode, some parameters frozen, gradients of the last step.
+LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
 NO_TOKEN = 255  # of grader/probes.py: the end of a short row, and a target that is not known
 # What is trained on and what is not have no character in common, so that every row tells where it is from.
 TRAINED, REST = "abcdefg\n", "ABCDEFG."
