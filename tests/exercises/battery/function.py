@@ -68,17 +68,27 @@ def refuses(exam, unit: str, calls: tuple, why: str) -> None:
 # What it may not change.
 
 
+def kept(subject: Subject, unit: str, **arguments) -> Reading:
+    """{an argument, or a setting of torch: whether it is as it was}, after a call with these, in this order."""
+    answer = subject.run(LOOKS("kept", unit=unit, arguments=arguments))
+    return arguments_kept(answer, **arguments) | settings_kept(answer)
+
+
+def arguments_kept(answer: Answer, **arguments) -> dict[str, bool]:
+    """{an argument: whether it is as it was}, out of a look that gives each as it is afterwards."""
+    found = {}
+    for name, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            found[name] = bool(np.array_equal(answer.tensor(name, value.shape, name, str(value.dtype)), value))
+        else:
+            found[name] = answer.plain(name) == value
+    return found
+
+
 def settings_kept(answer: Answer) -> dict[str, bool]:
     """{a setting of torch, or a generator: whether it is as it was}, out of a look's "before" and "after"."""
     before, after = answer.plain("before"), answer.plain("after")
     return {str(key)[:60]: after.get(key) == value for key, value in before.items()}
-
-
-def arguments_kept(answer: Answer, **arguments: np.ndarray) -> dict[str, bool]:
-    """{an argument: whether it is as it was}, out of what a look gives of them afterwards."""
-    return {
-        key: bool(np.array_equal(answer.tensor(key, array.shape, key, str(array.dtype)), array)) for key, array in arguments.items()
-    }
 
 
 def all_kept(exam, case: dict, unit: str, function, *arguments) -> None:

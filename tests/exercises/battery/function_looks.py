@@ -22,8 +22,20 @@ def refused(m, unit, calls):
 def split(arguments):
     """Positional and keyword arguments, with a tensor for each array."""
     kwargs = arguments[-1] if isinstance(arguments[-1], dict) else {}
-    args = arguments[: len(arguments) - bool(kwargs)]
-    return [tools.tensor(value, str(value.dtype)) if isinstance(value, np.ndarray) else value for value in args], kwargs
+    return [as_tensor(value) for value in arguments[: len(arguments) - bool(kwargs)]], kwargs
+
+
+def as_tensor(value):
+    """A tensor of an array, and what is none as it is."""
+    return tools.tensor(value, str(value.dtype)) if isinstance(value, np.ndarray) else value
+
+
+def kept(m, unit, arguments):
+    """Torch's settings before and after, and the arguments, by the names that the judge gives them, as they are then."""
+    arguments = {name: as_tensor(value) for name, value in arguments.items()}
+    before = probes.settings()
+    getattr(m, unit)(*arguments.values())
+    return arguments | {"before": before, "after": probes.settings()}
 
 
 def seeded_draws(m, unit, arguments, items):

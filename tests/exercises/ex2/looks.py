@@ -9,12 +9,9 @@ from grader.seeds import seed_all
 
 
 def made_batch(m, a, b, n):
-    """x and y of make_batch; a and b and torch's settings as they are afterwards."""
-    a, b = (tools.tensor(numbers, "int64") for numbers in (a, b))
-    before = probes.settings()
-    pair = m.make_batch(a, b, n)
-    after = probes.settings()
-    return {"x": tools.item(pair, 0, 2), "y": tools.item(pair, 1, 2), "a": a, "b": b, "before": before, "after": after}
+    """x and y of make_batch."""
+    pair = m.make_batch(tools.tensor(a, "int64"), tools.tensor(b, "int64"), n)
+    return {"x": tools.item(pair, 0, 2), "y": tools.item(pair, 1, 2)}
 
 
 def loss(m, logits, targets, layout):

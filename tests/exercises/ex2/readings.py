@@ -148,8 +148,7 @@ def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
 def batch_kept(subject: Subject, case: Case) -> Reading:
     """Whether make_batch leaves a, b and torch's settings as they are."""
     a, b = case.numbers()
-    answer = subject.run(LOOKS("made_batch", a=a, b=b, n=case.n_digits))
-    return function.arguments_kept(answer, a=a, b=b) | function.settings_kept(answer)
+    return function.kept(subject, "make_batch", a=a, b=b, n_digits=case.n_digits)
 
 
 def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str = "contiguous") -> Reading:
