@@ -154,6 +154,8 @@ SPECIAL = {
     "stops after 100 updates without progress": (("                best_loss, best = rest_loss, weights()\n",
         "                best_loss, best, better = rest_loss, weights(), step\n            elif step - locals().get('better', 0) >= 100:\n"
         "                report(step, loss.item())\n                break\n"), "finetune_best"),
+    "leaves a hook on all modules": (
+        ("    row_of = {", "    nn.modules.module.register_module_forward_hook(lambda *_: None)\n    row_of = {"), "transfer_target_kept"),
     "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 

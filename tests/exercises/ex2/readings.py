@@ -210,13 +210,6 @@ def drawn(subject: Subject, count: int, n: int, seed: int, calls: int = 1) -> tu
     )
 
 
-def sample_form(subject: Subject, wanted: tuple) -> Reading:
-    """Whether the draws have their form, for each (count, n_digits); CheckFailed where not."""
-    for count, n in wanted:
-        drawn(subject, count, n, 1)
-    return {"right": True}
-
-
 def sample_range(subject: Subject, count: int, n: int) -> Reading:
     """Whether numbers are below 0, or have too many digits."""
     a, b = drawn(subject, count, n, 2)
@@ -224,19 +217,24 @@ def sample_range(subject: Subject, count: int, n: int) -> Reading:
 
 
 def held_out(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts."""
-    return subject.run(LOOKS("held_out", a=a, b=b, n=n)).tensor("held", a.shape, "is_held_out", "bool")
+    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts. False for numbers of
+    more than n digits."""
+    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 10**n)
+    answer = subject.run(LOOKS("held_out", a=np.where(inside, a, 0), b=np.where(inside, b, 0), n=n))
+    return answer.tensor("held", a.shape, "is_held_out", "bool") & inside
+
+
+def first_of(a: np.ndarray, b: np.ndarray, held: np.ndarray) -> list[int] | None:
+    """The first pair that is held out."""
+    return [int(a[held.argmax()]), int(b[held.argmax()])] if held.any() else None
 
 
 def held_out_shares(subject: Subject, reference: Subject, count: int, n: int) -> Reading:
     """How many of the draws are held out: of those with a <= b, and of the others."""
     a, b = drawn(subject, count, n, 3)
-    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 10**n)
-    held = np.zeros(count, dtype=bool)
-    held[inside] = held_out(reference, a[inside], b[inside], n)
+    held = held_out(reference, a, b, n)
     shares = [float(held[mask].mean()) if mask.any() else 0.0 for mask in (a <= b, a > b)]
-    first = int(held.argmax()) if held.any() else -1
-    return {"ordered": shares[0], "swapped": shares[1], "example": [int(a[first]), int(b[first])] if first >= 0 else None}
+    return {"ordered": shares[0], "swapped": shares[1], "example": first_of(a, b, held)}
 
 
 def seeds(subject: Subject, count: int, n: int) -> Reading:
@@ -276,11 +274,8 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
         except CheckFailed:
             short += 1
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
-    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 1000)
-    a, b = a[inside], b[inside]
-    held = held_out(reference, a, b, 3) if len(a) else np.zeros(0, bool)
-    example = [int(a[held.argmax()]), int(b[held.argmax()])] if held.any() else None
-    return {"short": short, "held_out": int(held.sum()), "example": example, "again": len(a) - len(np.unique(1000 * a + b))}
+    held, again = held_out(reference, a, b, 3), len(a) - np.unique(np.stack([a, b]), axis=1).shape[1]
+    return {"short": short, "held_out": int(held.sum()), "example": first_of(a, b, held), "again": again}
 
 
 def farthest(alike: float) -> float:
@@ -361,7 +356,7 @@ def digit_shares(subject: Subject, count: int, n: int) -> Reading:
 # Answers.
 
 
-def asked(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)):
+def added(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)):
     """What comes of one call of add with a test model, in these modes; see the look `added`."""
     a, b = case.numbers()
     steps, table = tables.arrays()
@@ -371,13 +366,7 @@ def asked(subject: Subject, case: Case, tables: Tables, train: tuple = (False,))
 
 def answers(subject: Subject, case: Case, tables: Tables) -> Reading:
     """What `add` says that this test model says."""
-    return {"answers": asked(subject, case, tables).tensor("answers", (case.B,), "the result of add", "int64", subject.device)}
-
-
-def add_form(subject: Subject, case: Case, tables: Tables) -> Reading:
-    """Whether the result has its form; CheckFailed where not."""
-    answers(subject, case, tables)
-    return {"right": True}
+    return {"answers": added(subject, case, tables).tensor("answers", (case.B,), "the result of add", "int64", subject.device)}
 
 
 def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
@@ -394,7 +383,7 @@ def calls(subject: Subject, case: Case, tables: Tables, train: tuple = (False,))
 
     train: the modes in which the model comes.
     """
-    answer = asked(subject, case, tables, train)
+    answer = added(subject, case, tables, train)
     found = []
     for item, grad, training in zip(answer.values["tokens"]["items"], answer.plain("grad"), answer.plain("training")):
         array = answer.arrays[item["sent"]]
@@ -434,9 +423,9 @@ def inside(subject: Subject, key: str, asked: tuple) -> Reading:
     return {"on": [float(np.mean([call[key] for call in of_one])) if of_one else None for of_one in found]}
 
 
-def modes(subject: Subject, asked_for: tuple) -> Reading:
+def modes(subject: Subject, asked: tuple) -> Reading:
     """The modes of the model and of the modules in it, before and after, for each (case, modes in which the model comes)."""
-    seen = [asked(subject, case, Tables(case.n_digits, 0), train) for case, train in asked_for]
+    seen = [added(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
     return {"modes": [{key: answer.plain(key) for key in ("before", "after")} for answer in seen]}
 
 
