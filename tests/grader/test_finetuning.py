@@ -7,7 +7,7 @@ import pytest
 from data import toy
 from grader.judge import Source, grade
 from tests.exercises import EXERCISES
-from tests.exercises.ex3 import looks, training
+from tests.exercises.ex3 import readings, training
 from tests.exercises.ex3.training import Outcome, diagnosis
 from tests.grader.attempts import REPOSITORY
 
@@ -156,6 +156,8 @@ SPECIAL = {
     "stops after 100 updates without progress": (("                best_loss, best = rest_loss, weights()\n",
         "                best_loss, best, better = rest_loss, weights(), step\n            elif step - locals().get('better', 0) >= 100:\n"
         "                report(step, loss.item())\n                break\n"), "finetune_best"),
+    "leaves a hook on all modules": (
+        ("    row_of = {", "    nn.modules.module.register_module_forward_hook(lambda *_: None)\n    row_of = {"), "transfer_target_kept"),
     "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 
@@ -175,7 +177,7 @@ def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_te
     rng = random.Random(5)
     for _ in range(300):
         pretrain, heldout = ("".join(rng.choice("aabAB ,\n\n\t") for _ in range(rng.randrange(60))) for _ in range(2))
-        case = looks.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
+        case = readings.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
         assert remove_overlap(case.pretrain, case.heldout, case.window) == case.expected(), case
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES
+from tests.exercises.battery import function
 from tests.exercises.battery.training import Progress, check_parts, check_report, check_seed, check_updates, moved, same_by
 from tests.exercises.ex2 import readings, training
 from tests.exercises.ex2.readings import Case, Tables
@@ -46,11 +47,7 @@ def shown(tokens) -> str:
 
 @check("runs", "the file runs, and defines the seven functions of the contract")
 def test_runs(exam):
-    if exam.load_error is not None:
-        raise exam.load_error
-    for wanted in FUNCTIONS:
-        if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+    function.defined(exam, FUNCTIONS)
 
 
 # Problems as text.
@@ -115,16 +112,6 @@ def test_encode_any(exam):
     for_all(exam, problems(), body, max_examples=10, always=ALWAYS_ENCODED)
 
 
-def refusals(exam, function, calls, why):
-    came = look(exam, {"calls": calls}, readings.refused, function, calls)["came"]
-    for arguments, what in zip(calls, came):
-        if what != "ValueError":
-            fail(
-                {"arguments": list(arguments)},
-                f"{function}({', '.join(map(repr, arguments))}) must raise a ValueError, and {what}. {why}",
-            )
-
-
 REFUSED_PROBLEMS = (
     (-1, 5, 2), (5, -1, 2), (100, 5, 2), (5, 100, 2), (-12, -34, 3), (1000, 999, 3), (10, 0, 1), (271, 5, 2), (3, 4567, 3),
 )  # fmt: skip
@@ -132,7 +119,7 @@ REFUSED_PROBLEMS = (
 
 @check("encode_errors", "a negative number, or one of more than n digits, is a ValueError", ("runs",))
 def test_encode_errors(exam):
-    refusals(
+    function.refuses(
         exam, "encode_problem", REFUSED_PROBLEMS,
         "Such a problem does not fit its places, and would be read as another one. Are both a and b checked, for both?",
     )  # fmt: skip
@@ -162,7 +149,7 @@ REFUSED_ANSWERS = (
 
 @check("decode_errors", "anything but one or more of the digits 0 to 9 is a ValueError", ("runs",))
 def test_decode_errors(exam):
-    refusals(
+    function.refuses(
         exam, "decode_answer", REFUSED_ANSWERS,
         "int() is more generous than this contract: it takes spaces, signs, underscores and the digits of other scripts.",
     )  # fmt: skip
@@ -171,15 +158,9 @@ def test_decode_errors(exam):
 # Batches.
 
 
-def batch_form(subject, sizes):
-    for case in sizes:
-        readings.made_batch(subject, case)
-    return {"right": True}
-
-
 @check("batch_form", "make_batch gives two long tensors of shape (B, 3n + 2), on the device of a", ("runs",))
 def test_batch_form(exam):
-    look(exam, PLAIN.as_case(), batch_form, (PLAIN,))
+    look(exam, PLAIN.as_case(), function.has_form, readings.made_batch, PLAIN)
 
 
 def batch_x(subject, case):
@@ -285,17 +266,10 @@ def test_batch_any(exam):
 KEPT = (PLAIN, Case(1, 1), Case(9, 4), Case(2, 1))
 
 
-def all_kept(exam, case: dict, who: str, function, *arguments):
-    """Nothing of what a look at `function` lists may have changed."""
-    changed = [key for key, kept in look(exam, case, function, *arguments).items() if not kept]
-    if changed:
-        fail(case, f"{who} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} came out changed. What writes there?")
-
-
 @check("batch_kept", "make_batch leaves a and b as they are", ("batch_form",))
 def test_batch_kept(exam):
     for case in KEPT:
-        all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
+        function.all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
 
 
 # The loss.
@@ -441,7 +415,7 @@ def test_loss_kept(exam):
     # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut suggests itself.
     cases = ((logits, targets), (logits, np.full_like(targets, -1)), (logits, np.maximum(targets, 0)), logits_and_targets(1, 1, 12))
     for case in cases:
-        all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
+        function.all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
 
 
 # The sampler.
@@ -475,8 +449,8 @@ def close(key: str, allowed: float):
 
 @check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
 def test_sample_form(exam):
-    for wanted in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
-        look(exam, {"count": wanted[0], "n_digits": wanted[1]}, readings.sample_form, (wanted,))
+    for count, n in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
+        look(exam, {"count": count, "n_digits": n}, function.has_form, readings.drawn, count, n, 1)
 
 
 @check("sample_range", "every number has at most n digits, and none is negative", ("sample_form",))
@@ -516,25 +490,8 @@ def no_held_out(exam, count, n):
 @check("sample_seed", "the generator alone decides what is drawn, and advances", ("sample_form",))
 def test_sample_seed(exam):
     for count, n in ((60, 3), (60, 7), (2000, 3)):
-        seed_decides(exam, count, n)
-
-
-def seed_decides(exam, count, n):
-    case = {"count": count, "n_digits": n}
-    got = look(exam, case, readings.seeds, count, n)
-    if not got["repeats"]:
-        fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
-    if not got["advances"]:
-        fail(case, "A second call with the same generator must give new problems, and yours gives the first ones again: a model would train on one batch for ever. Is the generator used itself, or only its seed?")
-    changed = [key for key, kept in got["kept"].items() if not kept]
-    if changed:
-        fail(
-            case,
-            f"sample_problems is given a generator, and must draw from that alone; {' and '.join(changed)} came out changed. Somebody else's "
-            f"draws depend on it. Is a global generator seeded, or drawn from?",
-        )
-    if not got["depends"]:
-        fail(case, "A generator with another seed must give other problems, and yours gives the same. What decides in your code?")
+        case = {"count": count, "n_digits": n}
+        function.generator_decides(exam, case, "sample_problems", readings.seeds, count, n)
 
 
 @check("sample_calls", "many small draws from one generator are as good as a large one", ("sample_held_out", "sample_seed"))
@@ -716,7 +673,7 @@ MODEL = Tables(PLAIN.n_digits, seed=0)
 
 @check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
 def test_add_form(exam):
-    look(exam, PLAIN.as_case(), readings.add_form, PLAIN, MODEL)
+    look(exam, PLAIN.as_case(), function.has_form, readings.answers, PLAIN, MODEL)
 
 
 @check("add_prompt", "the model is given the problem up to \"=\", and nothing of the answer", ("add_form",))
@@ -862,7 +819,7 @@ def test_add_kept(exam):
         # Models that take no token more than the longest problem, and some that do; in both modes.
         for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
             tables = Tables(case.n_digits, 0, spare=spare)
-            all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", readings.add_kept, case, tables, train)
+            function.all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", readings.add_kept, case, tables, train)
 
 
 # A few steps of training.

@@ -104,8 +104,7 @@ def trained_on(subject: Subject, reference: Subject, case: Adding) -> Reading:
     """How many of the problems that it trains on are held out."""
     a, b = read_problems(observed(subject, UNIT, case), case.n_digits)
     held = readings.held_out(reference, a, b, case.n_digits)
-    first = int(held.argmax())
-    return {"held_out": float(held.mean()), "example": [int(a[first]), int(b[first])] if held.any() else None}
+    return {"held_out": float(held.mean()), "example": readings.first_of(a, b, held)}
 
 
 # The run whose model must add.

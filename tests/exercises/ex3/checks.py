@@ -9,10 +9,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES, models, numbers
+from tests.exercises.battery import function
 from tests.exercises.battery.training import check_parts, check_report, check_seed, check_updates, same_by
-from tests.exercises.ex3 import finetuning, looks, training
+from tests.exercises.ex3 import finetuning, readings, training
 from tests.exercises.ex3.finetuning import ALL_KNOWN, MOST_UPDATES, SOME_KNOWN, TRAINED, UNIT, Tuning
-from tests.exercises.ex3.looks import BY_CHARACTER, Models, Texts, shown
+from tests.exercises.ex3.readings import BY_CHARACTER, Models, Texts, shown
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, more_patience
 
 FUNCTIONS = ("remove_overlap", "transfer_weights", "finetune_optimizer", "finetune")
@@ -22,11 +23,7 @@ CHEAP = tuple(id for id in EXERCISES["ex3"].checks if id not in EXERCISES["ex3"]
 
 @check("runs", "the file runs, and defines the four functions of the contract")
 def test_runs(exam):
-    if exam.load_error is not None:
-        raise exam.load_error
-    for wanted in FUNCTIONS:
-        if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+    function.defined(exam, FUNCTIONS)
 
 
 # Overlap. What whitespace at the ends of a text means is nobody's contract, so no run reaches it: texts begin and end
@@ -37,7 +34,7 @@ OTHER = "of hand or foot or lip or eye or brow I see their antique pen would hav
 
 def texts_agree(exam, cases: tuple[Texts, ...], question: str):
     """Each case must come out as the definition says."""
-    got = look(exam, cases[0].as_case(), looks.removed, cases)["texts"]
+    got = look(exam, cases[0].as_case(), readings.removed, cases)["texts"]
     for case, came in zip(cases, got):
         expected = case.expected()
         if came != expected:
@@ -271,7 +268,7 @@ def long_texts() -> list[tuple[str, Texts, int]]:
 def test_overlap_fast(exam):
     for special, texts, wanted in long_texts():
         case = {"characters": len(texts.pretrain), "window": texts.window or 50, "special": special}
-        left = look(exam, case, looks.removed_in_time, texts)["left"]
+        left = look(exam, case, readings.removed_in_time, texts)["left"]
         if left != wanted:
             fail(case, f"Of a long text ({special}) {left:,} characters are left instead of {wanted:,}.")
 
@@ -300,7 +297,7 @@ SPACES = Models(source="abq", target="a\nbz \t", seed=2)  # whitespace is made o
 @check("transfer_returned", "it returns the characters that only the target knows", ("runs",))
 def test_transfer_returned(exam):
     for case in (*CASES, SPACES, CAPITALS):
-        got = look(exam, case.as_case(), looks.transfer_list, case)["new"]
+        got = look(exam, case.as_case(), readings.transfer_list, case)["new"]
         if got != sorted(case.new()):
             fail(
                 case.as_case(),
@@ -311,11 +308,11 @@ def test_transfer_returned(exam):
 
 def part_agrees(exam, case: Models, part: str, question: str, frozen: bool = False):
     """One part of the target's weights must be what the transfer makes it."""
-    expected = looks.parts(case.expected(), case, part)
-    got = look(exam, case.as_case() | ({"frozen": "every other parameter"} if frozen else {}), looks.transfer, case, part, frozen)
+    expected = readings.parts(case.expected(), case, part)
+    got = look(exam, case.as_case() | ({"frozen": "every other parameter"} if frozen else {}), readings.transfer, case, part, frozen)
     for name, array in expected.items():
         if not np.allclose(got[name], array, rtol=0, atol=1e-6):
-            before = looks.parts(case.weights("target"), case, part)[name]
+            before = readings.parts(case.weights("target"), case, part)[name]
             untouched = " It is as it was before." if np.array_equal(got[name], before) and part != "fresh" else ""
             fail(
                 case.as_case(),
@@ -414,7 +411,7 @@ def nothing_changed(case: dict, kept: dict, whose: str, question: str):
 @check("transfer_source_kept", "the pretrained model and both tokenizers are left as they were", ("runs",))
 def test_transfer_source_kept(exam):
     for case in CASES[::2]:
-        kept = look(exam, case.as_case(), looks.transfer_keeps, case, "source")
+        kept = look(exam, case.as_case(), readings.transfer_keeps, case, "source")
         nothing_changed(
             case.as_case(), kept, "The pretrained model",
             "Somebody else may still want it: weights, gradients, requires_grad, the mode of every module, its config. Copying needs none "
@@ -425,7 +422,7 @@ def test_transfer_source_kept(exam):
 @check("transfer_target_kept", "the target's parameters are written in place, and nothing else of it changes", ("runs",))
 def test_transfer_target_kept(exam):
     for case in CASES[::2]:
-        kept = look(exam, case.as_case(), looks.transfer_keeps, case, "target")
+        kept = look(exam, case.as_case(), readings.transfer_keeps, case, "target")
         nothing_changed(
             case.as_case(), kept, "All but the weights of the target",
             "An optimizer may hold its parameters already, and a new object would never be trained. parameter.copy_(..) under "
@@ -436,7 +433,7 @@ def test_transfer_target_kept(exam):
 @check("transfer_shares", "no storage is shared: changing one model later does not change the other", ("transfer_blocks",))
 def test_transfer_shares(exam):
     for case in CASES[::2]:
-        kept = look(exam, case.as_case(), looks.transfer_shares, case)
+        kept = look(exam, case.as_case(), readings.transfer_shares, case)
         for of, other in (("source", "target"), ("target", "pretrained model")):
             if not kept[of]:
                 fail(
@@ -452,7 +449,7 @@ REFUSED = ({"n_layer": 1}, {"n_layer": 3}, {"n_embd": 4}, {"n_embd": 16}, {"n_he
 @check("transfer_refuses", "another depth, width or number of heads is a ValueError", ("runs",))
 def test_transfer_refuses(exam):
     for case, refused in ((PLAIN, REFUSED), (SAME, REFUSED[::2])):
-        got = look(exam, case.as_case(), looks.transfer_refuses, case, refused)
+        got = look(exam, case.as_case(), readings.transfer_refuses, case, refused)
         for sizes, came in zip(refused, got["came"]):
             (key, value), *_ = sizes.items()
             if came != "ValueError":
@@ -466,7 +463,7 @@ def test_transfer_refuses(exam):
 @check("transfer_untouched", "and then nothing is changed", ("transfer_refuses",))
 def test_transfer_untouched(exam):
     for case, refused in ((PLAIN, REFUSED), (SAME, REFUSED[::2])):
-        got = look(exam, case.as_case(), looks.transfer_refuses, case, refused)
+        got = look(exam, case.as_case(), readings.transfer_refuses, case, refused)
         for sizes, kept in zip(refused, got["kept"]):
             if not kept:
                 fail(
@@ -488,13 +485,13 @@ def same_float(one: float, other: float) -> bool:
 
 
 def names_of(dimensions) -> list[str]:
-    return sorted(key for key, shape in looks.SHAPES.items() if dimensions(len(shape)))
+    return sorted(key for key, shape in readings.SHAPES.items() if dimensions(len(shape)))
 
 
 @check("optimizer_type", "finetune_optimizer returns a torch.optim.AdamW", ("runs",))
 def test_optimizer_type(exam):
-    case = looks.SIZES | {"lr": LR, "weight_decay": DECAY}
-    got = look(exam, case, looks.optimizer_part, "type", LR, DECAY)["type"]
+    case = readings.SIZES | {"lr": LR, "weight_decay": DECAY}
+    got = look(exam, case, readings.optimizer_part, "type", LR, DECAY)["type"]
     if got != "AdamW":
         fail(case, f"It must be a torch.optim.AdamW that makes the loss smaller; it is {got}. In Adam decay is added to the gradient, and divided with it. Which class do you call, and with what?")
 
@@ -512,22 +509,22 @@ def counts_fail(case: dict, got: dict, wanted: list[str]):
 
 @check("optimizer_once", "each parameter is in exactly one group", ("optimizer_type",))
 def test_optimizer_once(exam):
-    case = looks.SIZES | {"lr": LR, "weight_decay": DECAY}
-    counts_fail(case, look(exam, case, looks.optimizer_part, "names", LR, DECAY)["names"], names_of(lambda n: True))
+    case = readings.SIZES | {"lr": LR, "weight_decay": DECAY}
+    counts_fail(case, look(exam, case, readings.optimizer_part, "names", LR, DECAY)["names"], names_of(lambda n: True))
 
 
 @check("optimizer_frozen", "frozen parameters are left out", ("optimizer_once",))
 def test_optimizer_frozen(exam):
-    case = looks.SIZES | {"frozen": "every third"}
+    case = readings.SIZES | {"frozen": "every third"}
     # Frozen in the order of `parameters()`, which the worker knows: what the reference holds is what is not frozen.
-    wanted = list(exam.expected(looks.optimizer_part, "names", LR, DECAY, FROZEN)["names"])
-    counts_fail(case, look(exam, case, looks.optimizer_part, "names", LR, DECAY, FROZEN)["names"], wanted)
+    wanted = list(exam.expected(readings.optimizer_part, "names", LR, DECAY, FROZEN)["names"])
+    counts_fail(case, look(exam, case, readings.optimizer_part, "names", LR, DECAY, FROZEN)["names"], wanted)
 
 
 def decays_fail(exam, matrices: bool, message: str):
     for decay in (DECAY, 0.0):
-        case, wanted = looks.SIZES | {"lr": LR, "weight_decay": decay}, decay if matrices else 0.0
-        got = look(exam, case, looks.optimizer_decay, matrices, LR, decay)
+        case, wanted = readings.SIZES | {"lr": LR, "weight_decay": decay}, decay if matrices else 0.0
+        got = look(exam, case, readings.optimizer_decay, matrices, LR, decay)
         odd = [key for key, came in got.items() if not same_float(came, wanted)]
         if odd or not got:
             fail(
@@ -549,16 +546,16 @@ def test_optimizer_no_decay(exam):
 @check("optimizer_lr", "every group has the learning rate that was asked for", ("optimizer_type",))
 def test_optimizer_lr(exam):
     for lr, decay in ((LR, DECAY), (0.05, 0.0)):
-        case = looks.SIZES | {"lr": lr, "weight_decay": decay}
-        got = look(exam, case, looks.optimizer_part, "lr", lr, decay)["lr"]
+        case = readings.SIZES | {"lr": lr, "weight_decay": decay}
+        got = look(exam, case, readings.optimizer_part, "lr", lr, decay)["lr"]
         if not got or not all(same_float(rate, lr) for rate in got):
             fail(case, f"With lr = {lr} every group must have that rate; yours have {got}. A group without an lr of its own gets AdamW's default, 0.001.")
 
 
 @check("optimizer_state", "no state is carried over: each call makes a new optimizer", ("optimizer_type",))
 def test_optimizer_state(exam):
-    case = looks.SIZES | {"calls": 2}
-    got = look(exam, case, looks.optimizer_state)["state"]
+    case = readings.SIZES | {"calls": 2}
+    got = look(exam, case, readings.optimizer_state)["state"]
     if got:
         fail(case, f"After an update with the first optimizer, a second call gives one that remembers {got} parameters: averages of gradients from another task. Is it made anew?")
 
@@ -568,10 +565,10 @@ def test_optimizer_state(exam):
     ("optimizer_once", "optimizer_frozen", "optimizer_decay", "optimizer_no_decay", "optimizer_lr", "optimizer_state"),
 )  # fmt: skip
 def test_optimizer_shared(exam):
-    tied = looks.SIZES | {"lr": LR, "weight_decay": DECAY, "lm_head.weight": "is token_embedding_table.weight"}
-    got = look(exam, tied, looks.optimizer_part, "names", LR, DECAY, (False,), True)["names"]
+    tied = readings.SIZES | {"lr": LR, "weight_decay": DECAY, "lm_head.weight": "is token_embedding_table.weight"}
+    got = look(exam, tied, readings.optimizer_part, "names", LR, DECAY, (False,), True)["names"]
     counts_fail(tied, got, [key for key in names_of(lambda n: True) if key != "lm_head.weight"])
-    got = look(exam, tied, looks.optimizer_part, "decay", LR, DECAY, (False,), True)["decay"][looks.BY_CHARACTER[0]]
+    got = look(exam, tied, readings.optimizer_part, "decay", LR, DECAY, (False,), True)["decay"][readings.BY_CHARACTER[0]]
     if not same_float(got, DECAY):
         fail(tied, f"The matrix that both use must decay by {DECAY}, as every other one; its weight_decay is {got:g}. In which group is it?")
 

@@ -8,7 +8,7 @@ import numpy as np
 from tests.exercises import models
 from tests.exercises.asked import Looks
 from tests.exercises.battery.training import Unit, model_of, observed, returned, same_weights
-from tests.exercises.ex3.looks import BY_CHARACTER, LEFT, transferred
+from tests.exercises.ex3.readings import BY_CHARACTER, transferred
 from tests.exercises.exam import Answer, CheckFailed, Reading, Subject
 
 OWN_LOOKS = Looks.named("tests.exercises.ex3.training_looks")
@@ -20,6 +20,8 @@ UNIT = Unit(
     budget="A comparison of unequal budgets proves nothing, and the best weights come back anyway.",
     seconds=60.0,
 )
+# A model as its owner left it: some parts in train mode, some parameters frozen, gradients of the last step.
+LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
 ROWS_THAT_TELL = 150
 DROPOUT_ON = 3  # of probes.DROPOUT
 MOST_UPDATES = 100.0  # AdamW moves a weight by at most 1 / sqrt(1 - beta2) updates of lr, 32 for beta2 = 0.999; and decay

@@ -24,7 +24,7 @@ from data import toy
 from tests.exercises import models
 from tests.exercises.battery.training import LOOKS
 from tests.exercises.ex3.finetuning import OWN_LOOKS, UNIT, call_of, text_loss, weights_of
-from tests.exercises.ex3.looks import transferred
+from tests.exercises.ex3.readings import transferred
 from tests.exercises.exam import Subject
 
 SEEDS = 4
