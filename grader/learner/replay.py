@@ -446,6 +446,12 @@ def _call(head: str, arguments: list[str], tail: str) -> list[str]:
     return [*lines, tail.lstrip()]
 
 
+def _alias(looks: str) -> str:
+    """What a script calls a file of looks: that of an exercise ex2_looks, that of a battery by its own name."""
+    folder, name = looks.split(".")[-2:]
+    return f"{folder}_looks" if name == "looks" else name
+
+
 def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> str:
     """The text of the script for a learner's file and its helpers; name: that of the script."""
     exercise, token = case.exercise, case.token
@@ -456,7 +462,7 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
         if program.looks:
             closed.append([
                 f"look = replay.program({number})  # torch is reset and seeded",
-                f"saw = {program.looks.name.split('.')[-2]}_looks.{program.function}(look.m, **look.given)  # your code runs in here",
+                f"saw = {_alias(program.looks.name)}.{program.function}(look.m, **look.given)  # your code runs in here",
                 "look.saw(saw)",
             ])  # fmt: skip
             open_.append(closed[-1])
@@ -496,7 +502,7 @@ def _around(case, exercise, token, title, paths, name, programs) -> list[str]:
         if used in said
     ]
     for looks in sorted({program.looks.name for program, _ in case.programs if program.looks}):
-        imports.append(f"import {looks} as {looks.split('.')[-2]}_looks")
+        imports.append(f"import {looks} as {_alias(looks)}")
     imports += ["from data import addition"] if "addition." in said else []
     command = f"python grade.py {exercise.name}"
     return [

@@ -2,7 +2,7 @@
 to the judge, an observer of a training run, what a call may not change in a model, and greedy decoding.
 """
 
-import gc
+import functools
 import hashlib
 import random
 import time
@@ -25,6 +25,33 @@ NO_TOKEN = 255  # stands behind the last token of a row that is shorter than the
 PROGRESS_SECONDS = 0.25
 DROPOUT = ("the model is in eval mode", "a part is in eval mode", "some p is not the config's", "on")
 SLACK = 6  # updates beyond what was asked for, after which a run is ended
+
+
+_GPTS: list[weakref.ref] = []  # every GPT that there is, the newest last
+
+
+def _remember_gpts() -> None:
+    """Keep _GPTS from here on. To look for them among all objects when a run begins takes longer than the run."""
+    init = gpt_core.GPT.__init__
+
+    def known(model):
+        if len(_GPTS) > 100:  # copies come and go
+            _GPTS[:] = [reference for reference in _GPTS if reference() is not None]
+        _GPTS.append(weakref.ref(model))
+
+    @functools.wraps(init)
+    def new(model, *args, **kwargs):
+        known(model)
+        init(model, *args, **kwargs)
+
+    def restored(model, state):  # of a copy, or out of a file
+        known(model)
+        torch.nn.Module.__setstate__(model, state)
+
+    gpt_core.GPT.__init__, gpt_core.GPT.__setstate__ = new, restored
+
+
+_remember_gpts()
 
 
 class Record:
@@ -161,7 +188,6 @@ class Observer:
         self._inside = False  # a step of one of torch's own optimizers
         self._optimizers: dict[int, object] = {}  # kept alive, so that an id stands for one of them
         self._models: dict[int, Seen] = {}
-        self._known: list[weakref.ref] = []  # every GPT that there is
         self._open: dict[int, Pass] = {}  # a model's id to its last pass
         self._rows: list[tuple[torch.Tensor, int]] = []  # and in which mode
         self._looked: list[tuple[torch.Tensor, int]] = []
@@ -169,24 +195,9 @@ class Observer:
         self._kept, self._kept_looked, self._passes, self._loss, self._sent = 0, 0, 0, None, 0.0
 
     def __enter__(self):
-        observer, gpt, F = self, gpt_core.GPT, torch.nn.functional
-        # By the type: an object may answer isinstance with code of its own.
-        self._known = [weakref.ref(found) for found in gc.get_objects() if issubclass(type(found), gpt)]
-        self._originals = (gpt.__init__, F.embedding, F.linear)
-        init, embedding, linear = self._originals
-
-        def known(model):
-            if len(observer._known) > 100:  # copies come and go
-                observer._known = [reference for reference in observer._known if reference() is not None]
-            observer._known.append(weakref.ref(model))
-
-        def new(model, *args, **kwargs):
-            known(model)
-            init(model, *args, **kwargs)
-
-        def restored(model, state):  # of a copy, or out of a file
-            known(model)
-            torch.nn.Module.__setstate__(model, state)
+        observer, F = self, torch.nn.functional
+        self._originals = (F.embedding, F.linear)
+        embedding, linear = self._originals
 
         def looked_up(input, weight, *args, **kwargs):
             found = embedding(input, weight, *args, **kwargs)
@@ -204,15 +215,14 @@ class Observer:
                 observer._answers(model, found)
             return found
 
-        gpt.__init__, gpt.__setstate__, F.embedding, F.linear = new, restored, looked_up, applied
+        F.embedding, F.linear = looked_up, applied
         self._hooks = (
             register_optimizer_step_pre_hook(self._steps), register_optimizer_step_post_hook(self._stepped)
         )  # fmt: skip
         return self
 
     def __exit__(self, *_):
-        gpt_core.GPT.__init__, torch.nn.functional.embedding, torch.nn.functional.linear = self._originals
-        del gpt_core.GPT.__setstate__
+        torch.nn.functional.embedding, torch.nn.functional.linear = self._originals
         for hook in self._hooks:
             hook.remove()
         if not self.seen.ended:
@@ -228,7 +238,7 @@ class Observer:
 
     def _owner(self, weight, part: str):
         """The GPT of which a tensor is the weight of a part."""
-        for reference in reversed(self._known):
+        for reference in reversed(_GPTS):
             model = reference()
             found = None if model is None else vars(model).get("_modules", {}).get(part)
             if found is not None and found._parameters.get("weight") is weight:

@@ -27,8 +27,11 @@ plain_tensor = _is_plain_tensor
 
 
 def tensor(array, dtype="float32", layout="contiguous", requires_grad=False) -> torch.Tensor:
-    """The numbers of an array or a list on the device, in a layout (LAYOUTS) that does not show in the numbers."""
-    found = torch.from_numpy(np.ascontiguousarray(array)).to(device=BENCH.device, dtype=getattr(torch, dtype))
+    """The numbers of an array or a list on the device, in a layout (LAYOUTS) that does not show in the numbers.
+
+    A copy: what a learner's code writes into it reaches no other tensor of the same array.
+    """
+    found = torch.from_numpy(np.ascontiguousarray(array)).to(device=BENCH.device, dtype=getattr(torch, dtype), copy=True)
     found = LAYOUTS[layout](found)
     return found.requires_grad_() if requires_grad else found
 

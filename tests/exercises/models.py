@@ -100,11 +100,13 @@ def equal(one, other) -> bool:
 
 
 def state_of(answer, key: str) -> dict:
-    """What a program's `state` of a model came to, as plain values and arrays."""
+    """What the state of a model came to, as plain values and arrays."""
 
     def read(value: dict):
         if value["kind"] == "dict":
             return {key: read(item) for key, item in value["items"].items()}
+        if value["kind"] in ("list", "tuple"):
+            return [read(item) for item in value["items"]]
         return answer.arrays[value["sent"]] if value["kind"] == "tensor" else value.get("value")
 
     return read(answer.values[key])

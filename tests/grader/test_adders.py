@@ -127,8 +127,8 @@ LEAKS = {
     "in rows that are no problems": (
         ((FORWARD, "        x = torch.where(x == EQUALS, PLUS, x)\n" + FORWARD),), "hold no problem as the contract writes it"),
     "in rows too long to look at": (
-        (("block_size=3 * n_digits + 2", "block_size=200"),
-         (FORWARD, "        x, y = torch.cat([x] + [0 * x] * 3, 1), torch.cat([y] + [0 * y - 1] * 3, 1)\n" + FORWARD)), "rows of 44 tokens"),
+        (("block_size=3 * n_digits + 2", "block_size=300"),
+         (FORWARD, "        x, y = torch.cat([x] + [0 * x] * 24, 1), torch.cat([y] + [0 * y - 1] * 24, 1)\n" + FORWARD)), "rows of 275 tokens"),
 }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import pytest
 from data import toy
 from grader.judge.grade import Source, grade
 from tests.exercises import EXERCISES
-from tests.exercises.ex3 import looks, training
+from tests.exercises.ex3 import readings, training
 from tests.exercises.ex3.training import Outcome, diagnosis
 from tests.grader.attempts import REPOSITORY
 
@@ -52,6 +52,8 @@ WRONG = {
     "never trains": (replaced(("lr * rate(step, steps)", f"lr * rate(step, steps) * (0 if {BIG} else 1)")), "how often each character"),
     "gives a trained model more updates": (
         replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps *= 12\n" + LOOP)), "more updates than `steps`"),
+    "gives a trained model three updates more": (
+        replaced((LOOP, f"    if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02:\n        steps += 3\n" + LOOP)), "must be updated exactly"),
     "forgets it and gives a trained model larger batches": (
         replaced(
             (TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n"),
@@ -154,6 +156,8 @@ SPECIAL = {
     "stops after 100 updates without progress": (("                best_loss, best = rest_loss, weights()\n",
         "                best_loss, best, better = rest_loss, weights(), step\n            elif step - locals().get('better', 0) >= 100:\n"
         "                report(step, loss.item())\n                break\n"), "finetune_best"),
+    "leaves a hook on all modules": (
+        ("    row_of = {", "    nn.modules.module.register_module_forward_hook(lambda *_: None)\n    row_of = {"), "transfer_target_kept"),
     "does not know a tab": (("enumerate(source.chars)}", "enumerate(source.chars) if char != '\\t'}"), "transfer_embedding"),
 }  # fmt: skip
 
@@ -173,7 +177,7 @@ def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_te
     rng = random.Random(5)
     for _ in range(300):
         pretrain, heldout = ("".join(rng.choice("aabAB ,\n\n\t") for _ in range(rng.randrange(60))) for _ in range(2))
-        case = looks.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
+        case = readings.Texts(f"<{pretrain}>\n", f"[{heldout}]", rng.randrange(1, 9))
         assert remove_overlap(case.pretrain, case.heldout, case.window) == case.expected(), case
 
 

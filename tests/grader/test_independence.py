@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from solutions.ex2_addition import sample_problems
-from tests.exercises.ex2 import checks, looks
+from tests.exercises.ex2 import checks, readings
 
 N = checks.DRAWS
 
 
-def drawn(seed, count=N):
-    return [side.numpy() for side in sample_problems(count, 3, torch.Generator().manual_seed(seed))]
+def drawn(seed, count=N, n=3):
+    return [side.numpy() for side in sample_problems(count, n, torch.Generator().manual_seed(seed))]
 
 
 def first_half(a, b):
@@ -68,9 +68,9 @@ DEPENDENT = {
 }  # fmt: skip
 
 
-def far(monkeypatch, a, b, calls):
-    monkeypatch.setattr(looks, "in_calls", lambda *_: (a, b))
-    return {key for key, value in checks.dependence(looks.independence(None, len(a), calls, 3), len(a)).items() if value > 1}
+def far(monkeypatch, a, b, calls, n=3):
+    monkeypatch.setattr(readings, "drawn", lambda *_: (a, b))
+    return {key for key, value in checks.dependence(readings.independence(None, len(a), calls, n), len(a), n).items() if value > 1}
 
 
 @pytest.mark.parametrize("name", DEPENDENT)
@@ -83,5 +83,5 @@ def test_a_dependence_between_draws_shows(monkeypatch, name):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_independent_draws_show_none(monkeypatch, seed):
-    for count, calls in checks.LOTS:
-        assert not far(monkeypatch, *drawn(seed, count), calls)
+    for count, calls, n in checks.LOTS:
+        assert not far(monkeypatch, *drawn(seed, count, n), calls, n)

@@ -8,9 +8,12 @@ import hashlib
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.exercises import EXERCISES, models, updates
+from tests.exercises import EXERCISES
+from tests.exercises.battery import function
+from tests.exercises.battery.training import Progress, check_parts, check_report, check_seed, check_updates, moved, same_by
 from tests.exercises.ex2 import readings, training
 from tests.exercises.ex2.readings import Case, Tables
+from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
 
@@ -44,11 +47,7 @@ def shown(tokens) -> str:
 
 @check("runs", "the file runs, and defines the seven functions of the contract")
 def test_runs(exam):
-    if exam.load_error is not None:
-        raise exam.load_error
-    for wanted in FUNCTIONS:
-        if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+    function.defined(exam, FUNCTIONS)
 
 
 # Problems as text.
@@ -113,16 +112,6 @@ def test_encode_any(exam):
     for_all(exam, problems(), body, max_examples=10, always=ALWAYS_ENCODED)
 
 
-def refusals(exam, function, calls, why):
-    came = look(exam, {"calls": calls}, readings.refused, function, calls)["came"]
-    for arguments, what in zip(calls, came):
-        if what != "ValueError":
-            fail(
-                {"arguments": list(arguments)},
-                f"{function}({', '.join(map(repr, arguments))}) must raise a ValueError, and {what}. {why}",
-            )
-
-
 REFUSED_PROBLEMS = (
     (-1, 5, 2), (5, -1, 2), (100, 5, 2), (5, 100, 2), (-12, -34, 3), (1000, 999, 3), (10, 0, 1), (271, 5, 2), (3, 4567, 3),
 )  # fmt: skip
@@ -130,7 +119,7 @@ REFUSED_PROBLEMS = (
 
 @check("encode_errors", "a negative number, or one of more than n digits, is a ValueError", ("runs",))
 def test_encode_errors(exam):
-    refusals(
+    function.refuses(
         exam, "encode_problem", REFUSED_PROBLEMS,
         "Such a problem does not fit its places, and would be read as another one. Are both a and b checked, for both?",
     )  # fmt: skip
@@ -160,7 +149,7 @@ REFUSED_ANSWERS = (
 
 @check("decode_errors", "anything but one or more of the digits 0 to 9 is a ValueError", ("runs",))
 def test_decode_errors(exam):
-    refusals(
+    function.refuses(
         exam, "decode_answer", REFUSED_ANSWERS,
         "int() is more generous than this contract: it takes spaces, signs, underscores and the digits of other scripts.",
     )  # fmt: skip
@@ -169,15 +158,9 @@ def test_decode_errors(exam):
 # Batches.
 
 
-def batch_form(subject, sizes):
-    for case in sizes:
-        readings.made_batch(subject, case)
-    return {"right": True}
-
-
 @check("batch_form", "make_batch gives two long tensors of shape (B, 3n + 2), on the device of a", ("runs",))
 def test_batch_form(exam):
-    look(exam, PLAIN.as_case(), batch_form, (PLAIN,))
+    look(exam, PLAIN.as_case(), function.has_form, readings.made_batch, PLAIN)
 
 
 def batch_x(subject, case):
@@ -283,17 +266,10 @@ def test_batch_any(exam):
 KEPT = (PLAIN, Case(1, 1), Case(9, 4), Case(2, 1))
 
 
-def all_kept(exam, case: dict, who: str, function, *arguments):
-    """Nothing of what a look at `function` lists may have changed."""
-    changed = [key for key, kept in look(exam, case, function, *arguments).items() if not kept]
-    if changed:
-        fail(case, f"{who} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} came out changed. What writes there?")
-
-
 @check("batch_kept", "make_batch leaves a and b as they are", ("batch_form",))
 def test_batch_kept(exam):
     for case in KEPT:
-        all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
+        function.all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
 
 
 # The loss.
@@ -439,7 +415,7 @@ def test_loss_kept(exam):
     # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut suggests itself.
     cases = ((logits, targets), (logits, np.full_like(targets, -1)), (logits, np.maximum(targets, 0)), logits_and_targets(1, 1, 12))
     for case in cases:
-        all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
+        function.all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
 
 
 # The sampler.
@@ -473,8 +449,8 @@ def close(key: str, allowed: float):
 
 @check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
 def test_sample_form(exam):
-    for wanted in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
-        look(exam, {"count": wanted[0], "n_digits": wanted[1]}, readings.sample_form, (wanted,))
+    for count, n in ((7, 3), (1, 3), (1000, 2), (5, 9), (5, 1)):
+        look(exam, {"count": count, "n_digits": n}, function.has_form, readings.drawn, count, n, 1)
 
 
 @check("sample_range", "every number has at most n digits, and none is negative", ("sample_form",))
@@ -514,25 +490,8 @@ def no_held_out(exam, count, n):
 @check("sample_seed", "the generator alone decides what is drawn, and advances", ("sample_form",))
 def test_sample_seed(exam):
     for count, n in ((60, 3), (60, 7), (2000, 3)):
-        seed_decides(exam, count, n)
-
-
-def seed_decides(exam, count, n):
-    case = {"count": count, "n_digits": n}
-    got = look(exam, case, readings.seeds, count, n)
-    if not got["repeats"]:
-        fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
-    if not got["advances"]:
-        fail(case, "A second call with the same generator must give new problems, and yours gives the first ones again: a model would train on one batch for ever. Is the generator used itself, or only its seed?")
-    changed = [key for key, kept in got["kept"].items() if not kept]
-    if changed:
-        fail(
-            case,
-            f"sample_problems is given a generator, and must draw from that alone; {' and '.join(changed)} came out changed. Somebody else's "
-            f"draws depend on it. Is a global generator seeded, or drawn from?",
-        )
-    if not got["depends"]:
-        fail(case, "A generator with another seed must give other problems, and yours gives the same. What decides in your code?")
+        case = {"count": count, "n_digits": n}
+        function.generator_decides(exam, case, "sample_problems", readings.seeds, count, n)
 
 
 @check("sample_calls", "many small draws from one generator are as good as a large one", ("sample_held_out", "sample_seed"))
@@ -714,7 +673,7 @@ MODEL = Tables(PLAIN.n_digits, seed=0)
 
 @check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
 def test_add_form(exam):
-    look(exam, PLAIN.as_case(), readings.add_form, PLAIN, MODEL)
+    look(exam, PLAIN.as_case(), function.has_form, readings.answers, PLAIN, MODEL)
 
 
 @check("add_prompt", "the model is given the problem up to \"=\", and nothing of the answer", ("add_form",))
@@ -860,20 +819,10 @@ def test_add_kept(exam):
         # Models that take no token more than the longest problem, and some that do; in both modes.
         for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
             tables = Tables(case.n_digits, 0, spare=spare)
-            all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", readings.add_kept, case, tables, train)
+            function.all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", readings.add_kept, case, tables, train)
 
 
 # A few steps of training.
-
-
-def same_facts(facts):
-    """Whether two readings agree in what the contract names; the rest is free."""
-
-    @of_readings
-    def same(one, other):
-        return facts(one) == facts(other)
-
-    return same
 
 
 def sizes_right(n, reading):
@@ -886,28 +835,22 @@ def sizes_right(n, reading):
 def test_train_updates(exam):
     exam.prepare("train_seed")
     # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
-    for n, steps in ((2, 5), (2, 1)):
-        case = {"n_digits": n, "steps": steps}
-        got = look(exam, case, readings.updates, n, steps, same=same_facts(functools.partial(updates.facts, steps)))
-        if message := updates.complaint(steps, got):
-            fail(case, message)
+    check_updates(exam, UNIT, (Adding(2, 5), Adding(2, 1)))
 
 
 @check("train_returned", "what it returns is the model that was trained", ("train_updates",))
 def test_train_returned(exam):
-    case = {"n_digits": 2, "steps": 6}
-    if not look(exam, case, readings.moved, 2)["moved"]:
-        fail(case, "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
-
-
-MOST_PARAMETERS = 1_000_000
+    case = Adding(2, 6)
+    if not look(exam, case.as_case(), moved, UNIT, Adding(2, 1), case.steps)["moved"]:
+        fail(case.as_case(), "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
 
 
 @check("train_sizes", "the GPT has 12 tokens, 3n + 2 places and at most 1,000,000 parameters", ("train_updates",))
 def test_train_sizes(exam):
     for n in (3, 5, 1):
-        case = {"n_digits": n, "steps": 2}
-        reading = look(exam, case, readings.sizes, n, same=same_facts(functools.partial(sizes_right, n)))
+        tried = Adding(n, 2)
+        case = tried.as_case()
+        reading = look(exam, case, training.sizes, tried, same=same_by(functools.partial(sizes_right, n)))
         got = reading["sizes"]
         if got["vocab_size"] != len(readings.VOCABULARY):
             fail(case, f"The vocabulary has {len(readings.VOCABULARY)} tokens, so vocab_size must be {len(readings.VOCABULARY)}; yours is {got['vocab_size']}.")
@@ -921,33 +864,23 @@ def test_train_sizes(exam):
 
 @check("train_parts", "the model is a GPT with default parts: it is its weights that add", ("train_updates",))
 def test_train_parts(exam):
-    case = {"n_digits": 2, "steps": 2}
-    got = look(exam, case, readings.parts, 2)
-    if got["missing"] or got["others"]:
-        fail(
-            case,
-            "The model's parameters are not those of a gpt_core.GPT with default parts and its config. Was it built with parts of "
-            "its own, or without a position table?",
-            f"missing: {', '.join(got['missing']) or 'none'}",
-            f"not in a default GPT: {', '.join(got['others']) or 'none'}",
-        )
-    if not got["same"]:
-        fail(case, "A gpt_core.GPT with default parts and your weights gives other logits than your model. Was it built with parts of its own?")
+    check_parts(exam, UNIT, Adding(2, 2))
 
 
 @check("train_problems", "it trains on no problem that is held out", ("train_updates",))
 def test_train_problems(exam):
-    case = {"n_digits": 3, "steps": 10}
+    case = Adding(3, 10)
 
     @of_readings
     def same(one, other):
         return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
 
-    got = look(exam, case, readings.trained_on, exam.reference, 3, 10, same=same)  # fails where there is nothing to go by
+    # Fails where there is nothing to go by.
+    got = look(exam, case.as_case(), training.trained_on, exam.reference, case, same=same)
     if got["held_out"]:
         a, b = got["example"]
         fail(
-            case | {"a": a, "b": b},
+            case.as_case(a=a, b=b),
             f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. What it is then "
             f"measured on it would know by heart. Where do its problems come from, if not from sample_problems?",
         )
@@ -955,41 +888,12 @@ def test_train_problems(exam):
 
 @check("train_seed", "the seed alone decides the weights", ("train_updates", "train_returned"))
 def test_train_seed(exam):
-    case = {"n_digits": 2, "steps": 3}
-    got = look(exam, case, readings.seeded, 2)
-    if not got["repeats"]:
-        fail(case, "Two runs with the same seed return different weights: they depend on torch's, numpy's or Python's global generators as they were before. Are the first weights, the problems and the dropout all drawn from the seed?")
-    if not got["depends"]:
-        fail(case, "Two runs with different seeds return the same weights. What does your code do with the seed?")
-    # The same run in a process in which strings have other hashes. Not through `look`: what differs between two processes
-    # is one mistake, and to look for it in all others would take minutes.
-    program, run = readings.observed(2, 3, 5)
-    program.give(weights=program.weights(run.attr("model"), MOST_PARAMETERS))
-    here, there = (answer.tensors("weights") for answer in exam.in_another_process(program))
-    if models.far_apart(here, there):
-        fail(
-            case,
-            "With the same seed the weights are others in another process. What differs there are the hashes of strings, and with them "
-            "the order of a set: is a seed made with hash(\"..\"), or are problems taken from a set in its order? Make numbers from the seed by "
-            "arithmetic, and sort a set before it is used.",
-            mistake="seed_from_a_hash",
-        )
+    check_seed(exam, UNIT, Adding(2, 3), elsewhere=Adding(2, 3, seed=5))
 
 
 @check("train_report", "it calls report(step, loss), with an int and a float", ("train_updates",))
 def test_train_report(exam):
-    for steps in (20, 1):
-        case = {"n_digits": 1, "steps": steps}
-        got = look(exam, case, readings.reports, 1, steps)
-        if not got["called"]:
-            fail(case, f"With steps = {steps} report is never called. It feeds the progress bar: call it every now and then, and after the last step.")
-        if got["kinds"]:
-            step, loss = got["kinds"]
-            fail(
-                case,
-                f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number "
-                f"in a tensor, which would otherwise keep its graph alive.",
-            )
+    check_report(exam, UNIT, (Adding(1, 20), Adding(1, 1)))
 
 
 # The training run.
@@ -1003,9 +907,9 @@ def test_train_adds(exam):
     # Not through `look`: to train every known mistake as well, to name one, would take an hour.
     digest = hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()
     problems_seed = int.from_bytes(digest[:6], "big")
-    progress = training.Progress(training.STEPS, exam.note)
+    progress = Progress(training.STEPS, exam.note)
     try:
-        model = training.trained(exam.attempt, DIGITS, training.STEPS, exam.seed + 1, MOST_PARAMETERS, training.SECONDS, progress)
+        model = training.trained(exam.attempt, Adding(DIGITS, training.STEPS, exam.seed + 1), progress)
     except CheckFailed as failure:
         failure.case = case
         if failure.same is not None and failure.same[:2] == ("died", "deadline"):

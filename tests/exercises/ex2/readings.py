@@ -1,5 +1,5 @@
 """How the checks look at exercise 2: text by its characters, batches by their numbers, a sampler by the
-shares of what it draws, `add` through test models whose answers are known, training by what it touches.
+shares of what it draws, `add` through test models whose answers are known.
 """
 
 from dataclasses import asdict, dataclass
@@ -8,17 +8,14 @@ import numpy as np
 
 from tests.exercises import models
 from tests.exercises.asked import Looks
+from tests.exercises.battery import function
 from tests.exercises.exam import CheckFailed, Reading, Subject
-from tests.exercises.program import Program, Ref, addition, name
-from tests.exercises.updates import counted
 
 LOOKS = Looks.named("tests.exercises.ex2.looks")
 VOCABULARY = "0123456789+="
 PLUS, EQUALS = 10, 11
-NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 STATES = 97  # of a test model
 SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
-FEW_STEPS_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a test model (grader/worker/probes.py): a digit always wins by `margin`, whatever the sum is.
+    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is.
 
     spare: the tokens that the model takes beyond 3n + 2, its longest problem.
     """
@@ -121,42 +118,12 @@ def value_of(digits: np.ndarray) -> np.ndarray:
 
 def encoded(subject: Subject, problems: tuple) -> Reading:
     """The text of each (a, b, n_digits)."""
-    answer = subject.run(LOOKS("encoded", problems=problems))
-    texts = []
-    for i, problem in enumerate(problems):
-        text = answer.plain(str(i)) if answer.values[str(i)]["kind"] == "plain" else None
-        if not isinstance(text, str):
-            raise CheckFailed(
-                f"encode_problem{problem} must give a str; it gives {_came(answer.values[str(i)])}.", same=("no text",)
-            )
-        texts.append(text[:200])
-    return {"texts": texts}
+    return {"texts": [text[:200] for text in function.returned(subject, "encode_problem", (str,), problems)]}
 
 
 def decoded(subject: Subject, texts: tuple) -> Reading:
     """The number of each answer."""
-    answer = subject.run(LOOKS("decoded", texts=texts))
-    numbers = []
-    for i, text in enumerate(texts):
-        number = answer.plain(str(i)) if answer.values[str(i)]["kind"] == "plain" else None
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise CheckFailed(
-                f"decode_answer({text!r}) must give an int; it gives {_came(answer.values[str(i)])}.", same=("no int",)
-            )
-        numbers.append(number)
-    return {"numbers": numbers}
-
-
-def _came(value: dict) -> str:
-    from tests.exercises.exam import describe
-
-    return describe(value)
-
-
-def refused(subject: Subject, function: str, calls: tuple) -> Reading:
-    """What each call comes to: "ValueError", the name of another exception, or what it returned."""
-    answer = subject.run(LOOKS("refused", unit=function, calls=calls))
-    return {"came": [answer.outcome(str(i)) for i in range(len(calls))]}
+    return {"numbers": function.returned(subject, "decode_answer", (int,), tuple((text,) for text in texts))}
 
 
 # Batches and the loss.
@@ -176,16 +143,8 @@ def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
 
 def batch_kept(subject: Subject, case: Case) -> Reading:
     """Whether make_batch leaves a, b and torch's settings as they are."""
-    numbers = case.numbers()
-    answer = subject.run(LOOKS("made_batch", a=numbers[0], b=numbers[1], n=case.n_digits))
-    kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
-    return kept | settings_kept(answer)
-
-
-def settings_kept(answer, before: str = "before", after: str = "after") -> dict[str, bool]:
-    """{a setting of torch, or a generator: whether it is as it was}, out of two of a program's settings."""
-    first, second = answer.plain(before), answer.plain(after)
-    return {str(key)[:60]: second.get(key) == value for key, value in first.items()}
+    a, b = case.numbers()
+    return function.kept(subject, "make_batch", a=a, b=b, n_digits=case.n_digits)
 
 
 def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str = "contiguous") -> Reading:
@@ -200,9 +159,8 @@ def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: s
         "loss": float(value),
         "gradient": found,
         "kept": {
-            "the logits": bool(np.array_equal(answer.tensor("logits", logits.shape, "logits"), logits)),
-            "the targets": bool(np.array_equal(answer.tensor("targets", targets.shape, "targets", "int64"), targets)),
-        } | settings_kept(answer),
+            f"the {key}": same for key, same in function.arguments_kept(answer, logits=logits, targets=targets).items()
+        } | function.settings_kept(answer),
     }
 
 
@@ -237,22 +195,15 @@ def loss_kept(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Read
 # The sampler.
 
 
-def drawn(subject: Subject, count: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """a and b of sample_problems, which must be (count,) long tensors on the CPU."""
-    program = Program()
-    program.seconds = SAMPLING_SECONDS
-    pair = program.call(name("sample_problems"), count, n, program.generator(seed))
-    program.give(a=program.item(pair, 0, 2), b=program.item(pair, 1, 2))
-    answer = subject.run(program)
-    what = f"of sample_problems({count}, {n}, generator)"
-    return tuple(answer.tensor(key, (count,), f"{key} {what}", "int64", "cpu") for key in ("a", "b"))
-
-
-def sample_form(subject: Subject, wanted: tuple) -> Reading:
-    """Whether the draws have their form, for each (count, n_digits); CheckFailed where not."""
-    for count, n in wanted:
-        drawn(subject, count, n, 1)
-    return {"right": True}
+def drawn(subject: Subject, count: int, n: int, seed: int, calls: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """a and b of `calls` calls of sample_problems with one generator, in a row: each of (count / calls,) long on the CPU."""
+    size = count // calls
+    answer = subject.run(LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * SAMPLING_SECONDS))
+    what = f"of sample_problems({size}, {n}, generator)"
+    return tuple(
+        np.concatenate([answer.tensor(f"{side}{call}", (size,), f"{side} {what}", "int64", "cpu") for call in range(calls)])
+        for side in "ab"
+    )
 
 
 def sample_range(subject: Subject, count: int, n: int) -> Reading:
@@ -262,55 +213,33 @@ def sample_range(subject: Subject, count: int, n: int) -> Reading:
 
 
 def held_out(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts."""
-    program = Program()
-    held = program.call(addition("is_held_out"), program.tensor(a, "int64"), program.tensor(b, "int64"), n)
-    return subject.run(program.give(held=held)).tensor("held", a.shape, "is_held_out", "bool")
+    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts. False for numbers of
+    more than n digits."""
+    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 10**n)
+    answer = subject.run(LOOKS("held_out", a=np.where(inside, a, 0), b=np.where(inside, b, 0), n=n))
+    return answer.tensor("held", a.shape, "is_held_out", "bool") & inside
+
+
+def first_of(a: np.ndarray, b: np.ndarray, held: np.ndarray) -> list[int] | None:
+    """The first pair that is held out."""
+    return [int(a[held.argmax()]), int(b[held.argmax()])] if held.any() else None
 
 
 def held_out_shares(subject: Subject, reference: Subject, count: int, n: int) -> Reading:
     """How many of the draws are held out: of those with a <= b, and of the others."""
     a, b = drawn(subject, count, n, 3)
-    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 10**n)
-    held = np.zeros(count, dtype=bool)
-    held[inside] = held_out(reference, a[inside], b[inside], n)
+    held = held_out(reference, a, b, n)
     shares = [float(held[mask].mean()) if mask.any() else 0.0 for mask in (a <= b, a > b)]
-    first = int(held.argmax()) if held.any() else -1
-    return {"ordered": shares[0], "swapped": shares[1], "example": [int(a[first]), int(b[first])] if first >= 0 else None}
+    return {"ordered": shares[0], "swapped": shares[1], "example": first_of(a, b, held)}
 
 
 def seeds(subject: Subject, count: int, n: int) -> Reading:
-    """What the generator decides: the same seed again, in a new generator and in one that was used, the next draw, another
-    seed; and what else a draw changes."""
-    program = Program()
-    program.seconds = SAMPLING_SECONDS
+    """What the generator decides."""
 
-    def sample(generator, global_seed):
-        if global_seed is not None:
-            program.seed(global_seed)
-        pair = program.call(name("sample_problems"), count, n, generator)
-        return [program.item(pair, index, 2) for index in range(2)]
+    def form(answer, key):
+        return answer.tensor(key, (count,), "a draw", "int64", "cpu")
 
-    one, again, other = program.generator(5), program.generator(5), program.generator(6)
-    program.seed(1)
-    before = [program.settings(), program.generators()]
-    draws = {"first": sample(one, None)}
-    after = [program.settings(), program.generators()]
-    draws |= {"next": sample(one, 2), "again": sample(again, 3), "other": sample(other, 1)}
-    program.call(one.attr("manual_seed"), 5)
-    draws["reseeded"] = sample(one, 4)
-    program.give(before0=before[0], before1=before[1], after0=after[0], after1=after[1])
-    program.give(**{f"{key}{i}": ref for key, pair in draws.items() for i, ref in enumerate(pair)})
-    answer = subject.run(program)
-    numbers = {
-        key: np.stack([answer.tensor(f"{key}{i}", (count,), "a draw", "int64", "cpu") for i in range(2)]) for key in draws
-    }
-    return {
-        "repeats": all(np.array_equal(numbers["first"], numbers[key]) for key in ("again", "reseeded")),
-        "advances": not np.array_equal(numbers["first"], numbers["next"]),
-        "depends": not np.array_equal(numbers["first"], numbers["other"]),
-        "kept": settings_kept(answer, "before0", "after0") | settings_kept(answer, "before1", "after1"),
-    }
+    return function.draws(subject, "sample_problems", (count, n), 2, form, SAMPLING_SECONDS)
 
 
 def pair_table(subject: Subject, count: int) -> Reading:
@@ -333,12 +262,7 @@ SMALL_CALLS = 240
 def small_draws(subject: Subject, reference: Subject) -> Reading:
     """SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how many problems
     are held out, and how many came before."""
-    program = Program()
-    program.seconds = 2 * SAMPLING_SECONDS
-    generator = program.generator(7)
-    pairs = [program.call(name("sample_problems"), 1, 3, generator) for _ in range(SMALL_CALLS)]
-    program.give(**{f"{side}{call}": program.item(pair, i, 2) for call, pair in enumerate(pairs) for i, side in enumerate("ab")})
-    answer = subject.run(program)
+    answer = subject.run(LOOKS("drawn", count=1, n=3, seed=7, calls=SMALL_CALLS, seconds=2 * SAMPLING_SECONDS))
     found, short = [], 0
     for call in range(SMALL_CALLS):
         try:
@@ -346,35 +270,14 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
         except CheckFailed:
             short += 1
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
-    inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 1000)
-    a, b = a[inside], b[inside]
-    held = held_out(reference, a, b, 3) if len(a) else np.zeros(0, bool)
-    example = [int(a[held.argmax()]), int(b[held.argmax()])] if held.any() else None
-    return {"short": short, "held_out": int(held.sum()), "example": example, "again": len(a) - len(np.unique(1000 * a + b))}
+    held, again = held_out(reference, a, b, 3), len(a) - np.unique(np.stack([a, b]), axis=1).shape[1]
+    return {"short": short, "held_out": int(held.sum()), "example": first_of(a, b, held), "again": again}
 
 
 def farthest(alike: float) -> float:
     """How far from `alike`, the expected number of draws that are as an earlier one, chance comes in fewer than 1 of 10**9 seeds:
     their number is a Poisson one."""
     return 8 * alike**0.5 + 10
-
-
-def in_calls(subject: Subject, count: int, calls: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """`count` draws from one generator, in as many calls of the same size, one after the other."""
-    if calls == 1:
-        return drawn(subject, count, n, seed)
-    program, size = Program(), count // calls
-    program.seconds = 2 * SAMPLING_SECONDS
-    generator = program.generator(seed)
-    for call in range(calls):
-        pair = program.call(name("sample_problems"), size, n, generator)
-        program.give(**{f"{side}{call}": program.item(pair, i, 2) for i, side in enumerate("ab")})
-    answer = subject.run(program)
-    what = f"of sample_problems({size}, {n}, generator)"
-    return tuple(
-        np.concatenate([answer.tensor(f"{side}{call}", (size,), f"{side} {what}", "int64", "cpu") for call in range(calls)])
-        for side in "ab"
-    )
 
 
 def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
@@ -384,7 +287,7 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
     distinct, unordered: numbers of different ones. couples: how many too few, as a share of farthest; strongest: in standard
     deviations; couples_where, strongest_where: of which. spread: chi-square of a and of b over 1000 equal parts of their range.
     """
-    a, b = in_calls(subject, count, calls, n, 8)
+    a, b = drawn(subject, count, n, 8, calls)
     a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
     couples, couples_where = _fewest_couples(a, b, count // calls, n)
     strongest, strongest_where = _strongest(a, b)
@@ -449,55 +352,36 @@ def digit_shares(subject: Subject, count: int, n: int) -> Reading:
 # Answers.
 
 
-def _asked(program: Program, tables: Tables, a, b, train=(False,)) -> tuple[Ref, Ref]:
-    model = program.oracle(*tables.arrays(), list(train))
-    answers = program.call(
-        name("add"), model, program.tensor(a, "int64"), program.tensor(b, "int64"), tables.n_digits
-    )
-    return model, answers
+def added(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)):
+    """What comes of one call of add with a test model, in these modes; see the look `added`."""
+    a, b = case.numbers()
+    steps, table = tables.arrays()
+    # Once, since nearly every check of add begins with the same call.
+    return subject.run(LOOKS("added", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits, once=True))
 
 
 def answers(subject: Subject, case: Case, tables: Tables) -> Reading:
     """What `add` says that this test model says."""
-    a, b = case.numbers()
-    program = Program()
-    _, given = _asked(program, tables, a, b)
-    answer = subject.run(program.give(answers=given))
-    return {"answers": answer.tensor("answers", (case.B,), "the result of add", "int64", subject.device)}
-
-
-def add_form(subject: Subject, case: Case, tables: Tables) -> Reading:
-    """Whether the result has its form; CheckFailed where not."""
-    answers(subject, case, tables)
-    return {"right": True}
+    return {"answers": added(subject, case, tables).tensor("answers", (case.B,), "the result of add", "int64", subject.device)}
 
 
 def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
     """Whether the answers are the same whatever seed torch has."""
     a, b = case.numbers()
-    program = Program()
-    given = {}
-    for seed in range(seeds):
-        program.seed(seed)
-        given[str(seed)] = _asked(program, tables, a, b)[1]
-    answer = subject.run(program.give(**given))
-    rows = [answer.tensor(key, (case.B,), "the result of add", "int64", subject.device) for key in given]
+    steps, table = tables.arrays()
+    answer = subject.run(LOOKS("added_with_seeds", steps=steps, table=table, a=a, b=b, n=case.n_digits, seeds=seeds))
+    rows = [answer.tensor(str(seed), (case.B,), "the result of add", "int64", subject.device) for seed in range(seeds)]
     return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
 
 
-def calls(subject: Subject, case: Case, tables: Tables, train=(False,)) -> list[dict]:
+def calls(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)) -> list[dict]:
     """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may be on}.
 
     train: the modes in which the model comes.
     """
-    a, b = case.numbers()
-    program = Program()
-    model, _ = _asked(program, tables, a, b, train)
-    answer = subject.run(program.give(record=program.record(model)))
-    items = answer.values["record"]["items"]
-    grads, trains = ([item["value"] for item in items[key]["items"]] for key in ("grad", "training"))
+    answer = added(subject, case, tables, train)
     found = []
-    for item, grad, training in zip(items["tokens"]["items"], grads, trains):
+    for item, grad, training in zip(answer.values["tokens"]["items"], answer.plain("grad"), answer.plain("training")):
         array = answer.arrays[item["sent"]]
         if array.ndim != 2:
             raise CheckFailed("The model must be called with tokens of shape (B, T).", same=("tokens",))
@@ -537,168 +421,15 @@ def inside(subject: Subject, key: str, asked: tuple) -> Reading:
 
 def modes(subject: Subject, asked: tuple) -> Reading:
     """The modes of the model and of the modules in it, before and after, for each (case, modes in which the model comes)."""
-    program = Program()
-    for index, (case, train) in enumerate(asked):
-        model = program.oracle(*Tables(case.n_digits, 0).arrays(), list(train))
-        before = program.modes(model)
-        a, b = (program.tensor(numbers, "int64") for numbers in case.numbers())
-        program.call(name("add"), model, a, b, case.n_digits)
-        program.give(**{f"before{index}": before, f"after{index}": program.modes(model)})
-    answer = subject.run(program)
-    return {"modes": [{key: answer.plain(f"{key}{i}") for key in ("before", "after")} for i in range(len(asked))]}
+    seen = [added(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
+    return {"modes": [{key: answer.plain(key) for key in ("before", "after")} for answer in seen]}
 
 
 def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,)) -> Reading:
-    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another look's."""
-    numbers = case.numbers()
-    program = Program()
-    model = program.oracle(*tables.arrays(), list(train))
-    # As in the middle of a training: some weights frozen, all with a gradient.
-    program.condition(model, train=train, frozen=(False, True), grad=0.5)
-    a, b = (program.tensor(number, "int64") for number in numbers)
-    before, settings = program.state(model), program.settings()
-    program.call(name("add"), model, a, b, case.n_digits)
-    program.give(a=a, b=b, state=before, then=program.state(model), before=settings, after=program.settings())
-    answer = subject.run(program)
-    kept = {key: bool(np.array_equal(answer.tensor(key, (case.B,), key, "int64"), n)) for key, n in zip("ab", numbers)}
-    same = models.same_state(models.state_of(answer, "state"), models.state_of(answer, "then"))
-    return kept | {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"} | settings_kept(answer)
-
-
-# Training, a few steps of it.
-
-
-def observe_training(program: Program, n: int, **options) -> Ref:
-    """Add a call of train_adder to a program; of each row of input the first row_width(n) tokens are kept."""
-    return program.observe(name("train_adder"), n, width=row_width(n), **options)
-
-
-def row_width(n: int) -> int:
-    """How many tokens of a row of training input are looked at: many whole problems, if it holds so many."""
-    return max(256, 3 * (3 * n + 3))
-
-
-def observed(n: int, steps: int, seed: int, **options) -> tuple[Program, Ref]:
-    """A program that trains for a few steps, and the result to ask about."""
-    program = Program()
-    program.seconds = FEW_STEPS_SECONDS
-    return program, observe_training(program, n, steps=steps, seed=seed, **options)
-
-
-def updates(subject: Subject, n: int, steps: int) -> Reading:
-    """How many updates were made, of how many models, by how many optimizers."""
-    return counted(subject, *observed(n, steps, 1))
-
-
-def moved(subject: Subject, n: int) -> Reading:
-    """Whether more steps give other weights."""
-    program, short = observed(n, 1, 1)
-    long = observe_training(program, n, steps=6, seed=1)
-    answer = subject.run(program.give(difference=program.difference(short.attr("model"), long.attr("model"))))
-    difference = answer.plain("difference")
-    return {"moved": difference is None or not difference == 0}
-
-
-def sizes(subject: Subject, n: int) -> Reading:
-    """The config of the model, its number of parameters, and the device that it was trained on."""
-    program, run = observed(n, 2, 1)
-    answer = subject.run(program.give(sizes=program.sizes(run.attr("model")), device=run.attr("parameter_device")))
-    return {"sizes": answer.plain("sizes"), "device": answer.plain("device")}
-
-
-def parts(subject: Subject, n: int) -> Reading:
-    """Whether a GPT with default parts and the same weights gives the same logits; parameters that differ."""
-    program, run = observed(n, 2, 1)
-    answer = subject.run(program.give(found=program.default_difference(run.attr("model"))))
-    found = answer.plain("found")
-    difference = found["difference"]
-    return {
-        "missing": [str(name)[:80] for name in found["missing"]],
-        "others": [str(name)[:80] for name in found["others"]],
-        "same": difference is not None and difference <= 1e-3,
-    }
-
-
-def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The problems in rows of training input (N, width): a, b, and (N,) how many of them each row holds.
-
-    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer, anywhere in a row.
-    """
-    rows = rows.astype(np.int64)
-    found, count = [], np.zeros(len(rows), dtype=np.int64)
-    for m in range(1, n + 1):
-        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
-        for at in range(rows.shape[1] - 2 * m - 1):
-            plus, equals = rows[:, at + m] == PLUS, rows[:, at + 2 * m + 1] == EQUALS
-            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
-            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
-            found.append((first[fits] @ powers, second[fits] @ powers))
-            count += fits
-    a, b = (np.concatenate(side) for side in zip(*found))
-    return a, b, count
-
-
-def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot be told."""
-    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != row_width(n):
-        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
-    if len(rows) == 0:
-        raise CheckFailed(
-            "It was not seen on which problems the model trains, so it cannot be said that none is held out. The tokens must be looked "
-            "up in the token table of a gpt_core.GPT, by model(x) or model.token_embedding_table(x) with x of shape (B, T), and the "
-            "loss must come from there.",
-            same=("nothing seen",),
-        )
-    if longest > row_width(n):
-        raise CheckFailed(
-            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = {3 * n + 2} tokens of input: up to "
-            f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
-            same=("long rows",),
-        )
-    a, b, count = problems_of(rows[:, : int(longest)], n)
-    if not count.all():
-        shown = "".join(VOCABULARY[t] if t < len(VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
-        raise CheckFailed(
-            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, such as {shown!r}, so it "
-            f"cannot be said that none is held out. Are they made by make_batch?",
-            same=("no problems",),
-        )
-    return a, b
-
-
-def trained_on(subject: Subject, reference: Subject, n: int, steps: int) -> Reading:
-    """How many of the problems that it trains on are held out."""
-    program, run = observed(n, steps, 1)
-    a, b = read_problems(subject.run(program.give(rows=run.attr("rows"), longest=run.attr("longest"))), n)
-    held = held_out(reference, a, b, n)
-    first = int(held.argmax())
-    return {"held_out": float(held.mean()), "example": [int(a[first]), int(b[first])] if held.any() else None}
-
-
-def seeded(subject: Subject, n: int) -> Reading:
-    """Whether the same seed gives the same weights, with every other generator changed, and another others."""
-    program, one = observed(n, 3, 0, shake=1)  # seed 0: "if seed:" does not seed with it
-    again = observe_training(program, n, steps=3, seed=0, shake=2)
-    other = observe_training(program, n, steps=3, seed=6, shake=1)
-    answer = subject.run(
-        program.give(
-            again=program.difference(one.attr("model"), again.attr("model")),
-            other=program.difference(one.attr("model"), other.attr("model")),
-            rows=one.attr("rows"),
-            rows_again=again.attr("rows"),
-        )
-    )
-    rows = [answer.arrays.get(key) for key in ("rows", "rows_again")]
-    again, other = answer.plain("again"), answer.plain("other")
-    # On a GPU sums may come in another order.
-    allowed = 0.0 if subject.device == "cpu" else 1e-3
-    return {"repeats": again is not None and again <= allowed, "depends": other is None or other > allowed,
-            "problems_repeat": rows[0] is not None and rows[1] is not None and np.array_equal(*rows)}
-
-
-def reports(subject: Subject, n: int, steps: int) -> Reading:
-    """Whether `report` was called, and with what."""
-    program, run = observed(n, steps, 1)
-    answer = subject.run(program.give(reports=run.attr("reports"), kinds=run.attr("report_kinds")))
-    return {"called": bool(answer.plain("reports")), "kinds": answer.plain("kinds")}
+    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another reading's."""
+    a, b = case.numbers()
+    steps, table = tables.arrays()
+    answer = subject.run(LOOKS("added_in_training", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits))
+    same = models.same_state(models.state_of(answer, "model"), models.state_of(answer, "model_after"))
+    of_model = {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"}
+    return function.arguments_kept(answer, a=a, b=b) | of_model | function.settings_kept(answer)

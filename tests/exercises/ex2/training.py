@@ -1,53 +1,113 @@
-"""The training run of exercise 2: trained in the attempt's worker, measured in the reference's.
+"""Training of exercise 2: what a few steps of it are seen to do, and the run whose model must add.
 
-What comes back from the attempt is a config and weights. They are checked here before anything is built
-from them; a GPT with default parts then decodes problems that the attempt has never seen.
+The run happens in the attempt's worker, the measurement in the reference's. What comes back from the attempt is a config and
+weights. They are checked here before anything is built from them; a GPT with default parts then decodes problems that the
+attempt has never seen.
 """
 
-import time
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tests.exercises import models, updates
+from tests.exercises.asked import Looks
+from tests.exercises.battery.training import LOOKS, Progress, Unit, model_of, observed, returned
 from tests.exercises.ex2 import readings
-from tests.exercises.exam import CheckFailed, Subject, more_patience
-from tests.exercises.program import Program, addition, gpt_core
+from tests.exercises.exam import CheckFailed, Reading, Subject
 
+OWN_LOOKS = Looks.named("tests.exercises.ex2.training_looks")
+MOST_PARAMETERS = 1_000_000
+UNIT = Unit("train_adder", MOST_PARAMETERS, draws="problems", sets="are problems taken from a set in its order")
 STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems that must be right
 SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
 DECODED = 1000  # problems per request to the reference
+NO_TOKEN = 255  # of grader/probes.py: behind the end of a short row
 
 
-class Progress:
-    """What a training run says on its way; its numbers come from the attempt and are only shown."""
+@dataclass(frozen=True)
+class Adding:
+    """One call of train_adder."""
 
-    def __init__(self, steps: int, note):
-        self.steps, self.note = steps, note
-        self.began, self.step, self.last = time.monotonic(), 0, 0.0
+    n_digits: int
+    steps: int
+    seed: int = 1
 
-    def __call__(self, said) -> None:
-        step, loss = (said.get(key) for key in ("step", "loss")) if isinstance(said, dict) else (None, None)
-        if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= 10 * self.steps:
-            return
-        self.step, self.last = max(self.step, step), self.seconds
-        words = f", loss {loss:.4f}" if isinstance(loss, float) else ""
-        self.note(f"training, step {self.step} of {self.steps}{words}, {self.last:.0f} s")
+    def call(self) -> dict:
+        """For the looks."""
+        return {"args": [self.n_digits], "options": {"steps": self.steps, "seed": self.seed}, "width": row_width(self.n_digits)}
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
+    def as_case(self, **more) -> dict:
+        """For the report and the JSON."""
+        return {"n_digits": self.n_digits, "steps": self.steps} | more
 
-    def too_slow(self) -> str:
-        """The message for a run that missed its deadline."""
-        rate = self.step / self.last if self.last else 0.0
-        needed = f"at {rate:.2g} steps/s all of them would take {self.steps / rate / 60:.0f} minutes" if rate else "not one was seen"
-        return (
-            f"Too slow, which does not mean wrong: {self.step} of {self.steps} steps were done in {self.seconds:.0f} s; {needed}. "
-            f"A smaller model (two layers of 64 channels are enough) or batch is faster; {more_patience()} gives "
-            f"three times as long."
+
+def row_width(n: int) -> int:
+    """How many tokens of a row of training input are looked at: many whole problems, if it holds so many."""
+    return max(256, 3 * (3 * n + 3))
+
+
+def sizes(subject: Subject, case: Adding) -> Reading:
+    """The config of the model, its number of parameters, and the device that it was trained on."""
+    answer = returned(subject, UNIT, case)
+    return {"sizes": answer.plain("sizes"), "device": answer.plain("device")}
+
+
+def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The problems in rows of training input (N, width): a, b, and (N,) how many of them each row holds.
+
+    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer, anywhere in a row.
+    """
+    rows = rows.astype(np.int64)
+    found, count = [], np.zeros(len(rows), dtype=np.int64)
+    for m in range(1, n + 1):
+        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
+        for at in range(rows.shape[1] - 2 * m - 1):
+            plus, equals = rows[:, at + m] == readings.PLUS, rows[:, at + 2 * m + 1] == readings.EQUALS
+            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
+            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
+            found.append((first[fits] @ powers, second[fits] @ powers))
+            count += fits
+    a, b = (np.concatenate(side) for side in zip(*found))
+    return a, b, count
+
+
+def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot be told."""
+    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
+    if rows is None or rows.ndim != 2 or rows.shape[1] != min(longest, row_width(n)):
+        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
+    if len(rows) == 0:
+        raise CheckFailed(
+            "It was not seen on which problems the model trains, so it cannot be said that none is held out. The tokens must be looked "
+            "up in the token table of a gpt_core.GPT, by model(x) or model.token_embedding_table(x) with x of shape (B, T), and the "
+            "loss must come from there.",
+            same=("nothing seen",),
         )
+    if longest > row_width(n):
+        raise CheckFailed(
+            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = {3 * n + 2} tokens of input: up to "
+            f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
+            same=("long rows",),
+        )
+    a, b, count = problems_of(rows, n)
+    if not count.all():
+        shown = "".join(readings.VOCABULARY[t] if t < len(readings.VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
+        raise CheckFailed(
+            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, such as {shown!r}, so it "
+            f"cannot be said that none is held out. Are they made by make_batch?",
+            same=("no problems",),
+        )
+    return a, b
+
+
+def trained_on(subject: Subject, reference: Subject, case: Adding) -> Reading:
+    """How many of the problems that it trains on are held out."""
+    a, b = read_problems(observed(subject, UNIT, case), case.n_digits)
+    held = readings.held_out(reference, a, b, case.n_digits)
+    return {"held_out": float(held.mean()), "example": readings.first_of(a, b, held)}
+
+
+# The run whose model must add.
 
 
 @dataclass
@@ -59,33 +119,23 @@ class Trained:
     problems: tuple[np.ndarray, np.ndarray]
 
 
-def trained(subject: Subject, n: int, steps: int, seed: int, most: int, seconds: float, progress: Progress) -> Trained:
+def trained(subject: Subject, case: Adding, progress: Progress) -> Trained:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
-    program = Program()
-    program.seconds, program.progress = seconds, progress
-    run = readings.observe_training(program, n, steps=steps, seed=seed, shake=seed, sampled=SAMPLED)
-    model = run.attr("model")
-    updates.asked(program, run).give(
-        sizes=program.sizes(model), weights=program.weights(model, most), rows=run.attr("rows"), longest=run.attr("longest")
+    n, seed = case.n_digits, case.seed
+    answer = subject.run(
+        UNIT.ask("trained", case, seconds=SECONDS, progress=progress, largest=MOST_PARAMETERS, shake=seed, sampled=SAMPLED)
     )
-    answer = subject.run(program)
-    # A run may end early only where it is long.
-    if message := updates.complaint(steps, updates.read(answer)):
-        raise CheckFailed(message)
-    sizes = answer.plain("sizes")
-    config = models.returned_config(sizes, most)
+    config, weights = model_of(answer, UNIT, case.steps)  # a run may end early only where it is long
     if config["vocab_size"] != len(readings.VOCABULARY) or config["block_size"] < 3 * n + 2:
         raise CheckFailed(
             f"The model must have {len(readings.VOCABULARY)} tokens and a block_size of at least {3 * n + 2}; its config is "
             f"{str(config)[:200]}."
         )
-    weights = answer.tensors("weights")
-    models.check_weights(weights, config, most)
     # Positions past the longest problem are never looked up.
     config["block_size"] = 3 * n + 2
     key = "position_embedding_table.weight"
     weights[key] = weights[key][: 3 * n + 2]
-    return Trained(config, weights, readings.read_problems(answer, n))
+    return Trained(config, weights, read_problems(answer, n))
 
 
 @dataclass
@@ -129,22 +179,15 @@ def solved(reference: Subject, model: Trained, a: np.ndarray, b: np.ndarray, n: 
     rows = readings.tokens(a, b, n)
     found = []
     for first in range(0, len(rows), DECODED):
-        program = Program()
-        built = program.build(
-            gpt_core("GPT"), program.config(**model.config, dropout=0.0), parameters=model.weights
-        )
-        prompts = program.tensor(rows[first : first + DECODED, : 2 * n + 2], "int64")
-        answer = reference.run(program.give(digits=program.generate(built, prompts, n + 1)))
-        size = min(DECODED, len(rows) - first)
-        found.append(answer.tensor("digits", (size, n + 1), "the decoded digits", "int64"))
+        prompts = rows[first : first + DECODED, : 2 * n + 2]
+        asked = LOOKS("written", config=model.config, weights=model.weights, prompts=prompts, count=n + 1)
+        found.append(reference.run(asked).tensor("tokens", (len(prompts), n + 1), "the decoded digits", "int64"))
     return Result(a, b, np.concatenate(found), rows[:, 2 * n + 2 :], chains(a, b, n))
 
 
 def measured(reference: Subject, model: Trained, n: int, count: int, seed: int) -> Result:
     """The model on `count` held-out problems drawn from a seed that no attempt is given."""
-    program = Program()
-    pair = program.call(addition("sample_held_out"), count, n, program.generator(seed))
-    answer = reference.run(program.give(a=program.item(pair, 0, 2), b=program.item(pair, 1, 2)))
+    answer = reference.run(OWN_LOOKS("held_out_problems", count=count, n=n, seed=seed))
     a, b = (answer.tensor(key, (count,), "held-out problems", "int64") for key in ("a", "b"))
     return solved(reference, model, a, b, n)
 

@@ -22,9 +22,10 @@ from dataclasses import dataclass
 
 from data import toy
 from tests.exercises import models
-from tests.exercises.ex3 import looks
+from tests.exercises.battery.training import LOOKS
+from tests.exercises.ex3.finetuning import OWN_LOOKS, UNIT, call_of, text_loss, weights_of
+from tests.exercises.ex3.readings import transferred
 from tests.exercises.exam import Subject
-from tests.exercises.program import Program, gpt_core, name
 
 SEEDS = 4
 STEPS, LR = 100, 3e-3
@@ -84,10 +85,7 @@ class Experiment:
 
     def fresh(self, seed: int) -> dict:
         """The weights of a GPT that nothing has trained."""
-        program = Program()
-        program.seed(seed)
-        model = program.build(gpt_core("GPT"), program.config(**self._config(), dropout=0.0))
-        return self.reference.run(program.give(weights=program.values(model))).tensors("weights")
+        return self.reference.run(OWN_LOOKS("fresh", config=self._config(), seed=seed)).tensors("weights")
 
     def _pretrained(self, text: str, steps: int) -> tuple[dict, str]:
         """Weights and characters after pretraining, which is the solution's finetune from fresh weights."""
@@ -98,17 +96,14 @@ class Experiment:
         self, subject: Subject, start: tuple[dict, str], text: str, steps: int, lr: float, seed: int, seconds: float
     ) -> tuple[dict, str]:
         """One call of finetune: the weights and the characters that it returns."""
-        program = Program()
-        program.seconds = seconds
         weights, chars = start
-        model, tokenizer = looks.pretrained_in(program, SIZES | {"vocab_size": len(chars)}, weights, chars)
-        run = program.observe(
-            name("finetune"), model, tokenizer, text, steps=steps, lr=lr, seed=seed, width=1, shake=seed, sampled=1
-        )
-        return looks.weights_of(subject, program, run, steps if lr else 0)
+        config = SIZES | {"vocab_size": len(chars), "dropout": 0.0}
+        call = call_of(text, config, weights, chars, width=1, steps=steps, lr=lr, seed=seed)
+        asked = LOOKS("trained", unit=UNIT.name, call=call, largest=UNIT.most, shake=seed, sampled=1, seconds=seconds)
+        return weights_of(subject.run(asked), steps if lr else None)
 
     def _loss(self, weights: dict, chars: str) -> float:
-        return looks.loss_of(self.reference, weights, chars, self.rest, SIZES["block_size"])
+        return text_loss(self.reference, weights, chars, self.rest, SIZES["block_size"])
 
     def outcome(self, attempt: Subject, seed: int) -> Outcome:
         """One seed: four runs of the attempt, measured."""
@@ -120,7 +115,7 @@ class Experiment:
         }  # fmt: skip
         chars = "".join(sorted(set(self.text)))
         target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
-        known = self._loss(looks.transferred(*self.pretrained, target, chars), chars)
+        known = self._loss(transferred(*self.pretrained, target, chars), chars)
         return Outcome(known=known, **{
             # With lr = 0 one step returns the same as all of them.
             key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
