@@ -457,7 +457,7 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
         if program.looks:
             closed.append([
                 f"look = replay.program({number})  # torch is reset and seeded",
-                f"saw = {program.looks.name.split('.')[-2]}_looks.{program.function}(look.m, **look.given)  # your code runs in here",
+                f"saw = {_short(program.looks.name)}.{program.function}(look.m, **look.given)  # your code runs in here",
                 "look.saw(saw)",
             ])  # fmt: skip
             open_.append(closed[-1])
@@ -484,6 +484,12 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
     return "\n".join(text) + "\n"
 
 
+def _short(looks: str) -> str:
+    """What a script calls a file of looks: ex2_looks, module_looks."""
+    folder, file = looks.split(".")[-2:]
+    return f"{folder}_looks" if file == "looks" else file
+
+
 def _around(case, exercise, token, title, paths, name, programs) -> list[str]:
     """The lines of the script around those of its programs."""
     body = [line for lines in programs for line in ["", *lines]]
@@ -497,7 +503,7 @@ def _around(case, exercise, token, title, paths, name, programs) -> list[str]:
         if used in said
     ]
     for looks in sorted({program.looks.name for program, _ in case.programs if program.looks}):
-        imports.append(f"import {looks} as {looks.split('.')[-2]}_looks")
+        imports.append(f"import {looks} as {_short(looks)}")
     imports += ["from data import addition"] if "addition." in said else []
     command = f"python grade.py {exercise.name}"
     return [
