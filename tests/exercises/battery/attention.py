@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tests.exercises.asked import Looks
-from tests.exercises.battery.module import Size, Unit, Weights, expect, forward, in_modes, same_bfloat16
+from tests.exercises.battery.module import Size, Unit, Weights, expect, forward, in_modes, outputs, same_bfloat16
 from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, look, of_readings
 from tests.exercises.numbers import pattern, picture, tolerance, worst, wrong
 
@@ -289,10 +289,8 @@ def head_influence(subject: Subject, unit: Unit, size: Size, weights: Weights, x
             rows = slice(part * C + head * D, part * C + (head + 1) * D)
             qkv[rows] = np.random.default_rng((size.seed, head, part)).normal(size=(D, C)) / np.sqrt(C)
         others[f"y{head}"] = {"qkv.weight": qkv}
-    answer = subject.run(
-        LOOKS("with_other_weights", unit=unit.name, config=size.config(), weights=weights, x=x, others=others)
-    )
-    y = {key: answer.tensor(key, x.shape, "the output", "float32", subject.device) for key in ("y", *others)}
+    answer = subject.run(unit.asked("with_other_weights", size, weights, looks=LOOKS, x=x, others=others))
+    y = outputs(subject, answer, dict.fromkeys(["y", *others], x))
     return {"moved": np.array([moved(y[key], y["y"]).reshape(-1, H, D).any(axis=(0, 2)) for key in others])}
 
 

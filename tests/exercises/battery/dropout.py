@@ -11,8 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from tests.exercises.battery.attention import LOOKS, P, Attention, by_head, positions, with_scores
-from tests.exercises.battery.module import LOOKS as MODULE_LOOKS
-from tests.exercises.battery.module import OFFSET, Size, in_modes, of_shapes
+from tests.exercises.battery.module import OFFSET, Size, in_modes, of_shapes, outputs
 from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, in_parts, look, of_readings
 from tests.exercises.numbers import room_for_chance
 
@@ -113,11 +112,9 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
     # A proj that mixes all channels: whoever drops before it, or before its bias, has no zero in the output.
     mixing = {"proj.weight": unit.weights(size)["proj.weight"], "proj.bias": np.full_like(weights["proj.bias"], BIAS)}
     x = positions(size)
-    asked = LOOKS("two_calls", unit=unit.name, config=size.config(Q), weights=weights, x=x, mixing=mixing)
-    answer = subject.run(asked, seed=2)
-    given = {
-        key: without_nan(answer.tensor(key, x.shape, "the output", device=subject.device)) for key in ("w0", "w1", "y0", "y1")
-    }
+    answer = subject.run(unit.asked("two_calls", size, weights, looks=LOOKS, dropout=Q, x=x, mixing=mixing), seed=2)
+    given = outputs(subject, answer, dict.fromkeys(["w0", "w1", "y0", "y1"], x))
+    given = {key: without_nan(y) for key, y in given.items()}
     shown_now = by_head(size, given["w0"])
     seen = np.tril(np.ones((size.T, size.T), dtype=bool))
     kept = np.abs(shown_now - shown / (1 - Q) ** 2) < 1e-4
@@ -285,18 +282,14 @@ def dropout_gradients(subject: Subject, unit: Attention) -> Reading:
         of = "qkv.weight" if key in ("queries", "keys", "values") else key
         for sign, way in ((STEP, "up"), (-STEP, "down")):
             changes[f"{key} {way}"] = {of: (weights | {"x": x})[of] + sign * direction}
-    asked = LOOKS(
-        "slopes", unit=unit.name, config=size.config(P), weights=weights, x=x, cotangent=cotangent, changes=changes
+    answer = subject.run(
+        unit.asked("slopes", size, weights, looks=LOOKS, dropout=P, x=x, cotangent=cotangent, changes=changes)
     )
-    answer = subject.run(asked)
-
-    def output(name):
-        return answer.tensor(name, x.shape, "the output", "float64", subject.device)
-
-    reading = {"repeats": bool(np.allclose(output("first"), output("again"), atol=1e-6))}
+    y = outputs(subject, answer, dict.fromkeys(["first", "again", *changes], x), "float64")
+    reading = {"repeats": bool(np.allclose(y["first"], y["again"], atol=1e-6))}
     found = answer.tensors("gradients")
     for key, direction in directions.items():
-        measured = float(((output(f"{key} up") - output(f"{key} down")) * cotangent).sum()) / (2 * STEP)
+        measured = float(((y[f"{key} up"] - y[f"{key} down"]) * cotangent).sum()) / (2 * STEP)
         gradient = found.get("qkv.weight" if key in ("queries", "keys", "values") else key)
         given = 0.0 if gradient is None else float((gradient * direction).sum())
         reading[key] = abs(given - measured) <= APART * max(abs(given), abs(measured), 1.0)
@@ -317,11 +310,8 @@ def average_gradients(subject: Subject, unit: Attention) -> Reading:
     size = Size(B=MANY, T=5, seed=12)
     weights = unit.weights(size)
     x, cotangent = (np.repeat(size.x(stream)[:1], MANY, axis=0) for stream in (1, 2))
-    asked = MODULE_LOOKS(
-        "gradients", unit=unit.name, config=size.config(P), weights=weights, x=x, cotangent=cotangent,
-        modes={"eval": {}, "train": {}},
-    )  # fmt: skip
-    answer, given = subject.run(asked), {"x": x} | weights
+    modes, given = {"eval": {}, "train": {}}, {"x": x} | weights
+    answer = subject.run(unit.asked("gradients", size, weights, dropout=P, x=x, cotangent=cotangent, modes=modes))
 
     def by_part(name):
         found = of_shapes(answer.tensors(name), given)

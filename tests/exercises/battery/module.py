@@ -119,6 +119,10 @@ class Unit:
         """How far right outputs may differ beside rounding, as a part of the largest."""
         return 0.0
 
+    def asked(self, function: str, size: Size, weights: Weights, *, looks: Looks = LOOKS, dropout: float = 0.0, **given):
+        """A look at a module of these sizes and weights."""
+        return looks(function, unit=self.name, config=size.config(dropout), weights=weights, **given)
+
     def right(self, size: Size, weights: Weights, x: np.ndarray) -> np.ndarray:
         """What is right for the whole input."""
         return self.reference(size, weights, x, np.arange(x.shape[1]))
@@ -252,11 +256,15 @@ def is_trainable(exam, unit):
         )
 
 
+def outputs(subject: Subject, answer, inputs: dict[str, np.ndarray], dtype="float32") -> Reading:
+    """The outputs of these names, (B, T, C) each as its input."""
+    return {key: answer.tensor(key, x.shape, "the output", dtype, subject.device) for key, x in inputs.items()}
+
+
 def in_modes(subject, unit, size, weights, x, dtype="float32", modes=MODES, *, dropout=0.0, seed=0) -> Reading:
     """{mode: the output (B, T, C)}"""
-    asked = LOOKS("forward", unit=unit.name, config=size.config(dropout), weights=weights, x=x, dtype=dtype, modes=modes)
-    answer = subject.run(asked, seed)
-    return {mode: answer.tensor(mode, x.shape, "the output", dtype, subject.device) for mode in modes}
+    asked = unit.asked("forward", size, weights, dropout=dropout, x=x, dtype=dtype, modes=modes)
+    return outputs(subject, subject.run(asked, seed), dict.fromkeys(modes, x), dtype)
 
 
 def forward(subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.ndarray, dtype="float32") -> Reading:
@@ -361,11 +369,9 @@ def gradients(subject, unit, size, weights, x, modes=("train",), dtype="float32"
 
     of: "all", or which alone require a gradient: "x" (the weights are frozen) or "parameters"; None for the others.
     """
-    asked = LOOKS(
-        "gradients", unit=unit.name, config=size.config(), weights=weights, x=x, cotangent=bfloat16(size.x(2)),
-        modes={mode: unit.placed(OFFSET) if mode == "eval" else {} for mode in modes}, dtype=dtype, of=of,
-    )  # fmt: skip
-    answer = subject.run(asked)
+    modes = {mode: unit.placed(OFFSET) if mode == "eval" else {} for mode in modes}
+    cotangent = bfloat16(size.x(2))
+    answer = subject.run(unit.asked("gradients", size, weights, x=x, cotangent=cotangent, modes=modes, dtype=dtype, of=of))
     return {mode: of_shapes(answer.tensors(mode), {"x": x} | weights) for mode in modes}
 
 
@@ -434,10 +440,9 @@ def right_gradients(unit, size, expected, got, case, spread, dtype, roundings):
 
 def alone(subject, unit, size, weights, x):
     """Every sequence of the batch on its own, joined, and all of them together."""
-    answer = subject.run(LOOKS("sequences_alone", unit=unit.name, config=size.config(), weights=weights, x=x))
-    rows = [answer.tensor(f"y{b}", x[:1].shape, "the output", "float32", subject.device) for b in range(size.B)]
-    y = answer.tensor("y", x.shape, "the output", "float32", subject.device)
-    return {"alone": np.concatenate(rows), "together": y}
+    answer = subject.run(unit.asked("sequences_alone", size, weights, x=x))
+    y = outputs(subject, answer, {f"y{b}": x[b : b + 1] for b in range(size.B)} | {"y": x})
+    return {"together": y.pop("y"), "alone": np.concatenate(list(y.values()))}
 
 
 @check("batch_rows", "the sequences of a batch do not mix", ("output",))
@@ -464,24 +469,20 @@ def life(subject, unit, sizes, inputs, growing) -> Reading:
     asked = LOOKS(
         "calls", unit=unit.name, first=first, other=other, inputs=inputs, other_input=sizes[1].x(), growing=with_offset, change=CHANGE
     )
-    answer = subject.run(asked)
-    wanted = {key: x for key, (_, x, _) in of_life(sizes, inputs, growing).items()}
-    return {
-        key: answer.tensor(key, x.shape, "the output", "float64" if key == "moved" else "float32", subject.device)
-        for key, x in wanted.items()
-    }
+    answer, given = subject.run(asked), {key: x for key, (_, x, _) in of_life(sizes, inputs, growing).items()}
+    return outputs(subject, answer, {"moved": given.pop("moved")}, "float64") | outputs(subject, answer, given)
 
 
 def of_life(sizes, inputs, growing) -> dict:
     """{the name of an output: (the size of its module, its input, what is added to the weights)}"""
     size, other = sizes
-    calls = {}
+    calls = {"moved": (size, inputs[0], 0.0)}
     for i, x in enumerate(inputs):
         calls |= {f"y{i}": (size, x, 0.0), f"z{i}": (other, other.x(), 0.0)}
     for mode in MODES:
         calls |= {f"{mode} {i}": (size, x, 0.0) for i, x in enumerate(growing)}
         calls[f"{mode} changed"] = (size, growing[-1], CHANGE)
-    return calls | {"moved": (size, inputs[0], 0.0)}
+    return calls
 
 
 @check("calls", "a call leaves nothing behind for the next one", ("values",))
@@ -509,11 +510,8 @@ OF_INPUT = ("transposed", "sliced", "batch last", "time first", "part of wider r
 
 def in_layouts(subject, unit, size, weights, given):
     """{layout: the output for the x of this layout, "x LAYOUT": x after that}"""
-    answer = subject.run(LOOKS("in_layouts", unit=unit.name, config=size.config(), weights=weights, given=given))
-    return {
-        key: answer.tensor(key, x.shape, "the output", device=subject.device)
-        for layout, x in given.items() for key in (layout, f"x {layout}")
-    }  # fmt: skip
+    answer = subject.run(unit.asked("in_layouts", size, weights, given=given))
+    return outputs(subject, answer, given | {f"x {layout}": x for layout, x in given.items()})
 
 
 @check("layouts", "a non-contiguous input gives the same output", ("values",))
@@ -538,8 +536,7 @@ def takes_any_layout(exam, unit):
 
 def after_calls(subject, unit, size, weights, x, dtype):
     """The input, in two layouts, the weights and torch's settings after some calls."""
-    asked = LOOKS("after_calls", unit=unit.name, config=size.config(), weights=weights, x=x, dtype=dtype)
-    answer = subject.run(asked)
+    answer = subject.run(unit.asked("after_calls", size, weights, x=x, dtype=dtype))
     kept = {key: answer.tensor(key, x.shape, "x", dtype, subject.device) for key in ("x", "x, not contiguous,")}
     return kept | answer.tensors("parameters") | {"settings": answer.plain("settings")}
 

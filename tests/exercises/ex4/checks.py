@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.exercises.battery import attention, dropout, module
 from tests.exercises.battery.attention import attention_matrix, matrix_fails
-from tests.exercises.battery.module import Size, checks_of, expect, forward, same_bfloat16
+from tests.exercises.battery.module import OUTPUT_AXES, Size, checks_of, expect, forward, same_bfloat16
 from tests.exercises.ex4 import readings
 from tests.exercises.ex4.readings import (
     UNIT, allowed_angle, exact_angles, exactly_rotated, random_angles, random_x,
@@ -28,6 +28,14 @@ test_runs = module.runs("rope_angles", "apply_rope", UNIT.name)
 
 
 # The angles.
+
+
+def right_angles(exam, positions: tuple, D: int, message: str, *base: float, allowed=None):
+    """Fail where rope_angles(positions, D, *base) gives other angles than the paper's."""
+    case = {"positions": list(positions), "head_size": D} | ({"base": base[0]} if base else {})
+    got = look(exam, case, readings.angles, (positions, D, *base))["0"]
+    allowed = allowed_angle(np.array(positions)) if allowed is None else allowed
+    expect(exact_angles(positions, D, *base), got, allowed, case, message, ANGLE_AXES)
 
 
 @check("angles_form", "rope_angles gives (T, D / 2) float32, on the device of the positions", ("runs",))
@@ -75,27 +83,19 @@ def test_angles_odd(exam):
 
 @check("angles_zero", "position 0 has the angle 0", ("angles_own",))
 def test_angles_zero(exam):
-    case = {"positions": [0], "head_size": 8}
-    got = look(exam, case, readings.angles, ((0,), 8))["0"]
-    expect(
-        np.zeros((1, 4)), got, allowed_angle(np.zeros(1)), case,
-        "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?",
-        ANGLE_AXES,
-    )  # fmt: skip
+    message = "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?"
+    right_angles(exam, (0,), 8, message)
 
 
 @check("angles_spectrum", "at position 1 the angles are theta_i = 10000 ** (-2i / D)", ("angles_own",))
 def test_angles_spectrum(exam):
     # Norms, position 0 and shifts are right for every set of frequencies; this is what tells them apart.
     for D in (8, 2, 64):
-        case = {"positions": [1], "head_size": D}
-        expected = exact_angles(np.ones(1), D)
-        got = look(exam, case, readings.angles, ((1,), D))["0"]
-        expect(
-            expected, got, allowed_angle(np.ones(1)), case,
+        right_angles(
+            exam, (1,), D,
             f"Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
-            f"{expected[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
-            f"pair's first channel) and its sign?", ANGLE_AXES,
+            f"{exact_angles((1,), D)[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
+            f"pair's first channel) and its sign?",
         )  # fmt: skip
 
 
@@ -120,13 +120,8 @@ def test_angles_steps(exam):
 @check("angles_base", "another base gives other frequencies", ("angles_spectrum",))
 def test_angles_base(exam):
     for base in (500.0, 1e6, 2.5):  # 2.5: an int() somewhere would show
-        case = {"positions": [1], "head_size": 8, "base": base}
-        got = look(exam, case, readings.angles, ((1,), 8, base))["0"]
-        expect(
-            exact_angles(np.ones(1), 8, base), got, allowed_angle(np.ones(1)), case,
-            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?",
-            ANGLE_AXES,
-        )  # fmt: skip
+        message = f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?"
+        right_angles(exam, (1,), 8, message, base)
 
 
 FAR = (1_000_000, 100_000, 99_999, 65_537, 2_049, 300, 257)  # bfloat16 counts to 256, float16 to 2048 and ends at 65504
@@ -134,13 +129,11 @@ FAR = (1_000_000, 100_000, 99_999, 65_537, 2_049, 300, 257)  # bfloat16 counts t
 
 @check("angles_large", "position 100,000 still has the right angle, and so has a million", ("angles_steps", "angles_spectrum"))
 def test_angles_large(exam):
-    case = {"positions": list(FAR), "head_size": 8}
-    got = look(exam, case, readings.angles, (FAR, 8))["0"]
-    allowed = np.array([[allowed_angle(np.array([p]))] for p in FAR])
-    expect(
-        exact_angles(FAR, 8), got, allowed, case,
+    right_angles(
+        exam, FAR, 8,
         "Angles must be right for large positions too. In which dtype are your positions and your theta when "
-        "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.", ANGLE_AXES,
+        "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.",
+        allowed=np.array([[allowed_angle(np.array([p]))] for p in FAR]),
     )  # fmt: skip
 
 
@@ -156,12 +149,10 @@ def angle_cases(draw):
 def test_angles_any(exam):
     def body(exam, drawn):
         positions, D, base = drawn
-        case = {"positions": list(positions), "head_size": D, "base": base}
-        got = look(exam, case, readings.angles, drawn)["0"]
-        expect(
-            exact_angles(positions, D, base), got, allowed_angle(np.array(positions)), case,
+        right_angles(
+            exam, positions, D,
             "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case "
-            "found where it is not. What is special about it?", ANGLE_AXES,
+            "found where it is not. What is special about it?", base,
         )  # fmt: skip
 
     for_all(exam, angle_cases(), body)
@@ -196,8 +187,25 @@ SHOWN = [0.7, -1.9, 2.6, 0.3]  # for D = 8: no two alike, none near a multiple o
 PAIRS = np.array(SHOWN, dtype=np.float32)
 
 
-def rotation_allowed(x, dtype="float32"):
-    return tolerance(dtype, 2, float(np.abs(x).max()))
+def rotation_allowed(x):
+    return tolerance("float32", 2, float(np.abs(x).max()))
+
+
+def dimensions(x) -> tuple[str, ...]:
+    return tuple(f"dimension {i}" for i in range(x.ndim))
+
+
+def right_rotation(exam, x, angles, message, axes=None, dtype="float32", **more):
+    """Fail where apply_rope(x, angles) gives another rotation than the paper's."""
+    case = {"x": list(x.shape), "dtype": dtype} | more
+    got = look(exam, case, readings.rotated, x, angles, dtype)["y"]
+    expected = exactly_rotated(x, angles)
+    expect(expected, got, rotation_allowed(x) + rounded_once(expected, dtype), case, message, axes or dimensions(x))
+
+
+def rounded_once(exact, dtype):
+    """Half of the last place of the result. In float64 float32's exactness is enough."""
+    return 0.0 if dtype in ("float32", "float64") else np.abs(exact) * EPSILON[dtype] / 2
 
 
 @check("rope_form", "apply_rope gives a tensor of x's shape, dtype and device", ("runs",))
@@ -227,11 +235,10 @@ def test_rope_own(exam):
 @check("rope_zero", "the angle 0 leaves x as it is", ("rope_own",))
 def test_rope_zero(exam):
     x = random_x((2, 3, 5, 8), 1)
-    got = look(exam, {"x": list(x.shape), "angles": 0}, readings.rotated, x, np.zeros((5, 4), np.float32))["y"]
-    expect(
-        x, got, rotation_allowed(x), {"x": list(x.shape), "angles": 0},
+    right_rotation(
+        exam, x, np.zeros((5, 4), np.float32),
         "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back "
-        "in another order?", ROPE_AXES,
+        "in another order?", ROPE_AXES, all_angles=0,
     )  # fmt: skip
 
 
@@ -359,11 +366,8 @@ def test_rope_relative(exam):
 def test_rope_tokens(exam):
     # B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
     for shape in ((2, 3, 5, 8), (4, 4, 4, 8)):
-        x, angles = random_x(shape, 7), random_angles(shape[2], 8, 7)
-        case = dict(zip(("B", "H", "T", "head_size"), shape))
-        got = look(exam, case, readings.rotated, x, angles)["y"]
-        expect(
-            exactly_rotated(x, angles), got, rotation_allowed(x), case,
+        right_rotation(
+            exam, random_x(shape, 7), random_angles(shape[2], 8, 7),
             "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, "
             "and are the same for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
         )  # fmt: skip
@@ -376,12 +380,10 @@ LEADING = ((5, 8), (3, 5, 8), (2, 3, 5, 8), (2, 1, 3, 5, 8), (5, 5, 8), (1, 1, 1
 def test_rope_leading(exam):
     angles = random_angles(5, 8, 8)
     for shape in LEADING:
-        x, case = random_x(shape, 8), {"x": list(shape)}
-        got = look(exam, case, readings.rotated, x, angles)["y"]
-        expect(
-            exactly_rotated(x, angles), got, rotation_allowed(x), case,
+        right_rotation(
+            exam, random_x(shape, 8), angles,
             "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, "
-            "where -1 and -2 would do?", tuple(f"dimension {i}" for i in range(len(shape))),
+            "where -1 and -2 would do?",
         )  # fmt: skip
 
 
@@ -401,14 +403,12 @@ def test_rope_row(exam):
 @check("rope_large", "large angles are turned by as exactly as small ones", ("rope_turn",))
 def test_rope_large(exam):
     x = random_x((2, len(FAR), 8), 10)
-    angles = exact_angles(FAR, 8).astype(np.float32)
-    case = {"x": list(x.shape), "angles_up_to": float(angles.max())}
-    got = look(exam, case, readings.rotated, x, angles)["y"]
     # The angles are given in float32: what is right is the rotation by just these numbers.
-    expect(
-        exactly_rotated(x, angles.astype(np.float64)), got, rotation_allowed(x), case,
+    angles = exact_angles(FAR, 8).astype(np.float32)
+    right_rotation(
+        exam, x, angles,
         "These are the angles of positions up to 1,000,000. In which dtype are they when you take cos and sin? "
-        "Half precision keeps nothing of them.", ("sequence", "token", "channel"),
+        "Half precision keeps nothing of them.", OUTPUT_AXES, angles_up_to=float(angles.max()),
     )  # fmt: skip
 
 
@@ -424,12 +424,10 @@ def rotation_cases(draw):
 def test_rope_any(exam):
     def body(exam, drawn):
         shape, seed = drawn
-        x, angles = random_x(shape, seed), random_angles(*shape[-2:], seed)
-        got = look(exam, {"x": list(shape), "seed": seed}, readings.rotated, x, angles)["y"]
-        expect(
-            exactly_rotated(x, angles), got, rotation_allowed(x), {"x": list(shape), "seed": seed},
+        right_rotation(
+            exam, random_x(shape, seed), random_angles(*shape[-2:], seed),
             "This is the smallest shape found where the result is wrong. What is special about it: one "
-            "token, one pair, a dimension of 1?", tuple(f"dimension {i}" for i in range(len(shape))),
+            "token, one pair, a dimension of 1?", seed=seed,
         )  # fmt: skip
 
     for_all(exam, rotation_cases(), body)
@@ -443,16 +441,10 @@ def test_rope_dtypes(exam):
         x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
         given = bfloat16(x) if dtype == "bfloat16" else x.astype(dtype).astype(x.dtype)
-        expected = exactly_rotated(given, angles.astype(np.float64))
-        # The result is rounded once: by half of its last place. In float64 float32's exactness is enough.
-        rounded = 0.0 if dtype in ("float32", "float64") else np.abs(expected) * EPSILON[dtype] / 2
-        allowed = rotation_allowed(given) + rounded
-        case = {"x": list(x.shape), "dtype": dtype}
-        got = look(exam, case, readings.rotated, given, angles, dtype)["y"]
-        expect(
-            expected, got, allowed, case,
+        right_rotation(
+            exam, given, angles,
             f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at "
-            f"the end. Where do x or the angles become shorter than that?", ("sequence", "token", "channel"),
+            f"the end. Where do x or the angles become shorter than that?", OUTPUT_AXES, dtype,
         )  # fmt: skip
 
 
@@ -477,13 +469,12 @@ def test_rope_layouts(exam):
                     f"x ({layout}) is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
                 )
             expected = exactly_rotated(numbers, angles)
-            rounded = np.abs(expected) * EPSILON[dtype] / 2 if dtype == "bfloat16" else 0.0
+            allowed = rotation_allowed(x) + rounded_once(expected, dtype)
             expect(
-                expected, got[layout], rotation_allowed(x) + rounded, case | {"layout": layout},
+                expected, got[layout], allowed, case | {"layout": layout},
                 f"The result must not depend on how x lies in memory ({layout}); its last dimension has "
                 f"stride 1 here. Do you view where only reshape can join dimensions, or write into memory "
-                f"that is shared?",
-                tuple(f"dimension {i}" for i in range(len(shape))),
+                f"that is shared?", dimensions(x),
             )  # fmt: skip
 
 
@@ -508,8 +499,7 @@ def test_rope_kept(exam):
     for i, (given, turns) in enumerate(cases):
         expect(
             exactly_rotated(given, turns), got[str(i)], rotation_allowed(given), case | {"call": i},
-            "After calls with other angles the result is wrong. What is cached, and for which angles?",
-            tuple(f"dimension {d}" for d in range(given.ndim)),
+            "After calls with other angles the result is wrong. What is cached, and for which angles?", dimensions(given),
         )  # fmt: skip
     got = look(exam, case | {"angles": "+= 1"}, readings.with_changed_angles, x, angles)["y"]
     expect(
@@ -530,7 +520,7 @@ def test_rope_gradients(exam):
         exactly_rotated(cotangent, -angles), got, rotation_allowed(cotangent), case,
         "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed "
         "under no_grad?",
-        ("sequence", "token", "channel"),
+        OUTPUT_AXES,
     )  # fmt: skip
 
 

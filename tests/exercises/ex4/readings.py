@@ -9,7 +9,7 @@ import numpy as np
 from tests.exercises.asked import Looks
 from tests.exercises.battery import attention
 from tests.exercises.battery.attention import Attention, show_attention
-from tests.exercises.battery.module import Size, Weights
+from tests.exercises.battery.module import Size, Weights, outputs
 from tests.exercises.exam import Reading, Subject
 
 LOOKS = Looks.named("tests.exercises.ex4.looks")
@@ -32,6 +32,7 @@ def allowed_angle(positions: np.ndarray) -> float:
 def exactly_rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """x (.., T, D), angles (T, D / 2) -> (.., T, D): channels 2i and 2i + 1 rotated by angle i."""
     even, odd = x[..., 0::2].astype(np.float64), x[..., 1::2].astype(np.float64)
+    angles = angles.astype(np.float64)
     cos, sin = np.cos(angles), np.sin(angles)
     return np.stack([even * cos - odd * sin, even * sin + odd * cos], axis=-1).reshape(x.shape)
 
@@ -224,17 +225,12 @@ def same_content(size: Size, q: np.ndarray, k: np.ndarray) -> tuple[Weights, np.
 def at_offsets(subject: Subject, size: Size, offsets: tuple) -> Reading:
     """{offset: the output (B, T, C) with the first token there}; "none" where no offset is given, "train .."
     in train mode, without dropout."""
-    weights, x = UNIT.weights(size), size.x()
-    asked = LOOKS("at_offsets", unit=UNIT.name, config=size.config(), weights=weights, x=x, offsets=offsets)
-    answer = subject.run(asked)
-    keys = ("none", *map(str, offsets), f"train {offsets[-1]}")
-    return {key: answer.tensor(key, x.shape, "the output", device=subject.device) for key in keys}
+    x = size.x()
+    answer = subject.run(UNIT.asked("at_offsets", size, UNIT.weights(size), looks=LOOKS, x=x, offsets=offsets))
+    return outputs(subject, answer, dict.fromkeys(["none", *map(str, offsets), f"train {offsets[-1]}"], x))
 
 
 def after_a_cast(subject: Subject, size: Size, weights: Weights, x: np.ndarray, first: str, skip: int) -> Reading:
     """The outputs, in bfloat16, of the tokens after `skip`; first: the dtype of the first call."""
-    asked = LOOKS(
-        "after_a_cast", unit=UNIT.name, config=size.config(), weights=weights, x=x, first=first, dtype="bfloat16"
-    )
-    answer = subject.run(asked)
-    return {"late": answer.tensor("y", x.shape, "the output", "bfloat16", subject.device)[:, skip:]}
+    answer = subject.run(UNIT.asked("after_a_cast", size, weights, looks=LOOKS, x=x, first=first, dtype="bfloat16"))
+    return {"late": outputs(subject, answer, {"y": x}, "bfloat16")["y"][:, skip:]}
