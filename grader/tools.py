@@ -18,7 +18,8 @@ plain_tensor = _is_plain_tensor
 
 def tensor(array, dtype="float32", layout="contiguous", requires_grad=False) -> torch.Tensor:
     """The numbers of an array or a list on the device, in a layout (LAYOUTS) that does not show in the numbers."""
-    found = torch.from_numpy(np.ascontiguousarray(array)).to(device=BENCH.device, dtype=getattr(torch, dtype))
+    # A copy: what the graded code writes into it is not what the next tensor is made of.
+    found = torch.from_numpy(np.array(array, order="C")).to(device=BENCH.device, dtype=getattr(torch, dtype))
     found = LAYOUTS[layout](found)
     return found.requires_grad_() if requires_grad else found
 

@@ -50,7 +50,7 @@ def gradients(m, unit, config, weights, x, cotangent, modes, dtype="float32", of
         module.train(MODES[mode])
         first = tools.tensor(x, dtype, requires_grad=of != "parameters")
         y = module(first, **more)
-        module(tools.tensor(x[:, ::-1, ::-1].copy(), dtype, requires_grad=of != "parameters"))
+        module(tools.tensor(x[:, ::-1, ::-1], dtype, requires_grad=of != "parameters"))
         found[mode] = tools.gradients(y, cotangent, x=first, module=module)
     return found
 
