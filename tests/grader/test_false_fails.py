@@ -10,7 +10,7 @@ from gpt_core import GPTConfig
 from grader.worker.seeds import seed_all
 from tests.bench import false_fails
 from tests.exercises import EXERCISES
-from tests.exercises.ex1 import checks
+from tests.exercises.battery import dropout
 
 
 def loaded(exercise: str, stream: int):
@@ -41,7 +41,7 @@ def test_each_stream_samples_other_problems_from_one_seed():
 @pytest.mark.parametrize("share, status", [(None, 0), (0.0, 1)])
 def test_what_fails_is_counted_and_is_the_exit_status(share, status, monkeypatch, capsys):
     if share is not None:
-        monkeypatch.setattr(checks, "SHARE", share)  # leaves no room for chance
+        monkeypatch.setattr(dropout, "SHARE", share)  # leaves no room for chance
     arguments = ["--exercise", "ex1", "--files", "solutions", "--streams", "2", "--checks", "dropout_output"]
     monkeypatch.setattr(sys, "argv", ["false_fails", *arguments])
     assert false_fails.main() == status

@@ -17,7 +17,7 @@ from grader.cli import main
 from grader.judge.grade import Source, grade
 from grader.learner.replay import LONGEST_SCRIPT, Case, script
 from tests.exercises import EXERCISES
-from tests.exercises.ex1.looks import Size
+from tests.exercises.battery.module import Size
 from tests.exercises.exam import Position
 from tests.grader.attempts import REPOSITORY, SOLUTION, with_mistake
 

@@ -11,8 +11,8 @@ from gpt_core import GPT, GPTConfig
 from gpt_core.sampling import GREEDY, generate
 from grader.judge.grade import Source, grade
 from solutions.ex4_rope import RotaryAttention, apply_rope, rope_angles
-from tests.exercises.ex1.looks import random_input, random_weights
-from tests.exercises.ex4.looks import Rotary, exact_angles, exactly_turned
+from tests.exercises.battery.module import Size
+from tests.exercises.ex4.readings import UNIT, exact_angles, exactly_rotated
 from tests.grader.attempts import REPOSITORY
 
 LEARNERS = (Path(__file__).parent / "right_ways_ex4" / "stack_and_flatten.py").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def test_the_exact_rotation_is_multiplication_by_a_unit_complex_number():
     rng = np.random.default_rng(0)
     x, angles = rng.normal(size=(2, 3, 5, 8)), rng.normal(size=(5, 4))
     z = (x[..., 0::2] + 1j * x[..., 1::2]) * np.exp(1j * angles)
-    assert np.allclose(exactly_turned(x, angles), np.stack([z.real, z.imag], -1).reshape(x.shape))
+    assert np.allclose(exactly_rotated(x, angles), np.stack([z.real, z.imag], -1).reshape(x.shape))
 
 
 def test_the_exact_angles_are_those_of_the_paper_written_out():
@@ -37,19 +37,19 @@ def test_the_solution_turns_as_exactly_as_float32_can():
     angles = rope_angles(positions, 8)
     assert np.abs(angles.numpy() - exact_angles(positions.numpy(), 8)).max() < 0.06 * 0.2
     x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
-    expected = exactly_turned(x.numpy(), angles.double().numpy())
+    expected = exactly_rotated(x.numpy(), angles.double().numpy())
     assert np.abs(apply_rope(x, angles).numpy() - expected).max() < 2e-6
 
 
 def test_the_solution_is_softmax_attention_over_turned_queries_and_keys_head_by_head():
     # In numpy and with a loop, sharing no line with the solution that the other checks compare with.
-    size = Rotary(B=2, T=6, n_embd=24, n_head=3)
-    weights, x = random_weights(size), random_input(size).astype(np.float64)
+    size = Size(B=2, T=6, n_embd=24, n_head=3)
+    weights, x = UNIT.weights(size), size.x().astype(np.float64)
     q, k, v = np.split(x @ weights["qkv.weight"].T, 3, axis=-1)
     heads = []
     for h in range(size.n_head):
         rows = slice(h * size.D, (h + 1) * size.D)
-        scores = size.turned(q[..., rows]) @ size.turned(k[..., rows]).swapaxes(1, 2) / np.sqrt(size.D)
+        scores = UNIT.rotated(q[..., rows]) @ UNIT.rotated(k[..., rows]).swapaxes(1, 2) / np.sqrt(size.D)
         seen = np.exp(scores) * np.tri(size.T)
         heads.append(seen / seen.sum(-1, keepdims=True) @ v[..., rows])
     expected = np.concatenate(heads, -1) @ weights["proj.weight"].T + weights["proj.bias"]

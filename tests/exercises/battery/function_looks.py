@@ -5,8 +5,8 @@
 
 import numpy as np
 
-from grader import probes, tools
-from grader.seeds import seed_all
+from grader.worker import probes, tools
+from grader.worker.seeds import seed_all
 
 
 def returned(m, unit, calls):

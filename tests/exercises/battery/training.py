@@ -61,7 +61,7 @@ def observed(subject: Subject, unit: Unit, case) -> Answer:
 
 
 def read_updates(answer: Answer) -> Reading:
-    """The updates of an observed run, over all models and optimizers together (grader/probes.py)."""
+    """The updates of an observed run, over all models and optimizers together (grader/worker/probes.py)."""
     return {key: int(answer.plain(key)) for key in ("updates", "models", "optimizers", "ended")}
 
 

@@ -1,13 +1,13 @@
 """What checks look at in a function that trains, in plain torch: one observed run, and what comes back from it.
 
-These run in a worker beside the graded module `m` (grader/looking.py); training.py asks for them. A `call` says how the
+These run in a worker beside the graded module `m` (grader/worker/look.py); training.py asks for them. A `call` says how the
 function is called: {"args", "options": its keyword arguments, "width": how many tokens of each row of input are kept}.
 A function that goes on from a pretrained model gets that and its tokenizer first, as "pretrained" of the call describes
 them, and returns a tokenizer beside its model.
 """
 
 import gpt_core
-from grader import probes, tools
+from grader.worker import probes, tools
 
 
 def observed(m, unit, call):

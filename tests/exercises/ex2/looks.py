@@ -1,11 +1,11 @@
 """What exercise 2's checks look at, in plain torch: batches, the loss, the sampler, `add` with a test model.
 
-These run in a worker beside the graded module `m` (grader/looking.py); readings.py asks for them.
+These run in a worker beside the graded module `m` (grader/worker/look.py); readings.py asks for them.
 """
 
 from data import addition
-from grader import probes, tools
-from grader.seeds import seed_all
+from grader.worker import probes, tools
+from grader.worker.seeds import seed_all
 
 
 def made_batch(m, a, b, n):

@@ -77,7 +77,7 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a test model (grader/probes.py): a digit always wins by `margin`, whatever the sum is.
+    """The tables of a test model (grader/worker/probes.py): a digit always wins by `margin`, whatever the sum is.
 
     spare: the tokens that the model takes beyond 3n + 2, its longest problem.
     """

@@ -21,7 +21,7 @@ STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems tha
 SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
 DECODED = 1000  # problems per request to the reference
-NO_TOKEN = 255  # of grader/probes.py: behind the end of a short row
+NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Held-out problems to measure a trained adder on, drawn in the reference's worker (training.py asks for them)."""
 
 from data import addition
-from grader import tools
+from grader.worker import tools
 
 
 def held_out_problems(m, count, n, seed):

@@ -28,7 +28,7 @@ MOST_UPDATES = 100.0  # AdamW moves a weight by at most 1 / sqrt(1 - beta2) upda
 ROUNDED = 0.01  # of an update
 LR_SLACK = 1 + 1e-6  # a rate computed in another order
 LR_SLACK_BY_HAND = 3.0  # AdamW moves a weight by about lr in an update, over a dozen of them
-NO_TOKEN = 255  # of grader/probes.py: the end of a short row, and a target that is not known
+NO_TOKEN = 255  # of grader/worker/probes.py: the end of a short row, and a target that is not known
 # What is trained on and what is not have no character in common, so that every row tells where it is from.
 TRAINED, REST = "abcdefg\n", "ABCDEFG."
 SOME_KNOWN = "gAbDeFc.Bxy\n"  # in another order, without some, and with two more

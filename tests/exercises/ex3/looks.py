@@ -1,13 +1,13 @@
 """What exercise 3's checks look at, in plain torch: a transfer between two models, and the groups of an optimizer.
 
-These run in a worker beside the graded module `m` (grader/looking.py); readings.py asks for them. `source` and `target` are
+These run in a worker beside the graded module `m` (grader/worker/look.py); readings.py asks for them. `source` and `target` are
 a pretrained model and a fresh one: {"config", "weights": arrays by parameter name, "chars": in the order of their ids}.
 """
 
 import torch
 
 import gpt_core
-from grader import probes, tools
+from grader.worker import probes, tools
 
 
 def both(source, target, left):

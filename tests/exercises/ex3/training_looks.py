@@ -5,8 +5,8 @@ left: the condition of a pretrained model, as its owner may have left it (probes
 
 import gpt_core
 from gpt_core.evaluation import exhaustive_loss
-from grader import probes, tools
-from grader.seeds import seed_all
+from grader.worker import probes, tools
+from grader.worker.seeds import seed_all
 from tests.exercises.battery.training_looks import called, came_back, pretrained_in
 
 

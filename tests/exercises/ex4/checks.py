@@ -1,5 +1,5 @@
 """The checks of exercise 4, one mechanism each: the angles, then what a rotation does whoever writes it, then
-that it is the paper's, then the attention: what exercise 1 asks of one, and what its places do.
+that it is the paper's, then the attention: the batteries of a module and of an attention, and what its places do.
 """
 
 import itertools
@@ -9,44 +9,39 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.exercises.ex1 import checks as ex1
-from tests.exercises.ex1.checks import OUTPUT_AXES, allowance, expect, matrix_fails
-from tests.exercises.ex1.looks import attention_matrix, build, forward, random_input, random_weights
-from tests.exercises.ex4 import looks
-from tests.exercises.ex4.looks import (
-    Rotary,
-    allowed_angle,
-    exact_angles,
-    exactly_turned,
-    random_angles,
-    random_x,
-)
+from tests.exercises.battery import attention, dropout, module
+from tests.exercises.battery.attention import attention_matrix, matrix_fails
+from tests.exercises.battery.module import OUTPUT_AXES, Size, checks_of, expect, forward, same_bfloat16
+from tests.exercises.ex4 import readings
+from tests.exercises.ex4.readings import (
+    UNIT, allowed_angle, exact_angles, exactly_rotated, random_angles, random_x,
+)  # fmt: skip
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, same_reading
-from tests.exercises.program import Program
-from tests.exercises.numbers import EPSILON, bfloat16, pattern, tolerance, worst, wrong
+from tests.exercises.numbers import EPSILON, bfloat16, tolerance, wrong
 
-NAMES = ("rope_angles", "apply_rope", "RotaryAttention")
 ANGLE_AXES = ("position number", "pair")
 ROPE_AXES = ("sequence", "head", "token", "channel")
 CHANNEL_AXES = ("channel in", "channel out")
 
 
-@check("runs", f"the file runs, and defines {', '.join(NAMES[:2])} and {NAMES[2]}")
-def test_runs(exam):
-    if exam.load_error is not None:
-        raise exam.load_error
-    for wanted in NAMES:
-        if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}, which the contract names. A typo?")
+test_runs = module.runs("rope_angles", "apply_rope", UNIT.name)
 
 
 # The angles.
 
 
+def right_angles(exam, positions: tuple, D: int, message: str, *base: float, allowed=None):
+    """Fail where rope_angles(positions, D, *base) gives other angles than the paper's."""
+    case = {"positions": list(positions), "head_size": D} | ({"base": base[0]} if base else {})
+    got = look(exam, case, readings.angles, (positions, D, *base))["0"]
+    allowed = allowed_angle(np.array(positions)) if allowed is None else allowed
+    expect(exact_angles(positions, D, *base), got, allowed, case, message, ANGLE_AXES)
+
+
 @check("angles_form", "rope_angles gives (T, D / 2) float32, on the device of the positions", ("runs",))
 def test_angles_form(exam):
     # T = 8 and D / 2 = 3: neither a transposed table nor one angle per channel has this shape.
-    look(exam, {"T": 8, "head_size": 6}, looks.angles, (tuple(range(8)), 6))
+    look(exam, {"T": 8, "head_size": 6}, readings.angles, (tuple(range(8)), 6))
 
 
 OWN = (3, 1, 4, 0, 9, 2, 6)  # seven, and seven in no other check: what is cached by their number is from here
@@ -56,7 +51,7 @@ OWN = (3, 1, 4, 0, 9, 2, 6)  # seven, and seven in no other check: what is cache
 def test_angles_own(exam):
     # Whatever the formula is: the same positions in reverse have the same angles in reverse.
     case = {"positions": list(OWN[::-1]), "head_size": 10, "before": list(OWN)}
-    got = look(exam, case, looks.angles, (OWN, 10), (OWN[::-1], 10))
+    got = look(exam, case, readings.angles, (OWN, 10), (OWN[::-1], 10))
     expect(
         got["0"][::-1].astype(np.float64), got["1"], allowed_angle(np.array(OWN)), case,
         "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do "
@@ -66,7 +61,7 @@ def test_angles_own(exam):
     # The same ends and the same sum: what is kept under those is of other positions.
     swapped = [0, 2, 1, 3]
     case = {"positions": swapped, "head_size": 10, "before": sorted(swapped)}
-    got = look(exam, case, looks.angles, (sorted(swapped), 10), (swapped, 10))
+    got = look(exam, case, readings.angles, (sorted(swapped), 10), (swapped, 10))
     expect(
         got["0"][swapped].astype(np.float64), got["1"], allowed_angle(np.array(swapped)), case,
         "Asked for the same positions in another order, rope_angles must give the same rows in that order. Is "
@@ -77,7 +72,7 @@ def test_angles_own(exam):
 @check("angles_odd", "rope_angles refuses an odd head size", ("angles_form",))
 def test_angles_odd(exam):
     sizes = (5, 7, 1)
-    for head_size, came in look(exam, {"head_size": sizes[0]}, looks.odd_head_size, sizes).items():
+    for head_size, came in look(exam, {"head_size": sizes[0]}, readings.odd_head_size, sizes).items():
         if came != "ValueError":
             fail(
                 {"head_size": int(head_size)},
@@ -88,27 +83,19 @@ def test_angles_odd(exam):
 
 @check("angles_zero", "position 0 has the angle 0", ("angles_own",))
 def test_angles_zero(exam):
-    case = {"positions": [0], "head_size": 8}
-    got = look(exam, case, looks.angles, ((0,), 8))["0"]
-    expect(
-        np.zeros((1, 4)), got, allowed_angle(np.zeros(1)), case,
-        "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?",
-        ANGLE_AXES,
-    )  # fmt: skip
+    message = "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?"
+    right_angles(exam, (0,), 8, message)
 
 
 @check("angles_spectrum", "at position 1 the angles are theta_i = 10000 ** (-2i / D)", ("angles_own",))
 def test_angles_spectrum(exam):
     # Norms, position 0 and shifts are right for every set of frequencies; this is what tells them apart.
     for D in (8, 2, 64):
-        case = {"positions": [1], "head_size": D}
-        expected = exact_angles(np.ones(1), D)
-        got = look(exam, case, looks.angles, ((1,), D))["0"]
-        expect(
-            expected, got, allowed_angle(np.ones(1)), case,
+        right_angles(
+            exam, (1,), D,
             f"Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
-            f"{expected[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
-            f"pair's first channel) and its sign?", ANGLE_AXES,
+            f"{exact_angles((1,), D)[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
+            f"pair's first channel) and its sign?",
         )  # fmt: skip
 
 
@@ -121,7 +108,7 @@ def test_angles_steps(exam):
     # Against the attempt's own theta, so that a wrong spectrum is not found twice; out of order and with a
     # gap, as the positions of a cache or of a packed batch are.
     case = {"positions": list(POSITIONS), "head_size": 8}
-    got = look(exam, case, looks.angles, ((1,), 8), (POSITIONS, 8))
+    got = look(exam, case, readings.angles, ((1,), 8), (POSITIONS, 8))
     expected = np.array(POSITIONS)[:, None] * got["0"].astype(np.float64)
     expect(
         expected, got["1"], allowed_angle(np.array(POSITIONS)), case,
@@ -133,13 +120,8 @@ def test_angles_steps(exam):
 @check("angles_base", "another base gives other frequencies", ("angles_spectrum",))
 def test_angles_base(exam):
     for base in (500.0, 1e6, 2.5):  # 2.5: an int() somewhere would show
-        case = {"positions": [1], "head_size": 8, "base": base}
-        got = look(exam, case, looks.angles, ((1,), 8, base))["0"]
-        expect(
-            exact_angles(np.ones(1), 8, base), got, allowed_angle(np.ones(1)), case,
-            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?",
-            ANGLE_AXES,
-        )  # fmt: skip
+        message = f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?"
+        right_angles(exam, (1,), 8, message, base)
 
 
 FAR = (1_000_000, 100_000, 99_999, 65_537, 2_049, 300, 257)  # bfloat16 counts to 256, float16 to 2048 and ends at 65504
@@ -147,13 +129,11 @@ FAR = (1_000_000, 100_000, 99_999, 65_537, 2_049, 300, 257)  # bfloat16 counts t
 
 @check("angles_large", "position 100,000 still has the right angle, and so has a million", ("angles_steps", "angles_spectrum"))
 def test_angles_large(exam):
-    case = {"positions": list(FAR), "head_size": 8}
-    got = look(exam, case, looks.angles, (FAR, 8))["0"]
-    allowed = np.array([[allowed_angle(np.array([p]))] for p in FAR])
-    expect(
-        exact_angles(FAR, 8), got, allowed, case,
+    right_angles(
+        exam, FAR, 8,
         "Angles must be right for large positions too. In which dtype are your positions and your theta when "
-        "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.", ANGLE_AXES,
+        "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.",
+        allowed=np.array([[allowed_angle(np.array([p]))] for p in FAR]),
     )  # fmt: skip
 
 
@@ -169,12 +149,10 @@ def angle_cases(draw):
 def test_angles_any(exam):
     def body(exam, drawn):
         positions, D, base = drawn
-        case = {"positions": list(positions), "head_size": D, "base": base}
-        got = look(exam, case, looks.angles, drawn)["0"]
-        expect(
-            exact_angles(positions, D, base), got, allowed_angle(np.array(positions)), case,
+        right_angles(
+            exam, positions, D,
             "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case "
-            "found where it is not. What is special about it?", ANGLE_AXES,
+            "found where it is not. What is special about it?", base,
         )  # fmt: skip
 
     for_all(exam, angle_cases(), body)
@@ -185,7 +163,7 @@ def test_angles_any(exam):
 def test_angles_calls(exam):
     three, five = (0, 1, 2), (0, 1, 2, 3, 4)
     cases = ((three, 8), ((5, 6), 8), (five, 8), ((0, 1), 4), (three, 8, 100.0), (three, 8))
-    got = look(exam, {"calls": len(cases)}, looks.angles, *cases)
+    got = look(exam, {"calls": len(cases)}, readings.angles, *cases)
     for i, (positions, *rest) in enumerate(cases):
         case = {"call": i, "positions": list(positions), "head_size": rest[0]}
         expect(
@@ -195,7 +173,7 @@ def test_angles_calls(exam):
             ANGLE_AXES,
         )  # fmt: skip
     positions = (4, 2, 7)
-    kept = look(exam, {"positions": list(positions)}, looks.angles_kept, positions)["positions"]
+    kept = look(exam, {"positions": list(positions)}, readings.angles_kept, positions)["positions"]
     if tuple(kept) != positions:
         fail(
             {"positions": list(positions)},
@@ -209,15 +187,32 @@ SHOWN = [0.7, -1.9, 2.6, 0.3]  # for D = 8: no two alike, none near a multiple o
 PAIRS = np.array(SHOWN, dtype=np.float32)
 
 
-def rotation_allowed(x, dtype="float32"):
-    return tolerance(dtype, 2, float(np.abs(x).max()))
+def rotation_allowed(x):
+    return tolerance("float32", 2, float(np.abs(x).max()))
+
+
+def dimensions(x) -> tuple[str, ...]:
+    return tuple(f"dimension {i}" for i in range(x.ndim))
+
+
+def right_rotation(exam, x, angles, message, axes=None, dtype="float32", **more):
+    """Fail where apply_rope(x, angles) gives another rotation than the paper's."""
+    case = {"x": list(x.shape), "dtype": dtype} | more
+    got = look(exam, case, readings.rotated, x, angles, dtype)["y"]
+    expected = exactly_rotated(x, angles)
+    expect(expected, got, rotation_allowed(x) + rounded_once(expected, dtype), case, message, axes or dimensions(x))
+
+
+def rounded_once(exact, dtype):
+    """Half of the last place of the result. In float64 float32's exactness is enough."""
+    return 0.0 if dtype in ("float32", "float64") else np.abs(exact) * EPSILON[dtype] / 2
 
 
 @check("rope_form", "apply_rope gives a tensor of x's shape, dtype and device", ("runs",))
 def test_rope_form(exam):
     # A shape of its own, like that of the next check: what is cached by shape would be this one's later.
     x = random_x((2, 3, 9, 14), 0)
-    got = look(exam, {"x": list(x.shape)}, looks.turned, x, random_angles(9, 14, 0))["y"]
+    got = look(exam, {"x": list(x.shape)}, readings.rotated, x, random_angles(9, 14, 0))["y"]
     if not np.isfinite(got).all():
         fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for plain numbers. Is anything divided?")
 
@@ -228,7 +223,7 @@ def test_rope_own(exam):
     # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
     x, angles = random_x((2, 3, 7, 10), 18), random_angles(7, 10, 18)
     case = {"x": list(x.shape)}
-    got = look(exam, case, looks.several, (x, angles), (x[:, :, ::-1], angles[::-1]))
+    got = look(exam, case, readings.several, (x, angles), (x[:, :, ::-1], angles[::-1]))
     expect(
         got["0"][:, :, ::-1], got["1"], 2 * rotation_allowed(x), case,
         "The same tokens in reverse order, with their angles in reverse too, must come out the same in "
@@ -240,18 +235,17 @@ def test_rope_own(exam):
 @check("rope_zero", "the angle 0 leaves x as it is", ("rope_own",))
 def test_rope_zero(exam):
     x = random_x((2, 3, 5, 8), 1)
-    got = look(exam, {"x": list(x.shape), "angles": 0}, looks.turned, x, np.zeros((5, 4), np.float32))["y"]
-    expect(
-        x, got, rotation_allowed(x), {"x": list(x.shape), "angles": 0},
+    right_rotation(
+        exam, x, np.zeros((5, 4), np.float32),
         "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back "
-        "in another order?", ROPE_AXES,
+        "in another order?", ROPE_AXES, all_angles=0,
     )  # fmt: skip
 
 
 @check("rope_norms", "a rotation keeps the norm of every token", ("rope_own",))
 def test_rope_norms(exam):
     x = random_x((2, 3, 5, 8), 2)
-    got = look(exam, {"x": list(x.shape)}, looks.turned, x, random_angles(5, 8, 2))["y"]
+    got = look(exam, {"x": list(x.shape)}, readings.rotated, x, random_angles(5, 8, 2))["y"]
     expected, came = (np.linalg.norm(m.astype(np.float64), axis=-1) for m in (x, got))
     expect(
         expected, came, 4 * rotation_allowed(x), {"x": list(x.shape)},
@@ -264,14 +258,14 @@ def test_rope_norms(exam):
 def test_rope_linear(exam):
     a, b, angles = random_x((2, 3, 5, 8), 3), random_x((2, 3, 5, 8), 4), random_angles(5, 8, 3)
     case = {"x": list(a.shape)}
-    got = look(exam, case, looks.several, (a, angles), (b, angles), (2 * a - 3 * b, angles))
+    got = look(exam, case, readings.several, (a, angles), (b, angles), (2 * a - 3 * b, angles))
     expect(
         2.0 * got["0"] - 3.0 * got["1"], got["2"], 8 * rotation_allowed(a), case,
         "apply_rope(2 a - 3 b) must be 2 apply_rope(a) - 3 apply_rope(b). What is added or normalised on "
         "the way?",
         ROPE_AXES,
     )  # fmt: skip
-    rows = look(exam, {"head_size": 8}, looks.matrix, PAIRS)["matrix"].astype(np.float64)
+    rows = look(exam, {"head_size": 8}, readings.matrix, PAIRS)["matrix"].astype(np.float64)
     expect(
         np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": SHOWN},
         "Two channels that are at right angles before must be so after (the matrix of the rotation times its "
@@ -287,14 +281,14 @@ def half_split(turns: np.ndarray) -> np.ndarray:
     D = 2 * len(turns)
     order = np.arange(D).reshape(2, -1).T.reshape(-1)  # 0, D / 2, 1, D / 2 + 1, ..
     matrix = np.zeros((D, D))
-    matrix[np.ix_(order, order)] = exactly_turned(np.eye(D)[:, None], turns[None].astype(np.float64))[:, 0]
+    matrix[np.ix_(order, order)] = exactly_rotated(np.eye(D)[:, None], turns[None].astype(np.float64))[:, 0]
     return matrix
 
 
 @check("rope_pairs", "the pairs are the channels 2i and 2i + 1", ("rope_own",))
 def test_rope_pairs(exam):
     case = {"head_size": 8, "angles": SHOWN}
-    got = look(exam, case, looks.matrix, PAIRS)["matrix"]
+    got = look(exam, case, readings.matrix, PAIRS)["matrix"]
     pairs = np.arange(8) // 2
     reached = np.abs(got) > 1e-3  # [in, out]; cos and sin of these angles are all larger
     if not wrong(half_split(PAIRS), got, rotation_allowed(np.ones(1))).any():
@@ -326,8 +320,8 @@ def test_rope_pairs(exam):
        ("rope_pairs",))  # fmt: skip
 def test_rope_turn(exam):
     case = {"head_size": 8, "angles": SHOWN}
-    expected = exactly_turned(np.eye(8)[:, None], PAIRS[None])[:, 0]
-    got = look(exam, case, looks.matrix, PAIRS)["matrix"]
+    expected = exactly_rotated(np.eye(8)[:, None], PAIRS[None])[:, 0]
+    got = look(exam, case, readings.matrix, PAIRS)["matrix"]
     opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
     expect(
         expected, got, rotation_allowed(np.ones(1)), case,
@@ -347,7 +341,7 @@ def test_rope_relative(exam):
     # With the attempt's own angles: true of every RoPE, also of one with other frequencies or pairs.
     q, k = random_x((8,), 5), random_x((8,), 6)
     case = {"T": 6, "head_size": 8, "shifts": list(SHIFTS)}
-    got = look(exam, case, looks.dot_products, q, k, SHIFTS)
+    got = look(exam, case, readings.dot_products, q, k, SHIFTS)
     size = float(np.linalg.norm(q) * np.linalg.norm(k))
     first, distance = got["0"], np.subtract.outer(np.arange(6), np.arange(6))
     for shift in SHIFTS:
@@ -372,11 +366,8 @@ def test_rope_relative(exam):
 def test_rope_tokens(exam):
     # B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
     for shape in ((2, 3, 5, 8), (4, 4, 4, 8)):
-        x, angles = random_x(shape, 7), random_angles(shape[2], 8, 7)
-        case = dict(zip(("B", "H", "T", "head_size"), shape))
-        got = look(exam, case, looks.turned, x, angles)["y"]
-        expect(
-            exactly_turned(x, angles), got, rotation_allowed(x), case,
+        right_rotation(
+            exam, random_x(shape, 7), random_angles(shape[2], 8, 7),
             "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, "
             "and are the same for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
         )  # fmt: skip
@@ -389,12 +380,10 @@ LEADING = ((5, 8), (3, 5, 8), (2, 3, 5, 8), (2, 1, 3, 5, 8), (5, 5, 8), (1, 1, 1
 def test_rope_leading(exam):
     angles = random_angles(5, 8, 8)
     for shape in LEADING:
-        x, case = random_x(shape, 8), {"x": list(shape)}
-        got = look(exam, case, looks.turned, x, angles)["y"]
-        expect(
-            exactly_turned(x, angles), got, rotation_allowed(x), case,
+        right_rotation(
+            exam, random_x(shape, 8), angles,
             "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, "
-            "where -1 and -2 would do?", tuple(f"dimension {i}" for i in range(len(shape))),
+            "where -1 and -2 would do?",
         )  # fmt: skip
 
 
@@ -403,7 +392,7 @@ def test_rope_leading(exam):
 def test_rope_row(exam):
     # What a cache needs: it turns the new token alone, and never the old ones again.
     x, angles = random_x((2, 3, 5, 8), 9), random_angles(5, 8, 9)
-    got = look(exam, {"x": list(x.shape)}, looks.one_by_one, x, angles)
+    got = look(exam, {"x": list(x.shape)}, readings.one_by_one, x, angles)
     expect(
         got["whole"], got["rows"], 2 * rotation_allowed(x), {"x": list(x.shape)},
         "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. Does anything "
@@ -414,14 +403,12 @@ def test_rope_row(exam):
 @check("rope_large", "large angles are turned by as exactly as small ones", ("rope_turn",))
 def test_rope_large(exam):
     x = random_x((2, len(FAR), 8), 10)
-    angles = exact_angles(FAR, 8).astype(np.float32)
-    case = {"x": list(x.shape), "angles_up_to": float(angles.max())}
-    got = look(exam, case, looks.turned, x, angles)["y"]
     # The angles are given in float32: what is right is the rotation by just these numbers.
-    expect(
-        exactly_turned(x, angles.astype(np.float64)), got, rotation_allowed(x), case,
+    angles = exact_angles(FAR, 8).astype(np.float32)
+    right_rotation(
+        exam, x, angles,
         "These are the angles of positions up to 1,000,000. In which dtype are they when you take cos and sin? "
-        "Half precision keeps nothing of them.", ("sequence", "token", "channel"),
+        "Half precision keeps nothing of them.", OUTPUT_AXES, angles_up_to=float(angles.max()),
     )  # fmt: skip
 
 
@@ -437,12 +424,10 @@ def rotation_cases(draw):
 def test_rope_any(exam):
     def body(exam, drawn):
         shape, seed = drawn
-        x, angles = random_x(shape, seed), random_angles(*shape[-2:], seed)
-        got = look(exam, {"x": list(shape), "seed": seed}, looks.turned, x, angles)["y"]
-        expect(
-            exactly_turned(x, angles), got, rotation_allowed(x), {"x": list(shape), "seed": seed},
+        right_rotation(
+            exam, random_x(shape, seed), random_angles(*shape[-2:], seed),
             "This is the smallest shape found where the result is wrong. What is special about it: one "
-            "token, one pair, a dimension of 1?", tuple(f"dimension {i}" for i in range(len(shape))),
+            "token, one pair, a dimension of 1?", seed=seed,
         )  # fmt: skip
 
     for_all(exam, rotation_cases(), body)
@@ -456,16 +441,10 @@ def test_rope_dtypes(exam):
         x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
         given = bfloat16(x) if dtype == "bfloat16" else x.astype(dtype).astype(x.dtype)
-        expected = exactly_turned(given, angles.astype(np.float64))
-        # The result is rounded once: by half of its last place. In float64 float32's exactness is enough.
-        rounded = 0.0 if dtype in ("float32", "float64") else np.abs(expected) * EPSILON[dtype] / 2
-        allowed = rotation_allowed(given) + rounded
-        case = {"x": list(x.shape), "dtype": dtype}
-        got = look(exam, case, looks.turned, given, angles, dtype)["y"]
-        expect(
-            expected, got, allowed, case,
+        right_rotation(
+            exam, given, angles,
             f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at "
-            f"the end. Where do x or the angles become shorter than that?", ("sequence", "token", "channel"),
+            f"the end. Where do x or the angles become shorter than that?", OUTPUT_AXES, dtype,
         )  # fmt: skip
 
 
@@ -482,21 +461,20 @@ def test_rope_layouts(exam):
         given = dict.fromkeys(AS_ATTENTION_HANDS_OVER, x)
         given["expanded batch"] = x[:1].repeat(shape[0], axis=0)
         case = {"x": list(shape), "dtype": dtype}
-        got = look(exam, case, looks.in_layouts, given, angles, dtype)
+        got = look(exam, case, readings.in_layouts, given, angles, dtype)
         for layout, numbers in given.items():
             if not np.array_equal(got[f"x {layout}"], numbers):
                 fail(
                     case | {"layout": layout},
                     f"x ({layout}) is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
                 )
-            expected = exactly_turned(numbers, angles)
-            rounded = np.abs(expected) * EPSILON[dtype] / 2 if dtype == "bfloat16" else 0.0
+            expected = exactly_rotated(numbers, angles)
+            allowed = rotation_allowed(x) + rounded_once(expected, dtype)
             expect(
-                expected, got[layout], rotation_allowed(x) + rounded, case | {"layout": layout},
+                expected, got[layout], allowed, case | {"layout": layout},
                 f"The result must not depend on how x lies in memory ({layout}); its last dimension has "
                 f"stride 1 here. Do you view where only reshape can join dimensions, or write into memory "
-                f"that is shared?",
-                tuple(f"dimension {i}" for i in range(len(shape))),
+                f"that is shared?", dimensions(x),
             )  # fmt: skip
 
 
@@ -507,7 +485,7 @@ def test_rope_kept(exam):
     case = {"x": list(x.shape)}
     for dtype in ("float32", "float64", "bfloat16"):
         given = bfloat16(x)  # what is cast on the way is a copy, and then another dtype is changed in place
-        kept = look(exam, case | {"dtype": dtype}, looks.arguments_kept, given, angles, dtype)
+        kept = look(exam, case | {"dtype": dtype}, readings.arguments_kept, given, angles, dtype)
         for key, before in (("x", given), ("angles", angles)):
             if not np.array_equal(kept[key], before):
                 fail(
@@ -517,16 +495,15 @@ def test_rope_kept(exam):
     shorter, other = angles[:2], random_angles(5, 8, 14)
     small = random_x((5, 4), 15), random_angles(5, 4, 15)
     cases = ((x, angles), (x[..., :2, :], shorter), (x, other), small, (x, angles))
-    got = look(exam, case | {"calls": len(cases)}, looks.several, *cases)
+    got = look(exam, case | {"calls": len(cases)}, readings.several, *cases)
     for i, (given, turns) in enumerate(cases):
         expect(
-            exactly_turned(given, turns), got[str(i)], rotation_allowed(given), case | {"call": i},
-            "After calls with other angles the result is wrong. What is cached, and for which angles?",
-            tuple(f"dimension {d}" for d in range(given.ndim)),
+            exactly_rotated(given, turns), got[str(i)], rotation_allowed(given), case | {"call": i},
+            "After calls with other angles the result is wrong. What is cached, and for which angles?", dimensions(given),
         )  # fmt: skip
-    got = look(exam, case | {"angles": "+= 1"}, looks.with_changed_angles, x, angles)["y"]
+    got = look(exam, case | {"angles": "+= 1"}, readings.with_changed_angles, x, angles)["y"]
     expect(
-        exactly_turned(x, angles + 1), got, 2 * rotation_allowed(x), case | {"angles": "+= 1"},
+        exactly_rotated(x, angles + 1), got, 2 * rotation_allowed(x), case | {"angles": "+= 1"},
         "After the same tensor of angles was changed in place the result is that of the old ones. What do you keep "
         "by the tensor, its address or its name, and not by its numbers?", ROPE_AXES,
     )  # fmt: skip
@@ -536,47 +513,44 @@ def test_rope_kept(exam):
 def test_rope_gradients(exam):
     x, angles, cotangent = random_x((2, 5, 8), 16), random_angles(5, 8, 16), random_x((2, 5, 8), 17)
     case = {"x": list(x.shape)}
-    got = look(exam, case, looks.rotation_gradient, x, angles, cotangent)["x"]
+    got = look(exam, case, readings.rotation_gradient, x, angles, cotangent)["x"]
     if got is None:
         fail(case, "No gradient reaches x: queries and keys would not learn. Is it detached or from .data?")
     expect(
-        exactly_turned(cotangent, -angles), got, rotation_allowed(cotangent), case,
+        exactly_rotated(cotangent, -angles), got, rotation_allowed(cotangent), case,
         "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed "
         "under no_grad?",
-        ("sequence", "token", "channel"),
+        OUTPUT_AXES,
     )  # fmt: skip
 
 
-# The attention: what exercise 1 asks of it.
+# The attention: what the batteries ask of one.
 
-
-def as_in_exercise_1(theirs, title=None, after=None, **more):
-    """A check of exercise 1, asked of a RotaryAttention."""
-    id, its_title, its_after = theirs.check
-
-    @check(id, title or its_title, its_after if after is None else after)
-    def test(exam):
-        theirs(exam, Size=Rotary, **more)
-
-    return test
-
-
-test_parameters = as_in_exercise_1(ex1.test_parameters)
-test_trainable = as_in_exercise_1(ex1.test_trainable)
-test_output = as_in_exercise_1(ex1.test_output)
-test_one_token = as_in_exercise_1(ex1.test_one_token)
-test_first_token = as_in_exercise_1(ex1.test_first_token)
-# Positions cannot matter where all scores are 0, unless the values are turned as well.
-test_running_mean = as_in_exercise_1(
-    ex1.test_running_mean, "with q = k = 0 each token takes the mean of what it sees: values are not turned"
-)
+AFTER_THE_FUNCTIONS, AFTER_ROTATED = ("running_mean", "angles_any", "rope_any"), ("turned",)
+TITLES = attention.TITLES | {
+    # Positions cannot matter where all scores are 0, unless the values are rotated as well.
+    "running_mean": "with q = k = 0 each token takes the mean of what it sees: values are not turned",
+    "attention_matrix": "each head's attention matrix is softmax(q k^T / sqrt(D)) of turned q and k",
+    "values": "the same output as a rotary attention's, for any B, T, C and H, in both modes",
+    "in_gpt": "GPT(config, attention=RotaryAttention, position_embedding=False) gives the right logits",
+}
+AFTER = {
+    "scale": AFTER_ROTATED,
+    # Beside `turned` and not after it: same content everywhere cannot tell apart who rotated only one of the two.
+    "attention_matrix": AFTER_THE_FUNCTIONS,
+    "values": AFTER_ROTATED,
+    "bfloat16": ("bfloat16_turn",),
+    "dropout_weights": AFTER_ROTATED,
+    "in_gpt": ("values", "dropout_eval"),
+}
+globals().update(checks_of(UNIT, (*module.CHECKS, *attention.CHECKS, *dropout.CHECKS), TITLES, AFTER))
 
 
 @check("odd_attention", "an odd head size is refused, when built or in forward", ("output",))
 def test_odd_attention(exam):
     for n_embd, n_head in ((15, 3), (5, 5), (6, 2), (12, 4), (5, 1)):
         case = {"n_embd": n_embd, "n_head": n_head, "head_size": n_embd // n_head}
-        came = look(exam, case, looks.odd_attention, n_embd, n_head)["came"]
+        came = look(exam, case, readings.odd_attention, n_embd, n_head)["came"]
         if came != "ValueError":
             fail(
                 case,
@@ -585,21 +559,18 @@ def test_odd_attention(exam):
             )
 
 
-AFTER_THE_FUNCTIONS = ("running_mean", "angles_any", "rope_any")
-
-
 @check("turned", "queries and keys are turned, so that a token's weight depends on its distance",
        AFTER_THE_FUNCTIONS)  # fmt: skip
 def test_turned(exam):
     # The same query and the same key everywhere: only where a token stands can tell it from the others.
     # D / 2 is not H here, or two wrong scales would be one.
-    size = Rotary(T=6, n_embd=36, n_head=3, seed=20)
+    size = Size(T=6, n_embd=36, n_head=3, seed=20)
     q, k = (2 * random_x((size.D,), seed) for seed in (20, 21))
-    weights, x = looks.same_content(size, q, k)
-    scores = size.turned(np.tile(q, (size.T, 1))) @ size.turned(np.tile(k, (size.T, 1))).T / math.sqrt(size.D)
+    weights, x = readings.same_content(size, q, k)
+    scores = UNIT.rotated(np.tile(q, (size.T, 1))) @ UNIT.rotated(np.tile(k, (size.T, 1))).T / math.sqrt(size.D)
     seen = np.tril(np.exp(scores - scores.max()))
     expected = np.broadcast_to(seen / seen.sum(1, keepdims=True), (size.B, size.n_head, size.T, size.T))
-    got = look(exam, size.as_case(), attention_matrix, size, weights, x)["attention"]
+    got = look(exam, size.as_case(), attention_matrix, UNIT, size, weights, x)["attention"]
     spread = float(np.abs(scores).max())
     message = (
         "All tokens have the same query and the same key here, so the weights may depend on the distance "
@@ -614,31 +585,6 @@ def test_turned(exam):
     matrix_fails(expected, got, allowed, size.as_case(), message)
 
 
-AFTER_TURNED = ("turned",)
-test_scale = as_in_exercise_1(ex1.test_scale, after=AFTER_TURNED)
-# Beside `turned` and not after it: same content everywhere cannot tell apart who turned only one of the two.
-test_attention_matrix = as_in_exercise_1(
-    ex1.test_attention_matrix, "each head's attention matrix is softmax(q k^T / sqrt(D)) of turned q and k",
-    AFTER_THE_FUNCTIONS,
-)  # fmt: skip
-test_heads_apart = as_in_exercise_1(ex1.test_heads_apart)
-test_causality = as_in_exercise_1(ex1.test_causality)
-
-CORNERS = (
-    Rotary(B=9, T=21, n_embd=48, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
-    Rotary(B=1, T=3, n_embd=256, n_head=1, block_size=4),  # heads as wide as in a real model, and wider
-    Rotary(B=1, T=150, n_embd=4, n_head=2, block_size=200),  # more tokens than a short window sees
-    Rotary(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
-    Rotary(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
-    Rotary(B=2, T=5, n_embd=6, n_head=3, block_size=6),  # one pair
-    Rotary(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
-    # Longer than masks, windows and tables of 1024 and of 2048 tokens.
-    Rotary(B=1, T=2050, n_embd=8, n_head=1, block_size=2050),
-)
-test_values = as_in_exercise_1(
-    ex1.test_values, "the same output as a rotary attention's, for any B, T, C and H, in both modes",
-    AFTER_TURNED, corners=CORNERS,
-)  # fmt: skip
 OFFSETS = (0, 1, 5, 8, 100)
 FAR_OFFSETS = (1021, 2045, 4093, 8189, 65_533, 140_000)  # across the ends of tables of usual lengths
 
@@ -650,16 +596,16 @@ def same_far(one, other):
 
 @check("offset", "the output is the same for every offset, beyond block_size too", ("values",))
 def test_offset(exam):
-    size = Rotary(T=6, seed=22)
-    weights, x = random_weights(size), random_input(size)
-    expected = exam.expected(forward, size, weights, x)["y"]
-    got = look(exam, size.as_case(offset=list(OFFSETS)), looks.at_offsets, size, OFFSETS)
+    size = Size(T=6, seed=22)
+    weights, x = UNIT.weights(size), size.x()
+    expected = UNIT.right(size, weights, x)
+    got = look(exam, size.as_case(offset=list(OFFSETS)), readings.at_offsets, size, OFFSETS)
     far = size.as_case(offset=list(FAR_OFFSETS))
-    got = got | look(exam, far, looks.at_offsets, size, FAR_OFFSETS, same=same_far)
+    got = got | look(exam, far, readings.at_offsets, size, FAR_OFFSETS, same=same_far)
     for offset, y in got.items():
         last = size.T + (0 if offset == "none" else int(offset.removeprefix("train ")))
-        of_angles = looks.score_doubt(size, weights, x, last) * np.abs(expected).max()
-        allowed = allowance(size, weights, x, expected) + of_angles
+        of_angles = readings.score_doubt(size, weights, x, last) * np.abs(expected).max()
+        allowed = UNIT.allowance(size, weights, x, expected) + of_angles
         expect(
             expected, y, allowed, size.as_case(offset=offset),
             "offset says where the first token stands, and only distances count: the output must not "
@@ -667,32 +613,10 @@ def test_offset(exam):
         )  # fmt: skip
 
 
-test_large_logits = as_in_exercise_1(ex1.test_large_logits)
-test_gradients = as_in_exercise_1(ex1.test_gradients)
-test_batch_rows = as_in_exercise_1(ex1.test_batch_rows)
-test_calls = as_in_exercise_1(ex1.test_calls)
-test_layouts = as_in_exercise_1(ex1.test_layouts)
-test_input_kept = as_in_exercise_1(ex1.test_input_kept)
-test_dtypes = as_in_exercise_1(ex1.test_dtypes)
-
-LONG = Rotary(B=1, T=303, n_embd=32, n_head=2, block_size=304, seed=23)
-WIDE = Rotary(B=1, T=305, n_embd=56, n_head=2, block_size=306, seed=23)
+LONG = Size(B=1, T=303, n_embd=32, n_head=2, block_size=304, seed=23)
+WIDE = Size(B=1, T=305, n_embd=56, n_head=2, block_size=306, seed=23)
 COUNTED = 256  # bfloat16 holds every whole number up to here
 SHARE = 0.15
-
-
-def late_rows(subject, size, distance, first):
-    """The outputs, in bfloat16, of the tokens that it cannot count; first: the dtype of the first call."""
-    weights, x = far_neighbours(size, distance)
-    program = Program()
-    dtype = "float64" if subject.role == "reference" else "float32"
-    attention = build(program, subject, size, weights, dtype=dtype)
-    if dtype == "float32":
-        if first == "float32":  # what is made in the first call is cast with the model, too
-            program.call(attention, program.tensor(x))
-        program.to(attention, dtype := "bfloat16")
-    answer = subject.run(program.give(y=program.call(attention, program.tensor(x, dtype))))
-    return {"late": answer.tensor("y", x.shape, "the output", dtype, subject.device)[:, COUNTED:]}
 
 
 def far_neighbours(size, distance):
@@ -707,7 +631,7 @@ def far_neighbours(size, distance):
         # that is 0.4 radians. Pair 0 has theta = 1, exact in every dtype.
         key = np.zeros(D)
         key[2] = 6.0
-    query = exactly_turned(key[None], -exact_angles([distance], D))[0]  # meets a key so many tokens back
+    query = exactly_rotated(key[None], -exact_angles([distance], D))[0]  # meets a key so many tokens back
     x = rng.normal(size=(size.B, size.T, C))
     x[..., 0] = 1.0
     qkv = np.zeros((3 * C, C))
@@ -723,8 +647,9 @@ def test_bfloat16_late(exam):
         if first == "bfloat16":  # a length that has had no call yet: what is kept by length is made now
             size = replace(size, T=size.T + 1)
         case = size.as_case(dtype="bfloat16", tokens=f">= {COUNTED}", distance=distance, first_call_in=first)
-        expected = exam.expected(late_rows, size, distance, first)["late"]
-        got = look(exam, case, late_rows, size, distance, first, same=ex1.same_bfloat16)["late"]
+        weights, x = far_neighbours(size, distance)
+        expected = UNIT.reference(size, weights, x, np.arange(COUNTED, size.T))
+        got = look(exam, case, readings.after_a_cast, size, weights, x, first, COUNTED, same=same_bfloat16)["late"]
         # Rounding q, k and the scores to bfloat16 moves these outputs by a fiftieth of their size; angles,
         # positions or frequencies that are rounded to it, by more than a quarter.
         share = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)))
@@ -741,12 +666,15 @@ def test_bfloat16_late(exam):
 
 # At position 15 bfloat16 rounds cos and sin of pair 0 so that every turned vector is 0.26 % shorter, and a
 # score of two of them 0.52 %.
-SHORTER = Rotary(B=512, T=16, n_embd=34, n_head=17, block_size=16, seed=24)
+SHORTER = Size(B=512, T=16, n_embd=34, n_head=17, block_size=16, seed=24)
 
 
-def last_weights(subject, size):
+def last_weights(subject, size, weights, x):
     """{"weights": (B, H - 1)}: how much the last token attends to itself, in bfloat16."""
-    y = forward(subject, size, *itself_alone(size), dtype="bfloat16")["y"]
+    return weights_in(size, forward(subject, UNIT, size, weights, x, "bfloat16")["y"])
+
+
+def weights_in(size, y):
     return {"weights": y[:, -1, : size.n_embd - size.D : size.D]}
 
 
@@ -783,8 +711,9 @@ def same_mean(one, other):
 def test_bfloat16_turn(exam):
     size = SHORTER
     case = size.as_case(dtype="bfloat16", token=size.T - 1)
-    expected = exam.expected(last_weights, size)["weights"]
-    got = look(exam, case, last_weights, size, same=same_mean)["weights"]
+    weights, x = itself_alone(size)
+    expected = weights_in(size, UNIT.reference(size, weights, x, np.array([size.T - 1])))["weights"]
+    got = look(exam, case, last_weights, size, weights, x, same=same_mean)["weights"]
     # One weight is off by far more than a shorter vector makes it: q, k, the score (twice, with its scale),
     # the softmax (three operations) and the output are rounded to bfloat16, by 0.018 at most in all. But
     # rounding goes up as often as down, and a table of rounded cosines goes one way: so the mean over many
@@ -803,31 +732,3 @@ def test_bfloat16_turn(exam):
             f"the last token's weight on itself is off by {off:+.4f} on average over {expected.size:,} random "
             f"queries; rounding alone averages out to less than {allowed:.4f}",
         )
-
-
-test_bfloat16 = as_in_exercise_1(
-    ex1.test_bfloat16, after=("bfloat16_turn",),
-    long=Rotary(B=1, T=310, n_embd=8, n_head=2, block_size=310, seed=11),
-)  # fmt: skip
-
-test_dropout_weights = as_in_exercise_1(ex1.test_dropout_weights, after=AFTER_TURNED)
-test_dropout_output = as_in_exercise_1(ex1.test_dropout_output)
-test_dropout_gradients = as_in_exercise_1(ex1.test_dropout_gradients)
-test_dropout_eval = as_in_exercise_1(ex1.test_dropout_eval)
-test_dropout_modes = as_in_exercise_1(ex1.test_dropout_modes)
-test_operations = as_in_exercise_1(ex1.test_operations)
-
-
-@check("in_gpt", "GPT(config, attention=RotaryAttention, position_embedding=False) gives the right logits",
-       ("values", "dropout_eval"))  # fmt: skip
-def test_in_gpt(exam):
-    idx = np.random.default_rng(0).integers(0, 11, size=(2, 7))
-    case = {"B": 2, "T": 7, "n_embd": 12, "n_head": 3, "n_layer": 2}
-    expected = exam.expected(looks.gpt_logits, idx, 3)["logits"]
-    got = look(exam, case, looks.gpt_logits, idx, 3)["logits"]
-    allowed = tolerance("float32", 4 * 12 * 2, max(1.0, float(np.abs(expected).max())), 4.0, 32)
-    expect(
-        expected, got, allowed, case,
-        "A GPT without a position table must give these logits with your attention, and alone your attention "
-        "is right. Does it need anything else than config and x?", ("sequence", "token", "logit"),
-    )  # fmt: skip
