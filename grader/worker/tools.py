@@ -31,7 +31,7 @@ def tensor(array, dtype="float32", layout="contiguous", requires_grad=False) -> 
 
     A copy: what a learner's code writes into it reaches no other tensor of the same array.
     """
-    found = torch.from_numpy(np.ascontiguousarray(array)).to(device=BENCH.device, dtype=getattr(torch, dtype), copy=True)
+    found = torch.from_numpy(np.array(array, order="C")).to(device=BENCH.device, dtype=getattr(torch, dtype))
     found = LAYOUTS[layout](found)
     return found.requires_grad_() if requires_grad else found
 
