@@ -52,7 +52,7 @@ def outcome(verdict: Verdict) -> str:
 class Known:
     """Answers that need not be computed when a known mistake is graded, or serve later grades.
 
-    A program that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that have it in
+    A look that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that have it in
     common share one answer. And a mistake is a suspect in the grades of others, which then know what it answered when it was
     graded itself. Not so in its own grade: there the diagnosis has to find it by answers of the reference's worker.
     """
@@ -62,17 +62,17 @@ class Known:
         solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
         self.changed = changed_names(solution, mistake.patches)
 
-    def _common(self, program) -> bool:
-        return self.changed is not None and not program.names() & self.changed
+    def _common(self, asked) -> bool:
+        return self.changed is not None and not asked.names() & self.changed
 
-    def find(self, program, seed: int):
-        """The answer to a program where it is known, else None."""
-        return self.answers.get(("common", seed, program.digest())) if self._common(program) else None
+    def find(self, asked, seed: int):
+        """The answer to a look where it is known, else None."""
+        return self.answers.get(("common", seed, asked.digest())) if self._common(asked) else None
 
-    def keep(self, program, seed: int, found) -> None:
+    def keep(self, asked, seed: int, found) -> None:
         """Remember an answer."""
-        name, store = ("common", self.answers) if self._common(program) else (f"mistake_{self.mistake.id}", self.own)
-        store[name, seed, program.digest()] = found
+        name, store = ("common", self.answers) if self._common(asked) else (f"mistake_{self.mistake.id}", self.own)
+        store[name, seed, asked.digest()] = found
 
     def over(self) -> None:
         """The grade is over."""

@@ -160,10 +160,10 @@ class _Suspects:
         if id not in self.subjects:
             source, changed = self.mistakes[id].apply(self.solution), self.changed(id)
 
-            def ask(program, seed):
-                if changed is None or program.names() & changed:
-                    return self._loaded(id, source).run(program, seed)
-                return self.same_as_solution.run(program, seed)
+            def ask(asked, seed):
+                if changed is None or asked.names() & changed:
+                    return self._loaded(id, source).run(asked, seed)
+                return self.same_as_solution.run(asked, seed)
 
             self.subjects[id] = Subject("mistake", ask)
         return self.subjects[id]

@@ -298,15 +298,15 @@ class _Sitting:
         self.code = source.code(exercise)
         self.isolation, self.device_name, self.printed = "not started", device, ""
 
-    def _elsewhere(self, program, seed: int = 0, *, other_hashes: bool) -> Answer:
-        """The attempt's answer to a program in a fresh process of its own, on the CPU."""
+    def _elsewhere(self, asked, seed: int = 0, *, other_hashes: bool) -> Answer:
+        """The attempt's answer to a look in a fresh process of its own, on the CPU."""
         starter = self.session.starter.with_other_hashes() if other_hashes else self.session.starter
         host = Host(starter, "attempt", "cpu", self.session.deadlines, self.source.folder)
         try:
             failure, _ = _load(host, self.code)
             if failure is not None:
                 raise failure
-            return AttemptSubject(host, self.code.place)(program, seed)
+            return AttemptSubject(host, self.code.place)(asked, seed)
         finally:
             host.close()
 

@@ -17,7 +17,7 @@ class Deadlines:
     """Seconds that a worker may take before it is killed. GRADE_PATIENCE multiplies all.
 
     load: to import the learner's file; run: for one request. After `lenient` kills in one grade each
-    further request gets `impatient` seconds only, so that a grade ends. A program that trains names its own
+    further request gets `impatient` seconds only, so that a grade ends. A look that trains names its own
     seconds, which `patience` multiplies.
     """
 
@@ -102,18 +102,18 @@ class Host:
             self.kills += death.kind == "deadline" and self.role == "attempt"
             raise
 
-    def run(self, subject: str, program, seed: int) -> tuple[dict, dict]:
-        """Carry out a program; the worker's answer and its arrays. WorkerDied where it gives none."""
+    def run(self, subject: str, asked, seed: int) -> tuple[dict, dict]:
+        """Carry out a look; the worker's answer and its arrays. WorkerDied where it gives none."""
         self.started()
-        self._send_looks(program.looks)
-        request = {"subject": subject, "seed": seed} | program.request()
-        if program.seconds is None:
+        self._send_looks(asked.looks)
+        request = {"subject": subject, "seed": seed} | asked.request()
+        if asked.seconds is None:
             deadline = self._patience(self.deadlines.run)
         else:
-            deadline = program.seconds * self.deadlines.patience
+            deadline = asked.seconds * self.deadlines.patience
         if self.most is not None:
             deadline = min(deadline, self.most)
-        return self._ask(request, program.arrays, deadline, program.progress)
+        return self._ask(request, asked.arrays, deadline, asked.progress)
 
     def _send_looks(self, looks) -> None:
         """The text of a file of looks, and of those that it needs, once to each worker."""
@@ -134,12 +134,12 @@ class Host:
 
 
 class AttemptSubject:
-    """How a check's program reaches the attempt's worker; a death is remembered for the running check.
+    """How a check's look reaches the attempt's worker; a death is remembered for the running check.
 
     hypothesis would run a failing example again and again to shrink it; one that hangs would cost a
     deadline each time, so after a death the check is over.
 
-    known: answers that need not be computed, with find(program, seed) and keep(program, seed, found); only the self-test
+    known: answers that need not be computed, with find(asked, seed) and keep(asked, seed, found); only the self-test
     has any (selftest.Answers).
     """
 
@@ -147,26 +147,26 @@ class AttemptSubject:
         self.host, self.place, self.known = host, place, known
         self.fatal: CheckFailed | None = None
         self.on_device = False  # whether the running check put anything on the device
-        self.kept: dict[tuple[str, int], tuple[dict, dict]] = {}  # answers to programs that several checks ask
+        self.kept: dict[tuple[str, int], tuple[dict, dict]] = {}  # answers to looks that several checks ask
 
     def renew(self) -> None:
         """Before each check: it may talk to the attempt again."""
         self.fatal, self.on_device = None, False
 
-    def __call__(self, program, seed: int) -> Answer:
+    def __call__(self, asked, seed: int) -> Answer:
         if self.fatal is not None:
             raise self.fatal
-        key = (program.digest(), seed) if program.asked_once else None
-        found = self.kept.get(key) or (self.known and self.known.find(program, seed))
+        key = (asked.digest(), seed) if asked.asked_once else None
+        found = self.kept.get(key) or (self.known and self.known.find(asked, seed))
         try:
-            answer, arrays = found or self.host.run("attempt", program, seed)
+            answer, arrays = found or self.host.run("attempt", asked, seed)
         except WorkerDied as death:
             self.on_device, self.fatal = True, attempt_death(death, self.place)
             raise self.fatal from None
         if key is not None:
             self.kept[key] = answer, arrays
         if self.known and not found:
-            self.known.keep(program, seed, (answer, arrays))
+            self.known.keep(asked, seed, (answer, arrays))
         self.on_device = self.on_device or answer.get("on_device") is not False
         return read_answer(answer, arrays, self.place)
 
@@ -174,12 +174,12 @@ class AttemptSubject:
 def reference_subject(host: Host, name: str, role: str) -> Subject:
     """A subject in the reference's worker. A mistake may fail like an attempt; the solution may not."""
 
-    def ask(program, seed: int) -> Answer:
+    def ask(asked, seed: int) -> Answer:
         # The same question has the same answer: a second grade with the same seed asks nothing twice.
-        key = (name, seed, program.digest())
+        key = (name, seed, asked.digest())
         if key not in host.answers:
             try:
-                host.answers[key] = host.run(name, program, seed)
+                host.answers[key] = host.run(name, asked, seed)
             except WorkerDied as death:
                 if role == "mistake":
                     raise attempt_death(death) from None

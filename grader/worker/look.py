@@ -1,6 +1,6 @@
 """Carries out a look: a function of plain torch that takes the graded module and says what it saw.
 
-A check asks for one by name (tests/exercises/look.py). Its file is sent as text, since an attempt's process cannot read
+A check asks for one by name (tests/exercises/asked.py). Its file is sent as text, since an attempt's process cannot read
 tests/. It runs beside the learner's code, which may fail inside it, or leave torch changed; what it gives back is
 described for the judge, who alone compares.
 """
@@ -9,9 +9,28 @@ import importlib
 import sys
 import types
 
+import numpy as np
 import torch
 
-from grader.worker.steps import LearnerError, StepError, describe
+MAX_ELEMENTS = 1 << 26  # of one returned tensor
+MAX_PARAMETERS = 2000  # of one returned model
+PLAIN = (bool, int, float, str, type(None))
+
+
+class StepError(Exception):
+    """A look cannot go on with what the learner's code gave; `description` is for the judge (judge/failures.py)."""
+
+    def __init__(self, kind: str, **details):
+        super().__init__(kind)
+        self.description = {"kind": kind, **details}
+
+
+class LearnerError(Exception):
+    """Whatever a learner's code raised, SystemExit included."""
+
+    def __init__(self, cause: BaseException):
+        super().__init__()
+        self.cause = cause
 
 
 class Graded:
@@ -99,3 +118,46 @@ def unpacked(value, arrays: dict):
 def _defaults() -> tuple[str, str]:
     """The dtype and the device of tensors for which nothing else is said."""
     return str(torch.get_default_dtype()), str(torch.get_default_device())
+
+
+def is_plain_tensor(value) -> bool:
+    # type() and not isinstance: a subclass may answer every question about itself with a lie.
+    return type(value) is torch.Tensor or type(value) is torch.nn.Parameter
+
+
+def describe(value, name: str, results: dict) -> dict:
+    """A value as plain data for the judge; its numbers go into `results` under `name`.
+
+    bfloat16 and float16 travel as float32 (exact); numpy has no bfloat16.
+    """
+    if type(value) in PLAIN:
+        return {"kind": "plain", "value": value}
+    if type(value) is dict:
+        return {
+            "kind": "dict",
+            "items": {str(k): describe(v, f"{name}.{k}", results) for k, v in list(value.items())[:MAX_PARAMETERS]},
+        }
+    if type(value) in (list, tuple):
+        items = [describe(v, f"{name}.{i}", results) for i, v in enumerate(value[:500])]
+        return {"kind": type(value).__name__, "length": len(value), "items": items}
+    if not is_plain_tensor(value):
+        subclass = isinstance(value, torch.Tensor)
+        return {"kind": "tensor subclass" if subclass else "object", "type": type(value).__name__[:100]}
+    described = {
+        "kind": "tensor",
+        "shape": list(value.shape),
+        "dtype": str(value.dtype).removeprefix("torch."),
+        "device": value.device.type,
+        "layout": str(value.layout).removeprefix("torch."),
+    }
+    if value.layout != torch.strided or value.device.type == "meta" or value.is_complex() or value.is_quantized:
+        return described
+    if value.numel() > MAX_ELEMENTS:
+        raise StepError("too large", shape=list(value.shape))
+    value = value.detach().to("cpu").resolve_neg()
+    if value.dtype in (torch.bfloat16, torch.float16):
+        value = value.float()
+    if str(value.dtype).removeprefix("torch.") in ("float32", "float64", "int64", "int32", "bool", "uint8"):
+        results[name] = np.asarray(value.numpy(), order="C")  # ascontiguousarray would give a scalar a dimension
+        described["sent"] = name
+    return described

@@ -1,9 +1,10 @@
 """A worker: it holds modules (the reference's, or one learner's) and answers the judge's requests.
 
-The same program serves both sides; only an attempt's worker is sandboxed. Requests:
+The same code serves both sides; only an attempt's worker is sandboxed. Requests:
 
     load    compile and run the source that came along as the module `subject`
-    run     build objects, call and differentiate them, step by step (`steps.py`), and give values back
+    looks   take the text of a file of looks (look.py)
+    look    call one of them on the module `subject`, and give back what it saw
 
 Every answer is {"ok": true, ...} or {"error": {...}}: what a learner's code raised is an answer, not
 an accident. A long request may send {"progress": {...}} ahead of it. The answers of an attempt prove
@@ -31,7 +32,7 @@ import gpt_core
 from grader import protocol
 from grader.worker import look, sandbox, tools  # noqa: F401 (tools: of the looks, which come as text)
 from grader.worker.seeds import seed_all
-from grader.worker.steps import LearnerError, StepError, run_steps
+from grader.worker.look import LearnerError, StepError
 
 LONGEST_LINE = 64  # characters of a learner's line that are shown
 STUCK_LEAD = 0.3  # seconds before the deadline at which the line that is running is written down
@@ -159,11 +160,8 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
             return {"ok": True}, {}
         module = modules[header["subject"]]
         filename = module.__file__
-        if header["do"] == "look":
-            given = (header["looks"], header["function"], header["given"])
-            values, results, on_device = look.run_look(*given, arrays, module, setup["device"], send)
-            return {"ok": True, "values": values, "on_device": on_device}, results
-        values, results, on_device = run_steps(header["steps"], header["give"], arrays, module, setup["device"], send)
+        given = (header["looks"], header["function"], header["given"])
+        values, results, on_device = look.run_look(*given, arrays, module, setup["device"], send)
         return {"ok": True, "values": values, "on_device": on_device}, results
     except StepError as error:
         return {"error": error.description}, {}

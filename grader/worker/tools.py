@@ -3,27 +3,60 @@
 A look is a plain function of torch (grader/worker/look.py); these spare it what it would otherwise say again and again.
 """
 
+import contextlib
+import os
+
 import numpy as np
 import torch
 from torch.autograd import profiler
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpt_core
 from grader.worker import probes
-from grader.worker.look import BENCH
 from grader.worker.seeds import seed_all
-from grader.worker.steps import (
-    LAYOUTS,
-    MAX_PARAMETERS,
-    StepError,
-    _close,
-    _Counter,
-    _is_plain_tensor,
-    _no_standard_error,
-    _outermost_operations,
-    describe,
-)
+from grader.worker.look import BENCH, MAX_PARAMETERS, StepError, describe, is_plain_tensor
 
-plain_tensor = _is_plain_tensor
+
+def _within(tensor: torch.Tensor, wide: torch.Tensor, part: tuple) -> torch.Tensor:
+    """The numbers of a tensor as a part of a wider one."""
+    wide[part] = tensor
+    return wide[part]
+
+
+def _of_qkv(heads: torch.Tensor) -> torch.Tensor:
+    """(B, H, T, D) as the keys that attention takes out of (B, T, 3C): a slice, viewed, then transposed."""
+    tokens = heads.transpose(-3, -2)
+    B, T, H, D = tokens.shape
+    joined = tokens.new_zeros(B, T, 3 * H * D)
+    joined[..., H * D : 2 * H * D] = tokens.reshape(B, T, H * D)
+    return joined.split(H * D, dim=-1)[1].view(B, T, H, D).transpose(1, 2)
+
+
+# How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed,
+# sliced and batch last.
+
+
+# How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed,
+# sliced and batch last.
+LAYOUTS = {
+    "contiguous": lambda t: t,
+    "transposed": lambda t: t.transpose(-2, -1).contiguous().transpose(-2, -1),
+    "sliced": lambda t: _within(t, t.new_zeros(*t.shape[:-1], 2 * t.shape[-1]), (..., slice(None, None, 2))),
+    "batch last": lambda t: t.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+    "time first": lambda t: t.transpose(0, 1).contiguous().transpose(0, 1),
+    "heads moved": lambda t: t.transpose(-3, -2).contiguous().transpose(-3, -2),
+    "part of wider rows": lambda t: _within(
+        t, t.new_zeros(*t.shape[:-1], 3 * t.shape[-1]), (..., slice(t.shape[-1], 2 * t.shape[-1]))
+    ),
+    "part of qkv": _of_qkv,
+    "some of the tokens": lambda t: _within(
+        t, t.new_zeros(*t.shape[:-2], t.shape[-2] + 3, t.shape[-1]), (..., slice(2, -1), slice(None))
+    ),
+    "cut": lambda t: _within(
+        t, t.new_zeros(len(t), t.shape[1] + 3, *t.shape[2:]), (slice(None), slice(0, t.shape[1]))
+    ),  # the beginning of a longer one
+    "expanded batch": lambda t: t[:1].expand_as(t),  # of numbers that are the same in the whole batch
+}
 
 
 def tensor(array, dtype="float32", layout="contiguous", requires_grad=False) -> torch.Tensor:
@@ -82,7 +115,7 @@ def gradients(output, cotangent, **wrt) -> dict[str, torch.Tensor | None]:
 
     wrt: tensors by name; a module stands for all of its parameters. StepError where the output is no tensor.
     """
-    if not _is_plain_tensor(output):
+    if not is_plain_tensor(output):
         raise StepError("not a tensor", type=type(output).__name__)
     inputs = {}
     for name, value in wrt.items():
@@ -120,6 +153,53 @@ def count_operations(function, *args) -> dict:
             counted = seeded()
         count = _outermost_operations(profile)
     return {"count": count, "same": _close(second, counted) or not _close(first, second)}
+
+
+def _close(one, other) -> bool:
+    """Whether two results are the same within rounding, or are no tensors that could be compared."""
+    if not (is_plain_tensor(one) and is_plain_tensor(other)):
+        return True
+    if one.shape != other.shape:
+        return False
+    return torch.allclose(one.double(), other.double(), atol=1e-4, equal_nan=True)
+
+
+@contextlib.contextmanager
+def _no_standard_error():
+    """Some builds of torch's profiler write to descriptor 2, which would be taken for the learner's words."""
+    kept = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _outermost_operations(profile) -> int:
+    """How many tensor operations a profile holds that no other one called, as a dispatch mode counts them."""
+    # The raw events: to make torch's FunctionEvents of some thousands takes a second.
+    operations = [event for event in profile.kineto_results.events() if event.name().startswith("aten::")]
+    count, end = 0, -1
+    for event in sorted(operations, key=lambda event: (event.start_ns(), -event.duration_ns())):
+        if event.start_ns() >= end:
+            count, end = count + 1, event.start_ns() + event.duration_ns()
+    return count
+
+
+class _Counter(TorchDispatchMode):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch imports its compiler here, a second's worth, to keep it out
+
+    def __torch_dispatch__(self, operation, kinds, args=(), kwargs=None):
+        self.count += 1
+        return operation(*args, **(kwargs or {}))
 
 
 def parameters(module) -> dict[str, dict]:

@@ -1,7 +1,7 @@
 """The checks that a learner is graded on, and the catalogue of known mistakes.
 
 EXERCISES names each exercise once. Nothing here imports torch: the checks describe what a worker is to
-do (`program.py`) and compare the numbers that come back.
+do (`asked.py`) and compare the numbers that come back.
 """
 
 import importlib

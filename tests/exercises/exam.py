@@ -86,7 +86,7 @@ def check(id: str, title: str, after: tuple[str, ...] = ()):
 
 @dataclass
 class Answer:
-    """What a subject gave back for a program: described values and their numbers."""
+    """What a subject gave back for a look: described values and their numbers."""
 
     values: dict
     arrays: dict[str, np.ndarray]
@@ -169,7 +169,7 @@ class Subject:
     """One implementation under examination: the attempt, the reference, or a known mistake.
 
     role: "attempt", "reference" (the per-head baseline where a check compares with it) or "mistake".
-    ask:  carries out a program: (program, seed) -> Answer; raises CheckFailed where the code failed.
+    ask:  asks for a look: (asked, seed) -> Answer; raises CheckFailed where the code failed.
     """
 
     role: str
@@ -177,9 +177,9 @@ class Subject:
     device: str = "cpu"
     gave_nan: bool = False  # whether there was NaN in an answer
 
-    def run(self, program, seed: int = 0) -> Answer:
-        """The answer to a program; torch's generators are seeded with `seed` before it."""
-        answer = self.ask(program, seed)
+    def run(self, asked, seed: int = 0) -> Answer:
+        """The answer to a look; torch's generators are seeded with `seed` before it."""
+        answer = self.ask(asked, seed)
         numbers = (array for array in answer.arrays.values() if array.dtype.kind == "f")
         self.gave_nan = self.gave_nan or any(bool(np.isnan(array).any()) for array in numbers)
         return answer
@@ -245,7 +245,7 @@ class Exam:
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     measured: str = ""  # what the running check found out, worth telling where it passes
-    # (program, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with other_hashes strings
+    # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with other_hashes strings
     # have other hashes there than in the attempt's own.
     elsewhere: Callable | None = None
     # (id of the check that will need it): begins to start such a process, which takes seconds, in the background.
@@ -278,10 +278,10 @@ class Exam:
         evidence = Evidence(look, case, {}, same or same_reading)
         self.evidence.append(evidence)
 
-        def ask(program, seed):
-            evidence.names |= program.names()
-            evidence.trains |= program.seconds is not None
-            return self.attempt.ask(program, seed)
+        def ask(asked, seed):
+            evidence.names |= asked.names()
+            evidence.trains |= asked.seconds is not None
+            return self.attempt.ask(asked, seed)
 
         subject = replace(self.attempt, ask=ask, gave_nan=False)
         began = time.monotonic()
@@ -301,10 +301,10 @@ class Exam:
             self.seen[look] = evidence
         return evidence.reading
 
-    def in_another_process(self, program, seed: int = 0) -> tuple[Answer, Answer]:
-        """The attempt's answers to a program in two processes in which strings have other hashes, on the CPU."""
-        one = self.attempt.run(program, seed) if self.device == "cpu" else self.elsewhere(program, seed, other_hashes=False)
-        return one, self.elsewhere(program, seed, other_hashes=True)
+    def in_another_process(self, asked, seed: int = 0) -> tuple[Answer, Answer]:
+        """The attempt's answers to a look in two processes in which strings have other hashes, on the CPU."""
+        one = self.attempt.run(asked, seed) if self.device == "cpu" else self.elsewhere(asked, seed, other_hashes=False)
+        return one, self.elsewhere(asked, seed, other_hashes=True)
 
     def expected(self, look: Callable, *case) -> Reading:
         """The same look at the reference."""

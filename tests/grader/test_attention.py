@@ -10,7 +10,7 @@ import torch
 
 from grader.judge.grade import Source, grade
 from grader.worker.seeds import seed_all
-from grader.worker.steps import LAYOUTS
+from grader.worker.tools import LAYOUTS
 from tests.exercises.numbers import RATE, bfloat16, float16, room_for_chance, rounding
 from tests.grader.attempts import SOLUTION, in_forward, in_init, returning
 
