@@ -213,11 +213,13 @@ class Replay:
 class Look:
     """A look that a script calls in the open.
 
-    m: the graded file, as a look sees it. given: what the look is given beside it. expected: what the solution gives.
+    function: the look. m: the graded file, as a look sees it. given: what the look is given beside it. expected: what the
+    solution gives.
     """
 
     def __init__(self, asked, module, device: str, right: Answer | None, keep):
         BENCH.begin(device)
+        self.function = getattr(importlib.import_module(asked.looks.name), asked.function)
         self.m, self._module, self._keep = Graded(module), module, keep
         self.given = unpacked(_arguments(asked)[2], asked.arrays)
         self.expected = {} if right is None else {name: _numbers(right, name) for name in right.values}
@@ -479,12 +481,12 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
     while len(text := _around(case, exercise, token, title, [path, *helpers], name, shown)) > LONGEST_SCRIPT:
         longest = max(range(len(shown)), key=lambda number: len(shown[number]))
         if shown[longest] == closed[longest]:
-            shown = [
-                [
-                    f"for number in range({len(closed)}):",
-                    "    replay.program(number).run()  # all its steps at once",
+            shown = [[f"for number in range({len(closed)}):", "    replay.program(number).run()  # all its steps at once"]]
+            if all(program.looks for program, _ in case.programs):
+                shown[0][1:] = [
+                    "    look = replay.program(number)  # torch is reset and seeded",
+                    "    look.saw(look.function(look.m, **look.given))  # your code runs in here",
                 ]
-            ]
         else:
             shown[longest] = closed[longest]
     return "\n".join(text) + "\n"

@@ -4,6 +4,8 @@ it should, changes nothing that it is given, and where it draws, its generator d
 `unit` is its name; the looks stand in function_looks.py. What a function's values must be is the exercise's own.
 """
 
+import json
+
 import numpy as np
 
 from tests.exercises.asked import Looks
@@ -87,7 +89,7 @@ def arguments_kept(answer: Answer, **arguments) -> dict[str, bool]:
         if isinstance(value, np.ndarray):
             found[name] = bool(np.array_equal(answer.tensor(name, value.shape, name, str(value.dtype)), value))
         else:
-            found[name] = answer.plain(name) == value
+            found[name] = answer.plain(name) == json.loads(json.dumps(value))  # tuples arrive as lists
     return found
 
 
@@ -97,9 +99,9 @@ def settings_kept(answer: Answer) -> dict[str, bool]:
     return {str(key)[:60]: after.get(key) == value for key, value in before.items()}
 
 
-def all_kept(exam, case: dict, unit: str, function, *arguments) -> None:
+def all_kept(exam, case: dict, unit: str, reading, *arguments) -> None:
     """Nothing of what a reading {what: whether it is as it was} lists may have changed."""
-    changed = [key for key, kept in look(exam, case, function, *arguments).items() if not kept]
+    changed = [key for key, kept in look(exam, case, reading, *arguments).items() if not kept]
     if changed:
         fail(case, f"{unit} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} came out changed. What writes there?")
 
@@ -127,9 +129,9 @@ def draws(subject: Subject, unit: str, arguments: tuple, items: int | None, form
     }
 
 
-def generator_decides(exam, case: dict, unit: str, function, *arguments) -> None:
+def generator_decides(exam, case: dict, unit: str, reading, *arguments) -> None:
     """The check of such a reading."""
-    got = look(exam, case, function, *arguments)
+    got = look(exam, case, reading, *arguments)
     if not got["repeats"]:
         fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
     if not got["advances"]:
