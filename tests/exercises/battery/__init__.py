@@ -1,2 +1,8 @@
-"""What every unit of a kind must pass: batteries of checks (module.py, attention.py, dropout.py), and what they look at in a
-worker (module_looks.py, attention_looks.py)."""
+"""What every unit of a kind must pass: any module (module.py), any attention (attention.py, dropout.py); and what they look at
+in a worker, in plain torch (module_looks.py, attention_looks.py).
+
+An exercise declares its unit, takes the checks, and adds its own:
+
+    UNIT = Attention(name="FusedMultiHeadAttention", ..)
+    globals().update(checks_of(UNIT, (*module.CHECKS, *attention.CHECKS, *dropout.CHECKS)))
+"""
