@@ -1,14 +1,33 @@
-"""The battery of a module serves what is no attention as well: RMSNorm, declared here in a few lines."""
+"""The batteries: what they compare with is right, and that of a module serves what is no attention as well: RMSNorm."""
 
 import types
 
 import numpy as np
 import pytest
+import torch
 
+<<<<<<< HEAD
 from grader.learner.replay import subject
+=======
+from gpt_core import GPTConfig, MultiHeadAttention
+from grader.learner.replay import subject
+>>>>>>> 4ae8b6b86ff18bf5bc9512b29378f2a58e0ba6c4
 from tests.exercises.battery import module
 from tests.exercises.battery.module import Size, Unit, checks_of
+from tests.exercises.ex1.checks import UNIT as UNIT_OF_EX1
+from tests.exercises.ex1.checks import per_head
 from tests.exercises.exam import CheckFailed, Exam
+
+
+
+def test_what_is_right_is_the_lectures_attention():
+    size = Size(B=2, T=5, n_embd=24, n_head=3)
+    weights, x = UNIT_OF_EX1.weights(size), size.x().astype(np.float64)
+    lecture = MultiHeadAttention(GPTConfig(**size.config())).double().eval()
+    lecture.load_state_dict({name: torch.from_numpy(w).double() for name, w in per_head(weights, size.n_head).items()}, strict=False)
+    with torch.no_grad():
+        assert np.allclose(UNIT_OF_EX1.right(size, weights, x), lecture(torch.from_numpy(x)).numpy(), atol=1e-12)
+
 
 SOLUTION = '''
 import torch

@@ -1,2 +1,2 @@
-"""Exercise 1, fused attention: its checks (checks.py), how they look at an attention (looks.py), and the
-catalogue of known mistakes (mistakes.py)."""
+"""Exercise 1, fused attention: its checks (checks.py), what they look at in fuse_heads (looks.py), and the catalogue of known
+mistakes (mistakes.py). What any attention must pass stands in battery/."""
