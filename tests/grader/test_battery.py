@@ -6,18 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-<<<<<<< HEAD
-from grader.learner.replay import subject
-=======
 from gpt_core import GPTConfig, MultiHeadAttention
 from grader.learner.replay import subject
->>>>>>> 4ae8b6b86ff18bf5bc9512b29378f2a58e0ba6c4
 from tests.exercises.battery import module
 from tests.exercises.battery.module import Size, Unit, checks_of
 from tests.exercises.ex1.checks import UNIT as UNIT_OF_EX1
 from tests.exercises.ex1.checks import per_head
 from tests.exercises.exam import CheckFailed, Exam
-
 
 
 def test_what_is_right_is_the_lectures_attention():

@@ -5,7 +5,6 @@ remaining checks still run, and nothing is left behind.
 import json
 import os
 import sys
-import tempfile
 import time
 from pathlib import Path
 
