@@ -141,6 +141,8 @@ def _parser() -> Parser:
 def _train(train_adder: Callable, add: Callable, options) -> int:
     """Train, save, measure, print; the exit status."""
     n_digits, status, last_step = options.digits, OK, 0
+    if kept_at(n_digits).exists():
+        print(f"A new adder is trained from the start; it will take the place of the one in {kept_at(n_digits)}.")
     try:
         with StepsDisplay("training", options.steps) as show:
 

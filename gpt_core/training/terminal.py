@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import sys
 import textwrap
 
@@ -34,9 +35,10 @@ def printable(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` in lines of at most 100 columns; a path or an address is never broken."""
+    """`text` in lines of at most 100 columns, or as many as the terminal has; a path or an address is never broken."""
     words = " ".join(printable(text).split())
-    return textwrap.fill(words, WIDTH, break_long_words=False, break_on_hyphens=False)
+    columns = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stderr.isatty() else WIDTH
+    return textwrap.fill(words, min(columns, WIDTH), break_long_words=False, break_on_hyphens=False)
 
 
 def fail(text: str, status: int, rank: int = 0, processes: int = 1) -> int:
