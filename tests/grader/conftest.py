@@ -28,14 +28,15 @@ QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
 @pytest.fixture(scope="session")
 def session(own_temporary_folder):
-    with Session(Starter(trains=True), deadlines=QUICK) as session:
+    # Thorough: on a machine that is busy with other tests, the time to name a mistake would otherwise run out.
+    with Session(Starter(trains=True), deadlines=QUICK, thorough=True) as session:
         yield session
 
 
 @pytest.fixture(scope="session")
 def patient_session(own_temporary_folder):
     """With the deadlines of a real grade: right code may be slow."""
-    with Session(Starter(trains=True), deadlines=Deadlines()) as session:
+    with Session(Starter(trains=True), deadlines=Deadlines(), thorough=True) as session:
         yield session
 
 
