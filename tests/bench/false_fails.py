@@ -35,24 +35,26 @@ CHANCE = {
 WAYS = {"ex1": "right_ways", "ex2": "right_ways_ex2", "ex3": "right_ways_ex3", "ex4": "right_ways_ex4"}
 
 # Without int() and the like: an attempt may have imported all of torch over the built-in names.
-MIX = "(_torch.randint(2**31, ()%s).item() * 1_000_003 + {stream}) %% 2**31"
+MIX = "(_torch.randint(2**31, ()).item() * 1_000_003 + {stream}) % 2**31"
 # In train mode every generator goes on elsewhere: one seed still gives the same numbers, others than before.
 OF_ATTENTION = f"""
 import random as _random, numpy as _np, torch as _torch
 _forward = {{name}}.forward
 def _in_stream(self, *args, **kwargs):
     if self.training:
-        _torch.manual_seed({MIX % ""})
-        _np.random.seed({MIX % ""})
-        _random.seed({MIX % ""})
+        _torch.manual_seed({MIX})
+        _np.random.seed({MIX})
+        _random.seed({MIX})
     return _forward(self, *args, **kwargs)
 {{name}}.forward = _in_stream
 """
-OF_SAMPLER = f"""
+# Some numbers are drawn ahead. To seed the generator anew in each call would not do: with 2**31 seeds to go on from, calls
+# come round to where they were.
+OF_SAMPLER = """
 import torch as _torch
 _sample = sample_problems
 def sample_problems(count, n_digits, generator):
-    generator.manual_seed({MIX % ", generator=generator"})
+    _torch.rand({stream}, generator=generator)
     return _sample(count, n_digits, generator)
 """
 OF_RUN = """
