@@ -159,7 +159,7 @@ def _run(arguments: list[str]) -> int:
 
 def _mode(options) -> str:
     """What is asked for, a key of MODES. UsageError for two things at once, and where an option does not go with it."""
-    asked = [mode for mode in MODES if mode and getattr(options, mode)]
+    asked = [mode for mode in MODES if mode and getattr(options, mode) not in (None, False)]
     if len(asked) > 1:
         raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
     mode = asked[0] if asked else ""
