@@ -253,11 +253,6 @@ def excerpt(line: str, start: int, end: int) -> str:
     return ".. " * (first > 0) + text[first : first + LONGEST_LINE] + after
 
 
-def as_bytes(source: bytes) -> np.ndarray:
-    """Bytes as the array that carries them through a frame."""
-    return np.frombuffer(source, dtype=np.uint8)
-
-
 def freeze() -> None:
     """Before forking: what exists now is shared by all children, so the collector leaves it alone."""
     gc.collect()

@@ -198,12 +198,6 @@ def test_batch_input(exam):
         )
 
 
-def targets_fail(case, expected, got, message):
-    row = first_wrong_row(expected, got)
-    x, _ = readings.batch(*case.numbers(), case.n_digits)
-    fail(case.as_case(), message, f"x         {shown(x[row])}", f"expected  {shown(expected[row])}   (. is -1)", f"got       {shown(got[row])}")
-
-
 @check("batch_places", "the targets that count stand under \"=\" and the answer's digits, all others are -1", ("batch_form",))
 def test_batch_places(exam):
     _, expected = readings.batch(*PLAIN.numbers(), PLAIN.n_digits)
