@@ -22,7 +22,6 @@ import sys
 import tempfile
 import types
 
-import numpy as np
 import torch
 import torch.utils._python_dispatch  # counts operations; imported here so that it is not paid per grade
 
@@ -174,9 +173,9 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
 def _copy(header: dict, arrays: dict, source: bytes, folder: str) -> str:
     """Write a file that was handed in, and the helpers that it may import, into the scratch folder; the file's path there."""
     files = {name: arrays[key].tobytes() for name, key in header["helpers"].items()} | {header["filename"]: source}
-    for name, data in files.items():
+    for name, content in files.items():
         with open(os.path.join(folder, name), "wb") as file:
-            file.write(data)
+            file.write(content)
     sys.path.append(folder)  # last, so that a helper named torch.py is no torch
     exercises.__path__ = [folder]  # `from exercises.helper import ..`, as in the learner's own folder
     sys.argv = [header["filename"]]  # a parser of arguments at import finds none, and not ours
