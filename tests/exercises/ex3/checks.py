@@ -14,7 +14,7 @@ from tests.exercises.battery.training import check_parts, check_report, check_se
 from tests.exercises.ex3 import finetuning, readings, training
 from tests.exercises.ex3.finetuning import ALL_KNOWN, MOST_UPDATES, SOME_KNOWN, TRAINED, UNIT, Tuning
 from tests.exercises.ex3.readings import BY_CHARACTER, Models, Texts, shown
-from tests.exercises.exam import CheckFailed, check, fail, for_all, look, more_patience
+from tests.exercises.exam import CheckFailed, check, fail, for_all, in_parts, look, more_patience
 
 FUNCTIONS = ("remove_overlap", "transfer_weights", "finetune_optimizer", "finetune")
 # Every check that needs no training run.
@@ -826,11 +826,13 @@ HARMED = {
 SLACK = 0.1  # nats: a sampled estimate may take weights a little worse for the best
 
 
-def harmed(subject, reference):
-    """In which of these runs what comes back is worse than the transferred weights; all of them tell one mistake from another."""
-    return {what: finetuning.gets_worse(subject, reference, case, SLACK)["worse"] for what, case in HARMED.items()}
+def does_harm(case: Tuning):
+    """A look: whether what comes back from this run is worse than the transferred weights."""
+    return lambda subject, reference: finetuning.gets_worse(subject, reference, case, SLACK)["worse"]
 
 
+# All of the runs, since one alone does not tell whether the last weights come back or the first ones were never looked at.
+WORSE = in_parts(**{what: does_harm(case) for what, case in HARMED.items()})
 HELPED = replace(LEARNED, steps=100, chars=ALL_KNOWN, dropout=0.0)
 
 
@@ -843,7 +845,7 @@ def test_finetune_improves(exam):
 
 @check("finetune_best", "of all weights met, the transferred ones included, the best on the rest come back", CHEAP)
 def test_finetune_best(exam):
-    for what, worse in look(exam, {"runs": list(HARMED)}, harmed, exam.reference).items():
+    for what, worse in look(exam, {"runs": list(HARMED)}, WORSE, exam.reference).items():
         if worse:
             case = HARMED[what]
             fail(
