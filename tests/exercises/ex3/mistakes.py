@@ -475,7 +475,7 @@ _TRANSFERS = (
         ((_WEIGHTS, "    pretrained.config = target.config\n" + _WEIGHTS),),
     ),
     Mistake(
-        "source_dropout_off", "the dropout of the pretrained model is switched off",
+        "source_dropout_off", "the transfer switches off the dropout of the pretrained model",
         "You set p of every nn.Dropout in the pretrained model to 0. Copying needs no forward pass, and who trains it further has no dropout any more.",
         ((_WEIGHTS, "    for module in pretrained.modules():\n        if isinstance(module, nn.Dropout):\n            module.p = 0.0\n" + _WEIGHTS),),
     ),
