@@ -94,12 +94,12 @@ def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResu
             also = _explained(verdict, check)
             said = Text(names[check.mistake] + also)
             lines += hung(out, Text("        the mistake: ", style="yellow"), said)
-    for status, words in (
-        ("not_reached", "not reached: {} that build on what did not pass"),
-        ("not_run", "left out by --quick: {} that train"),
+    for status, words, one, several in (
+        ("not_reached", "not reached: {} on what did not pass", "1 check that builds", "{} checks that build"),
+        ("not_run", "left out by --quick: {}", "1 check that trains", "{} checks that train"),
     ):
         if count := sum(check.status == status for check in verdict.checks):
-            checks = "a check" if count == 1 else f"{count} checks"
+            checks = one if count == 1 else several.format(count)
             mark, style = MARKS[status]
             lines += hung(out, Text(f"  {mark}  ", style=style), Text(words.format(checks), style="dim"))
     return lines

@@ -77,6 +77,12 @@ def replaced(find, put):
     return SOLUTION.replace(find, put)
 
 
+def test_a_run_that_ends_early_only_where_it_is_long_is_told_so(session, monkeypatch):
+    early = replaced(LOOP, LOOP + "        if step == 22:\n            break\n")
+    check = graded(session, early, monkeypatch)["train_adds"]
+    assert check.status == "failed" and "yours are updated 22 times" in check.message
+
+
 def test_a_run_that_misses_the_deadline_is_called_slow_and_not_wrong(session, monkeypatch):
     slow = replaced(LOOP, LOOP + "        if steps > 20: __import__('time').sleep(0.4)\n")
     check = graded(session, slow, monkeypatch, seconds=4.0)["train_adds"]
