@@ -131,8 +131,19 @@ def normalise(text: str) -> str:
 
 # What Unicode's own decomposition does not bring to ASCII, or brings to something else.
 _TYPEWRITER = {
-    "‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"',
-    "–": "-", "—": "--", "£": "L", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE",
+    "‘": "'",
+    "’": "'",
+    "“": '"',
+    "”": '"',
+    "«": '"',
+    "»": '"',
+    "–": "-",
+    "—": "--",
+    "£": "L",
+    "æ": "ae",
+    "Æ": "AE",
+    "œ": "oe",
+    "Œ": "OE",
 }
 
 
@@ -198,7 +209,9 @@ def _state(path: Path) -> str:
         return f"{path} is a folder"
     if not path.exists():
         return f"{path.name} is not in {path.parent}"
-    return f"{path} {'has another sha256 than the registry' if os.access(path, os.R_OK) else 'cannot be read'}"
+    return (
+        f"{path} {'has another sha256 than the registry' if os.access(path, os.R_OK) else 'cannot be read'}"
+    )
 
 
 def _reason(error: Exception) -> str:

@@ -13,10 +13,17 @@ from it what comes next, in any text.
 import random
 
 SPEAKERS = ("ANNE", "BRUNO", "CLARA", "DUKE", "EDGAR", "FOOL")
+# (subject, is it plural)
 SUBJECTS = (
-    ("the king", False), ("my lady", False), ("a poor fool", False), ("the night", False),
-    ("our friends", True), ("the soldiers", True), ("these walls", True), ("all men", True),
-)  # (subject, is it plural)
+    ("the king", False),
+    ("my lady", False),
+    ("a poor fool", False),
+    ("the night", False),
+    ("our friends", True),
+    ("the soldiers", True),
+    ("these walls", True),
+    ("all men", True),
+)
 VERBS = (("sleeps", "sleep"), ("waits", "wait"), ("speaks", "speak"), ("falls", "fall"), ("knows", "know"))
 PLACES = ("by the river", "in the garden", "at the gate", "under the moon", "in the tower")
 OPENINGS = ("", "Alas, ", "Good sir, ", "I tell thee, ", "Hark! ")
@@ -39,7 +46,9 @@ def generate(length: int = 60_000, seed: int = 1337) -> str:
         lines = [f"{choose(SPEAKERS)}:"]
         for _ in range(1 + int(source.random() * 3)):
             subject, plural = choose(SUBJECTS)
-            sentence = f"{choose(OPENINGS)}{subject} {choose(VERBS)[plural]} {choose(PLACES)}{choose(ENDINGS)}"
+            sentence = (
+                f"{choose(OPENINGS)}{subject} {choose(VERBS)[plural]} {choose(PLACES)}{choose(ENDINGS)}"
+            )
             lines.append(sentence[0].upper() + sentence[1:])
         speech = "\n".join(lines) + "\n\n"
         parts.append(speech)

@@ -32,23 +32,33 @@ def draw_grade(out: Path) -> None:
     # A busy machine still has the time to find the mistake. Standard error holds the moving progress line.
     environment = os.environ | terminal | {"GRADE_PATIENCE": "10", "PYTHONIOENCODING": "utf-8"}
     graded = subprocess.run(
-        [sys.executable, *EXAMPLE], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, encoding="utf-8",
-    )  # fmt: skip
+        [sys.executable, *EXAMPLE],
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
     if graded.returncode != 1:
         raise SystemExit(f"The example attempt must fail, with status 1; it came to {graded.returncode}.")
     command = "python " + " ".join(EXAMPLE)
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=COLUMNS, file=nowhere, highlight=False)
-        console.print(Text(f"$ {command}\n"), Text.from_ansi(graded.stdout.rstrip()), sep="\n", soft_wrap=True)
+        console.print(
+            Text(f"$ {command}\n"), Text.from_ansi(graded.stdout.rstrip()), sep="\n", soft_wrap=True
+        )
         svg = console.export_svg(title="python grade.py")
     out.write_text(_without_web_fonts(svg), encoding="utf-8")
 
 
 def _without_web_fonts(svg: str) -> str:
-    """rich's pictures load a font from another site, which a page may refuse; a font of the reader's serves."""
+    """rich's pictures load a font from another site, which a page may refuse; a font of the reader's
+    serves."""
     svg = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
-    return svg.replace("font-family: Fira Code, monospace", "font-family: ui-monospace, Menlo, Consolas, monospace")
+    return svg.replace(
+        "font-family: Fira Code, monospace", "font-family: ui-monospace, Menlo, Consolas, monospace"
+    )
 
 
 def draw_experiment(results: Path, out: Path) -> None:
@@ -60,15 +70,21 @@ def draw_experiment(results: Path, out: Path) -> None:
     draw_positions(
         dict(zip(names, (arm["runs"] for arm in found["positions"]))),
         dict(zip(names, (arm["cropped"] for arm in found["positions"]))),
-        block_size, out, bin=max(1, block_size // 8),
-    )  # fmt: skip
+        block_size,
+        out,
+        bin=max(1, block_size // 8),
+    )
 
 
 def main() -> None:
     draw_grade(DOCS / "grade.svg")
-    finished = sorted(REPOSITORY.glob("runs/experiments/RotaryAttention-*/results.json"), key=lambda p: p.stat().st_mtime)
+    finished = sorted(
+        REPOSITORY.glob("runs/experiments/RotaryAttention-*/results.json"), key=lambda p: p.stat().st_mtime
+    )
     if not finished:
-        raise SystemExit("grade.svg is made. For positions.png run the experiment first: python solutions/ex4_rope.py")
+        raise SystemExit(
+            "grade.svg is made. For positions.png run the experiment first: python solutions/ex4_rope.py"
+        )
     draw_experiment(finished[-1], DOCS / "positions.png")
     for name in ("grade.svg", "positions.png"):
         print(f"{name}: {(DOCS / name).stat().st_size / 1000:.0f} KB")

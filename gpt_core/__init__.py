@@ -1,9 +1,9 @@
 """The working baseline: the lecture's GPT, from bigram to transformer, written to be read beside it.
 
-Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models), `batches.py` and
-`evaluation.py` (what it is trained and measured on), `sampling.py` (from logits to text) and `kv_cache.py`.
-The training loop is `training/trainer.py`, with all that a run needs beside it; `experiments/` compares runs.
-The commands are `train.py`, `sample.py`, `plot.py` and `experiment.py`.
+Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models), `batches.py`
+and `evaluation.py` (what it is trained and measured on), `sampling.py` (from logits to text) and
+`kv_cache.py`. The training loop is `training/trainer.py`, with all that a run needs beside it; `experiments/`
+compares runs. The commands are `train.py`, `sample.py`, `plot.py` and `experiment.py`.
 """
 
 import sys
@@ -19,6 +19,15 @@ from gpt_core.models import GPT, BigramLM, MultiHeadLM, SingleHeadLM, Transforme
 from gpt_core.tokenizer import CharTokenizer
 
 __all__ = [
-    "GPTConfig", "CharTokenizer", "Head", "MultiHeadAttention", "FeedForward", "Block",
-    "BigramLM", "SingleHeadLM", "MultiHeadLM", "TransformerLM", "GPT",
+    "GPTConfig",
+    "CharTokenizer",
+    "Head",
+    "MultiHeadAttention",
+    "FeedForward",
+    "Block",
+    "BigramLM",
+    "SingleHeadLM",
+    "MultiHeadLM",
+    "TransformerLM",
+    "GPT",
 ]

@@ -5,7 +5,6 @@ import torch
 
 from gpt_core.tokenizer import CharTokenizer
 
-
 PIECE = 2**16  # characters that are encoded at a time: what they take for a moment stays in the cache
 
 
@@ -34,7 +33,8 @@ def encode_text(tokenizer: CharTokenizer, text: str) -> torch.Tensor:
 
 
 class Batches:
-    """Random windows of a token tensor: the lecture's get_batch, drawn by a generator whose state can be saved.
+    """Random windows of a token tensor: the lecture's get_batch, drawn by a generator whose state can be
+    saved.
 
     tokens:     (N,) on the device of the model; the whole corpus stays there, so a batch is one
                 indexing operation and no copy from the host.

@@ -56,9 +56,7 @@ def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int =
     return total.item() / len(x)
 
 
-def sampled_loss(
-    model: nn.Module, tokens: torch.Tensor, *, batch_size: int, iters: int, seed: int
-) -> float:
+def sampled_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int, iters: int, seed: int) -> float:
     """The lecture's estimate_loss: the mean over `iters` random batches, eval mode.
 
     tokens (N,) on the model's device. The same seed samples the same windows; the global generators

@@ -19,7 +19,14 @@ from data import corpora
 from gpt_core.experiments.arms import Arm, Run, by_position, make_arm, train
 from gpt_core.experiments.results import Results
 from gpt_core.training.command import (
-    BAD_INPUT, ERRORS_OF_A_RUN, ERRORS_OF_INPUT, FAILED, INTERRUPTED, OK, Parser, begin,
+    BAD_INPUT,
+    ERRORS_OF_A_RUN,
+    ERRORS_OF_INPUT,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    Parser,
+    begin,
 )  # fmt: skip
 from gpt_core.training.device import choose_device
 from gpt_core.training.interrupt import stop_requested
@@ -44,11 +51,15 @@ def parser() -> argparse.ArgumentParser:
         flag = "--" + part.replace("_", "-")
         p.add_argument(flag, default="", metavar="MODULE:CLASS", help=f"the feature: your own {flag[2:]}")
     p.add_argument(
-        "--position-embedding", action=argparse.BooleanOptionalAction, default=True,
+        "--position-embedding",
+        action=argparse.BooleanOptionalAction,
+        default=True,
         help="whether the model with the feature keeps the position table",
     )
     p.add_argument(
-        "--baseline-attention", default="", metavar="MODULE:CLASS",
+        "--baseline-attention",
+        default="",
+        metavar="MODULE:CLASS",
         help="the baseline's attention; default: the lecture's, head by head",
     )
     p.add_argument("--preset", default="cpu", help="sizes and schedule of both; default: cpu")
@@ -56,7 +67,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--steps", type=int, help="updates of each run; default: 500 for cpu, else the preset's")
     p.add_argument("--seeds", type=int, default=3, metavar="N", help="pairs of runs; default: 3")
     p.add_argument(
-        "--stretch", type=int, default=4, metavar="N",
+        "--stretch",
+        type=int,
+        default=4,
+        metavar="N",
         help="without a position table: the loss by position up to N x block_size; 1 for none; default: 4",
     )
     p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
@@ -86,7 +100,9 @@ def main(defaults: list[str] | None = None, arguments: list[str] | None = None) 
         if isinstance(error, ERRORS_OF_INPUT):
             return fail(str(error), BAD_INPUT)
         if isinstance(error, OSError):
-            return fail(f"{error.filename or options.out} cannot be written: {error.strerror or error}.", FAILED)
+            return fail(
+                f"{error.filename or options.out} cannot be written: {error.strerror or error}.", FAILED
+            )
         raise
     except KeyboardInterrupt:
         return fail("Stopped at once; the same command goes on from the last checkpoint.", INTERRUPTED)
@@ -101,9 +117,14 @@ def _arms(options) -> list[Arm]:
     config = preset(options.preset)
     steps = options.steps or (CPU_STEPS if options.preset == "cpu" else config.steps)
     config = dataclasses.replace(
-        config, corpus=options.corpus or config.corpus, steps=steps, warmup=min(config.warmup, steps - 1),
-        eval_interval=-(-steps // EVALUATIONS), attention=options.baseline_attention,
-        device=str(choose_device(options.device, note=note)), threads=options.threads,
+        config,
+        corpus=options.corpus or config.corpus,
+        steps=steps,
+        warmup=min(config.warmup, steps - 1),
+        eval_interval=-(-steps // EVALUATIONS),
+        attention=options.baseline_attention,
+        device=str(choose_device(options.device, note=note)),
+        threads=options.threads,
     )
     parts = {part: spec for part in PARTS if (spec := getattr(options, part))}
     changed = dataclasses.replace(config, **parts, position_embedding=options.position_embedding)
@@ -149,7 +170,10 @@ def _experiment(options, arms: list[Arm]) -> int:
 def _train_all(arms: list[Arm], seeds: int, text: str, display, should_stop) -> list[list[Run]] | None:
     """The runs of each arm, in the order of the seeds; None where it was told to stop."""
     runs: dict[Arm, list[Run]] = {arm: [] for arm in arms}
-    display.say(f"{2 * seeds} runs of {arms[0].config.steps} steps; what is finished is kept in {arms[0].folder.parent}")
+    display.say(
+        f"{2 * seeds} runs of {arms[0].config.steps} steps; what is finished is kept in "
+        f"{arms[0].folder.parent}"
+    )
     for seed in range(1, seeds + 1):
         # The first of a pair changes from seed to seed: a machine that slows down does so to both arms.
         for arm in arms if seed % 2 else arms[::-1]:

@@ -143,7 +143,10 @@ def _computes_as(kind: type, module: nn.Module, *methods: str) -> bool:
 def _has_methods_for_it(attention: nn.Module) -> bool:
     """Whether both methods are there and belong to the forward: no subclass wrote a forward of its own
     below them, and none was exchanged on the instance."""
-    if not callable(getattr(attention, "new_cache", None)) or {"forward", "forward_cached"} & vars(attention).keys():
+    if (
+        not callable(getattr(attention, "new_cache", None))
+        or {"forward", "forward_cached"} & vars(attention).keys()
+    ):
         return False
     cached, forward = (
         next((kind for kind in type(attention).__mro__ if name in vars(kind)), None)

@@ -11,6 +11,7 @@ from gpt_core.training.command import BAD_INPUT, FAILED, OK, Parser, begin
 from gpt_core.training.run_log import read
 from gpt_core.training.terminal import fail, printable
 
+
 def draw(runs: list[Path], out: Path) -> None:
     """One colour per run: training loss thin, exhaustive validation loss thick with dots.
 
@@ -29,7 +30,9 @@ def draw(runs: list[Path], out: Path) -> None:
         train = [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
         val = [(row["step"], row["val_loss"]) for row in rows if row["kind"] == "eval"]
         if train:
-            axes.plot(*zip(*train), color=colour, linewidth=0.8, alpha=0.6, label=f"{_literal(run.name)}, training")
+            axes.plot(
+                *zip(*train), color=colour, linewidth=0.8, alpha=0.6, label=f"{_literal(run.name)}, training"
+            )
         if val:
             label = f"{_literal(run.name)}, validation (lowest {min(loss for _, loss in val):.4f})"
             axes.plot(*zip(*val), color=colour, marker="o", markersize=3, label=label)
@@ -68,7 +71,10 @@ def draw_positions(
         means = [[sum(run[i : i + bin]) / bin for i in range(0, length, bin)] for run in runs]
         _band(axes, number, places, list(zip(*means)), name)
         axes.plot(
-            [block_size, length], [cropped[name]] * 2, color=f"C{number}", linestyle="--",
+            [block_size, length],
+            [cropped[name]] * 2,
+            color=f"C{number}",
+            linestyle="--",
             label=f"{name}, context cropped to {block_size}",
         )
     axes.axvline(block_size, color="grey", linewidth=0.8, label="the length of training")

@@ -67,8 +67,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _sample(options) -> int:
-    sampling = GREEDY if options.greedy else Sampling(
-        options.temperature, options.top_k, options.top_p, options.min_p
+    sampling = (
+        GREEDY
+        if options.greedy
+        else Sampling(options.temperature, options.top_k, options.top_p, options.min_p)
     )
     if options.tokens < 0:
         raise ValueError(f"--tokens is {options.tokens}; it must be 0 or more.")

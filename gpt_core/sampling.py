@@ -37,7 +37,9 @@ class Sampling:
     def __post_init__(self):
         # Comparisons are written so that nan fails them.
         if not 0 <= self.temperature < float("inf"):
-            raise ValueError(f"temperature is {self.temperature!r}; it must be 0 (greedy) or above, and finite.")
+            raise ValueError(
+                f"temperature is {self.temperature!r}; it must be 0 (greedy) or above, and finite."
+            )
         if self.top_k is not None and not self.top_k >= 1:
             raise ValueError(f"top_k is {self.top_k!r}; it must be at least 1.")
         if self.top_p is not None and not 0 < self.top_p <= 1:
@@ -117,8 +119,8 @@ def stream(
     supported = supports_cache(model)
     if cache and not supported:
         raise ValueError(
-            "this model has a part that knows of no KV cache (no forward_cached(x, cache) that belongs to its forward); "
-            "leave cache out to generate without one."
+            "this model has a part that knows of no KV cache (no forward_cached(x, cache) that belongs to "
+            "its forward); leave cache out to generate without one."
         )
     tokens = _stream(model, idx, count, generator, sampling, supported if cache is None else cache)
     return _until(stop, tokens) if len(stop) else tokens

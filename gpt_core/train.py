@@ -1,9 +1,9 @@
 """Train a model of the ladder: python -m gpt_core.train PRESET
 
-    python -m gpt_core.train toy                     half a minute, no download
-    python -m gpt_core.train cpu --steps 500         a preset, one value changed
-    python -m gpt_core.train --resume runs/cpu       go on as if it had never stopped
-    torchrun --nproc_per_node=4 -m gpt_core.train lecture
+python -m gpt_core.train toy                     half a minute, no download
+python -m gpt_core.train cpu --steps 500         a preset, one value changed
+python -m gpt_core.train --resume runs/cpu       go on as if it had never stopped
+torchrun --nproc_per_node=4 -m gpt_core.train lecture
 """
 
 import argparse
@@ -18,7 +18,14 @@ from torch.distributed.elastic.multiprocessing.errors import record
 
 from gpt_core.training import checkpoint
 from gpt_core.training.command import (
-    BAD_INPUT, ERRORS_OF_A_RUN, ERRORS_OF_INPUT, FAILED, INTERRUPTED, OK, Parser, begin,
+    BAD_INPUT,
+    ERRORS_OF_A_RUN,
+    ERRORS_OF_INPUT,
+    FAILED,
+    INTERRUPTED,
+    OK,
+    Parser,
+    begin,
 )  # fmt: skip
 from gpt_core.training.device import choose_device
 from gpt_core.training.distributed import World
@@ -36,9 +43,11 @@ DEFAULT = "cpu"  # the preset
 
 
 def parser() -> argparse.ArgumentParser:
-    """Every field of TrainConfig is an option, under its name with dashes; with the explanation that stands there."""
+    """Every field of TrainConfig is an option, under its name with dashes; with the explanation that stands
+    there."""
     p = Parser(
-        prog="python -m gpt_core.train", description="Train a model of the ladder.",
+        prog="python -m gpt_core.train",
+        description="Train a model of the ladder.",
         epilog="The presets: " + ", ".join(PRESETS) + ".",
     )
     p.add_argument("preset", nargs="?", help=f"where the values come from (default: {DEFAULT})")
@@ -48,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     for field in dataclasses.fields(TrainConfig):
         flag = "--" + field.name.replace("_", "-")
         kind = {"action": argparse.BooleanOptionalAction} if field.type is bool else {"type": field.type}
-        group.add_argument(flag, dest=field.name, default=argparse.SUPPRESS, help=field.metadata["help"], **kind)
+        group.add_argument(
+            flag, dest=field.name, default=argparse.SUPPRESS, help=field.metadata["help"], **kind
+        )
     return p
 
 
@@ -67,12 +78,17 @@ def main(arguments: list[str] | None = None) -> int:
             report(Notice(f"No preset was named, so this is {DEFAULT}; there are {', '.join(PRESETS)}."))
         trainer = _set_up(name, out, resume, options, world, report)
         if trainer.step >= trainer.config.steps:
-            report(Notice(
-                f"{trainer.folder} is finished: it has made its {trainer.step} steps. For a longer run, begin a new one "
-                f"with more --steps and another --out."
-            ))
+            report(
+                Notice(
+                    f"{trainer.folder} is finished: it has made its {trainer.step} steps. For a longer run, "
+                    "begin a new one with more --steps and another --out."
+                )
+            )
             return OK
-        with stop_requested(by_termination=world.size == 1) as should_stop, display or contextlib.nullcontext():
+        with (
+            stop_requested(by_termination=world.size == 1) as should_stop,
+            display or contextlib.nullcontext(),
+        ):
             result = trainer.run(should_stop=should_stop)
     except ERRORS_OF_INPUT as error:
         reason = _in_a_part(error, trainer)
@@ -158,7 +174,11 @@ def _in_a_part(error: Exception, trainer: Trainer | None) -> str | None:
 
 def _left_alone(error: Exception, world: World) -> str | None:
     """What a process says whose partner in an exchange has ended; None for another error."""
-    if world.size > 1 and isinstance(error, RuntimeError) and re.search("closed by peer|gloo|nccl", str(error), re.I):
+    if (
+        world.size > 1
+        and isinstance(error, RuntimeError)
+        and re.search("closed by peer|gloo|nccl", str(error), re.I)
+    ):
         return "the connection to the other processes is lost; the one that failed first says why."
     return None
 

@@ -30,7 +30,8 @@ from grader.workbook import (
 )
 from tests.exercises import EXERCISES
 
-# What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the options that go with it.
+# What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the
+# options that go with it.
 MODES = {
     "": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
     "watch": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
@@ -114,8 +115,8 @@ def main(arguments: list[str]) -> int:
         if isinstance(error, RuntimeError) and "can't start new thread" not in str(error):
             raise
         print(
-            f"grade.py: this process was refused what it needs ({error or type(error).__name__}), and gives no verdict; are its "
-            f"memory, open files or disk limited (ulimit -a)?",
+            f"grade.py: this process was refused what it needs ({error or type(error).__name__}), and gives "
+            "no verdict; are its memory, open files or disk limited (ulimit -a)?",
             file=sys.stderr,
         )
         return FAULT
@@ -158,16 +159,24 @@ def _run(arguments: list[str]) -> int:
 
 
 def _mode(options) -> str:
-    """What is asked for, a key of MODES. UsageError for two things at once, and where an option does not go with it."""
+    """What is asked for, a key of MODES. UsageError for two things at once, and where an option does not go
+    with it."""
     asked = [mode for mode in MODES if mode and getattr(options, mode) not in (None, False)]
     if len(asked) > 1:
         raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
     mode = asked[0] if asked else ""
-    given = [name for name in OPTIONS if getattr(options, OPTIONS[name]) != parser().get_default(OPTIONS[name])]
+    given = [
+        name for name in OPTIONS if getattr(options, OPTIONS[name]) != parser().get_default(OPTIONS[name])
+    ]
     for name in given:
         if name not in MODES[mode]:
-            with_ = " or ".join(f"--{other}" if other else "a plain grade" for other, takes in MODES.items() if name in takes)
-            raise UsageError(f"--{name} goes with {with_}, and not with {f'--{mode}' if mode else 'a plain grade'}; leave it away.")
+            with_ = " or ".join(
+                f"--{other}" if other else "a plain grade" for other, takes in MODES.items() if name in takes
+            )
+            raise UsageError(
+                f"--{name} goes with {with_}, and not with {f'--{mode}' if mode else 'a plain grade'}; leave "
+                f"it away."
+            )
     if options.exercise is None and mode not in WITHOUT_EXERCISE and (asked or given):
         name = (asked or given)[0]
         file = " FILE" if name in ("attempt", "with", "json", "junit") else ""
@@ -221,7 +230,10 @@ def _check_writable(path: Path) -> None:
 
 def _check_helper(path: Path) -> None:
     if path.suffix != ".py" or not path.stem.isidentifier():
-        raise UsageError(f"--with {path} is no module; it takes a Python file that can be imported by its name, such as helper.py.")
+        raise UsageError(
+            f"--with {path} is no module; it takes a Python file that can be imported by its name, such as "
+            f"helper.py."
+        )
     _check_readable(path)
     if path.is_dir():
         raise UsageError(f"--with {path} is a folder; name each file of it that may be imported.")
@@ -230,7 +242,8 @@ def _check_helper(path: Path) -> None:
 def _check_readable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
-        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):  # opening a pipe would wait for somebody to write
+        # opening a pipe would wait for somebody to write
+        if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise UsageError(f"{path} is a pipe or a device; give the path of a Python file.")
         if stat.S_ISREG(mode):
             with open(path, "rb"):

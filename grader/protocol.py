@@ -50,7 +50,7 @@ def read_frame(fd: int) -> tuple[dict, dict[str, np.ndarray]]:
         raise ProtocolError(f"an answer that cannot be read ({type(error).__name__})") from None
     if not isinstance(header, dict):
         raise ProtocolError("an answer whose header is no JSON object")
-    for name, array in arrays.items():
+    for array in arrays.values():
         if str(array.dtype) not in DTYPES:
             raise ProtocolError(f"an array of dtype {array.dtype}")
     return header, arrays

@@ -1,5 +1,5 @@
-"""What all parts of the grader share: where the workbook stands, exit statuses, what is at fault, commands, paths and
-times as shown, copies, files that are written whole."""
+"""What all parts of the grader share: where the workbook stands, exit statuses, what is at fault, commands,
+paths and times as shown, copies, files that are written whole."""
 
 import os
 import shlex
@@ -89,13 +89,14 @@ def keep_copy(data: bytes, folder: Path, name: str) -> Path:
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path is there and no regular file: /dev/null, /dev/stdout, a pipe. Such a one is written to, and never
-    replaced."""
+    """Whether a path is there and no regular file: /dev/null, /dev/stdout, a pipe. Such a one is written to,
+    and never replaced."""
     return path.exists() and not path.is_file()
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """The whole file or none: written beside its place, then moved there. A link stays, and what it leads to is written."""
+    """The whole file or none: written beside its place, then moved there. A link stays, and what it leads to
+    is written."""
     if is_special(path):
         with open(path, "w", encoding="utf-8") as file:
             file.write(text)

@@ -24,11 +24,10 @@ that may read Shakespeare all the time learns Shakespeare best. (One seed each, 
 5e-4 for finetuning nor 1e-3 from scratch.) A model large enough to know a million characters by heart is
 another case, which `--size gpu` is for.
 
-Two things to look at in its output. The leak check: 35,848 places of the corpus share 50 characters with
-tiny Shakespeare, whose plays are among the plays, and 1.3 % of it had to go. And the gap between validation
-and training loss in pretraining: it stays below 0 (the novels at the end are easier than the plays), where
-from scratch on tiny Shakespeare it is 0.23 after 4500 steps and grows. So looks a corpus that is large enough.
-"""
+Two things to look at in its output. The leak check: 35,848 places of the corpus share 50 characters with tiny
+Shakespeare, whose plays are among the plays, and 1.3 % of it had to go. And the gap between validation and
+training loss in pretraining: it stays below 0 (the novels at the end are easier than the plays), where from
+scratch on tiny Shakespeare it is 0.23 after 4500 steps and grows. So looks a corpus that is large enough."""
 
 import math
 from collections.abc import Callable
@@ -166,8 +165,9 @@ def finetune(
     border, T = int(0.9 * len(text)), pretrained.config.block_size
     if min(border, len(text) - border) < T + 1:
         raise ValueError(
-            f"the text has {len(text)} characters, {border} to train on and {len(text) - border} to validate; "
-            f"each part takes at least block_size + 1 = {T + 1}: use a longer text or a smaller block_size."
+            f"the text has {len(text)} characters, {border} to train on and {len(text) - border} to "
+            f"validate; each part takes at least block_size + 1 = {T + 1}: use a longer text or a smaller "
+            "block_size."
         )
     torch.manual_seed(seed)
     # Of the whole text: a character that only the rest has still needs a row.

@@ -126,7 +126,8 @@ class RotaryAttention(nn.Module):
 if __name__ == "__main__":
     from gpt_core.experiment import main
 
-    # Against the fused attention of exercise 1 with a position table, so that the speeds tell what turning costs.
+    # Against the fused attention of exercise 1 with a position table, so that the speeds tell what turning
+    # costs.
     fused = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
     feature = ["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]
     raise SystemExit(main(["--baseline-attention", fused, *feature]))

@@ -1,1 +1,2 @@
-"""What compares runs and models: a feature with the baseline, pretraining with none, an adder with the truth."""
+"""What compares runs and models: a feature with the baseline, pretraining with none, an adder with the
+truth."""

@@ -35,7 +35,11 @@ def accuracies(a: torch.Tensor, b: torch.Tensor, answers: torch.Tensor, n_digits
         for length in range(n_digits + 1)
         if (chain == length).any()
     }
-    return {"exact": right.float().mean().item(), "digit": same.float().mean(dim=0).tolist(), "chain": lengths}
+    return {
+        "exact": right.float().mean().item(),
+        "digit": same.float().mean(dim=0).tolist(),
+        "chain": lengths,
+    }
 
 
 def kept_at(n_digits: int) -> Path:
@@ -47,7 +51,9 @@ def keep(model: GPT, n_digits: int) -> Path:
     """Save an adder; where it was saved. NoSpace where the disk is full."""
     path = kept_at(n_digits)
     path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(path, model.state_dict(), {"adder": {"n_digits": n_digits, "config": asdict(model.config)}})
+    checkpoint.save(
+        path, model.state_dict(), {"adder": {"n_digits": n_digits, "config": asdict(model.config)}}
+    )
     return path
 
 
@@ -60,8 +66,8 @@ def kept(n_digits: int, device: str) -> GPT:
 
 
 def model_of(interrupt: BaseException) -> GPT | None:
-    """The model that a function was training when it was interrupted: a GPT among the variables of the functions that ran,
-    the one that called the others first; one that is named `model`, if there is."""
+    """The model that a function was training when it was interrupted: a GPT among the variables of the
+    functions that ran, the one that called the others first; one that is named `model`, if there is."""
     trace = interrupt.__traceback__
     while trace is not None:
         found = {name: value for name, value in trace.tb_frame.f_locals.items() if isinstance(value, GPT)}
@@ -87,17 +93,18 @@ def ask(model: GPT, add: Callable, n_digits: int, device: str) -> None:
     """Answer problems from the keyboard, until an empty line, the end of the input or Ctrl-C."""
     print("Ask it, such as 12+34; an empty line ends.")
     try:
-        while (text := input("> ").strip()):
+        while text := input("> ").strip():
             print(answered(text, model, add, n_digits, device))
     except (EOFError, KeyboardInterrupt):
         print()
 
 
 def main(train_adder: Callable, add: Callable, arguments: list[str] | None = None) -> None:
-    """Train with `train_adder`, save the model, let it solve held-out problems with `add`, and print; or ask the saved one.
+    """Train with `train_adder`, save the model, let it solve held-out problems with `add`, and print; or ask
+    the saved one.
 
-    Ctrl-C ends the training, and what it has come to is saved, measured and can be asked all the same. Exits with status
-    1 where it failed, 2 for bad input, 130 where it was stopped.
+    Ctrl-C ends the training, and what it has come to is saved, measured and can be asked all the same. Exits
+    with status 1 where it failed, 2 for bad input, 130 where it was stopped.
     """
     begin()
     options = _parser().parse_args(arguments)
@@ -108,7 +115,9 @@ def main(train_adder: Callable, add: Callable, arguments: list[str] | None = Non
         options.device = str(choose_device(options.device, note=note))
         model = kept(n_digits, options.device) if is_question else None
     except checkpoint.CheckpointError as error:
-        sys.exit(fail(f"{error} Without --ask an adder of {n_digits} digits is trained and saved.", BAD_INPUT))
+        sys.exit(
+            fail(f"{error} Without --ask an adder of {n_digits} digits is trained and saved.", BAD_INPUT)
+        )
     except ValueError as error:
         sys.exit(fail(str(error), BAD_INPUT))
     try:
@@ -133,7 +142,11 @@ def _parser() -> Parser:
     p.add_argument("--seed", type=int, default=0, metavar="N", help="decides the weights; default: 0")
     p.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:N or mps")
     p.add_argument(
-        "--ask", nargs="?", const="", metavar="A+B", help="ask the adder that was saved last: one problem, or without one many"
+        "--ask",
+        nargs="?",
+        const="",
+        metavar="A+B",
+        help="ask the adder that was saved last: one problem, or without one many",
     )
     return p
 
@@ -142,7 +155,10 @@ def _train(train_adder: Callable, add: Callable, options) -> int:
     """Train, save, measure, print; the exit status."""
     n_digits, status, last_step = options.digits, OK, 0
     if kept_at(n_digits).exists():
-        print(f"A new adder is trained from the start; it will take the place of the one in {kept_at(n_digits)}.")
+        print(
+            f"A new adder is trained from the start; it will take the place of the one in "
+            f"{kept_at(n_digits)}."
+        )
     try:
         with StepsDisplay("training", options.steps) as show:
 
@@ -151,7 +167,9 @@ def _train(train_adder: Callable, add: Callable, options) -> int:
                 last_step = step
                 show(step, loss)
 
-            model = train_adder(n_digits, steps=options.steps, device=options.device, seed=options.seed, report=report)
+            model = train_adder(
+                n_digits, steps=options.steps, device=options.device, seed=options.seed, report=report
+            )
     except KeyboardInterrupt as interrupt:
         model, status = model_of(interrupt), INTERRUPTED
         print(f"Stopped after about {last_step} of {options.steps} updates.")

@@ -1,4 +1,5 @@
-"""The two arms of an experiment, baseline and feature: their runs with several seeds, and what each came to."""
+"""The two arms of an experiment, baseline and feature: their runs with several seeds, and what each came
+to."""
 
 import dataclasses
 import hashlib

@@ -28,7 +28,13 @@ from gpt_core.models import GPT
 from gpt_core.tokenizer import CharTokenizer
 from gpt_core.training import checkpoint
 from gpt_core.training.command import (
-    BAD_INPUT, ERRORS_OF_A_RUN, ERRORS_OF_INPUT, FAILED, INTERRUPTED, Parser, begin,
+    BAD_INPUT,
+    ERRORS_OF_A_RUN,
+    ERRORS_OF_INPUT,
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    begin,
 )  # fmt: skip
 from gpt_core.training.device import choose_device
 from gpt_core.training.out_of_memory import memory_for
@@ -96,7 +102,8 @@ PLANS = {
 
 
 def fold(text: str) -> str:
-    """Lower case, any run of whitespace one space; line by line, since all words at once would fill memory."""
+    """Lower case, any run of whitespace one space; line by line, since all words at once would fill
+    memory."""
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return " ".join(line for line in lines if line).lower()
 

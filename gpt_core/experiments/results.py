@@ -28,12 +28,21 @@ class Results:
         return [statistics.median(run.tokens_per_second for run in of_arm) for of_arm in self.runs]
 
     def speed_ratio(self) -> float | None:
-        """The feature's speed over the baseline's, of the pairs that were trained in this call; None without one.
+        """The feature's speed over the baseline's, of the pairs that were trained in this call; None without
+        one.
 
         A stored speed is that of another hour, when the machine may have had other things to do.
         """
-        rates = [[run.tokens_per_second for run in pair] for pair in zip(*self.runs) if all(run.is_new for run in pair)]
-        return statistics.median(feature for _, feature in rates) / statistics.median(base for base, _ in rates) if rates else None
+        rates = [
+            [run.tokens_per_second for run in pair]
+            for pair in zip(*self.runs)
+            if all(run.is_new for run in pair)
+        ]
+        return (
+            statistics.median(feature for _, feature in rates) / statistics.median(base for base, _ in rates)
+            if rates
+            else None
+        )
 
     def show(self, say) -> None:
         """The losses in pairs, the speeds and the conclusion."""
@@ -42,7 +51,9 @@ class Results:
         say()
         say(f"exhaustive validation loss after {config.steps} steps, in nats per character ({config.corpus})")
         wide = max(20, len(name) + 2)
-        say(f"{'seed':>6}{self.arms[0].name:>14}{name:>{wide}}{'difference':>14}   negative: {name} is better")
+        say(
+            f"{'seed':>6}{self.arms[0].name:>14}{name:>{wide}}{'difference':>14}   negative: {name} is better"
+        )
         for run, b, f in zip(self.runs[0], *losses):
             say(f"{run.seed:>6}{b:>14.4f}{f:>{wide}.4f}{f - b:>+14.4f}")
         difference = paired_difference(*losses)
@@ -51,13 +62,19 @@ class Results:
         say(f"{'mean':>6}{means[0]:>14.4f}{means[1]:>{wide}.4f}{difference.mean:>+14.4f}   {interval}")
         say()
         for arm, of_arm, rate in zip(self.arms, self.runs, rates):
-            say(f"{arm.name:>{wide}}: {rate:>9,.0f} tokens/s, {of_arm[0].parameters:,} parameters, {_made_of(arm.config)}")
+            say(
+                f"{arm.name:>{wide}}: {rate:>9,.0f} tokens/s, {of_arm[0].parameters:,} parameters, "
+                f"{_made_of(arm.config)}"
+            )
         if ratio := self.speed_ratio():
             say(f"{name} trains {ratio:.2f} x as fast as the baseline")
         else:
-            say(sentence(
-                "The speeds are from different times, so they are not compared: another --out measures them side by side."
-            ))
+            say(
+                sentence(
+                    "The speeds are from different times, so they are not compared: another --out measures "
+                    "them side by side."
+                )
+            )
         say()
         say(sentence(conclusion(name, difference)))
 
@@ -73,10 +90,12 @@ class Results:
             say(f"{f'{first} to {last - 1}':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}{mark}")
         values = [of_arm.cropped for of_arm in self.positions]
         say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}   the last {length} tokens as context")
-        say(sentence(
-            "The baseline's position table ends where its training did: beyond it the rows are as they were "
-            "first drawn, and nothing ever trained them."
-        ))
+        say(
+            sentence(
+                "The baseline's position table ends where its training did: beyond it the rows are as they "
+                "were first drawn, and nothing ever trained them."
+            )
+        )
 
     def write(self, say) -> None:
         """results.json and, with matplotlib, the plots, in the folder of the feature's runs."""
@@ -109,7 +128,9 @@ class Results:
 
 def _made_of(config: TrainConfig) -> str:
     """The attention, and every other part that is not the workbook's."""
-    parts = [f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part, spec in config.own_parts().items()]
+    parts = [
+        f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part, spec in config.own_parts().items()
+    ]
     if not config.attention:
         parts.insert(0, "attention head by head")
     return ", ".join(parts if config.position_embedding else [*parts, "no position table"])

@@ -1,1 +1,2 @@
-"""What a training run is made of, around the loop in `trainer.py`: its settings, its checkpoints, its commands."""
+"""What a training run is made of, around the loop in `trainer.py`: its settings, its checkpoints, its
+commands."""

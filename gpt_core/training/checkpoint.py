@@ -53,7 +53,7 @@ class Checkpoint:
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
         """The tensors whose name starts with `prefix` and a dot, under the rest of their name."""
         start = prefix + "."
-        return {name[len(start):]: t for name, t in self.tensors.items() if name.startswith(start)}
+        return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
 
 
 def save(path: Path, tensors: dict[str, torch.Tensor], info: dict, *, keep_old: Path | None = None) -> None:
@@ -69,7 +69,10 @@ def save(path: Path, tensors: dict[str, torch.Tensor], info: dict, *, keep_old: 
     copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     document = json.dumps({"format": FORMAT, "version": VERSION, **info})
     try:
-        write_file(temporary, to_bytes(copies, metadata={"checkpoint": document, "sha256": _digest(copies, document)}))
+        write_file(
+            temporary,
+            to_bytes(copies, metadata={"checkpoint": document, "sha256": _digest(copies, document)}),
+        )
         if keep_old and path.exists():
             _rename_keeping(path, keep_old)
         os.replace(temporary, path)
@@ -77,7 +80,9 @@ def save(path: Path, tensors: dict[str, torch.Tensor], info: dict, *, keep_old: 
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise NoSpace(f"{path} could not be written ({error.strerror or error}); what was saved before is untouched.") from error
+        raise NoSpace(
+            f"{path} could not be written ({error.strerror or error}); what was saved before is untouched."
+        ) from error
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -126,11 +131,11 @@ def load(path: Path) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         if is_out_of_memory(error):  # the file may be as good as ever
             raise
-        raise CheckpointError(
-            f"{path} is damaged or is no checkpoint ({error}).{_way_out(path)}"
-        ) from None
+        raise CheckpointError(f"{path} is damaged or is no checkpoint ({error}).{_way_out(path)}") from None
     if metadata.get("sha256") != _digest(tensors, metadata["checkpoint"]):
-        raise CheckpointError(f"{path} is damaged: it has another sha256 than when it was written.{_way_out(path)}")
+        raise CheckpointError(
+            f"{path} is damaged: it has another sha256 than when it was written.{_way_out(path)}"
+        )
     return Checkpoint(tensors, info)
 
 
@@ -145,7 +150,8 @@ def find(run: Path, name: str = LAST) -> Path:
         raise CheckpointError(f"there is no run {run}; give the folder of a run or one of its checkpoints.")
     if (run / name).is_file():
         return run / name
-    # A kill can leave only the previous name, on file systems without hard links, or only the best one, at step 0.
+    # A kill can leave only the previous name, on file systems without hard links, or only the best one, at
+    # step 0.
     for other in (PREVIOUS, BEST) if name == LAST else ():
         if (run / other).is_file():
             return run / other
@@ -153,10 +159,13 @@ def find(run: Path, name: str = LAST) -> Path:
     if others := files & {LAST, PREVIOUS, BEST}:
         raise CheckpointError(f"{run} has no {name}, but {', '.join(sorted(others))}; name that file.")
     if files <= {run_log.NAME} | {f"{of}.writing" for of in (LAST, PREVIOUS, BEST)}:
-        raise CheckpointError(f"{run} holds no checkpoint, since the run stopped before its first one; remove the folder.")
+        raise CheckpointError(
+            f"{run} holds no checkpoint, since the run stopped before its first one; remove the folder."
+        )
     within = sorted(path.name for path in run.iterdir() if (path / run_log.NAME).is_file())
     raise CheckpointError(
-        f"{run} is not the folder of a run" + (f"; the runs in it are {_listed(within)}." if within else ": it has no checkpoint.")
+        f"{run} is not the folder of a run"
+        + (f"; the runs in it are {_listed(within)}." if within else ": it has no checkpoint.")
     )
 
 
@@ -190,7 +199,9 @@ def _read_info(path, metadata) -> dict:
 def _way_out(path: Path) -> str:
     previous, last = path.with_name(PREVIOUS), path.with_name(LAST)
     if path.name == LAST and previous.exists():
-        return f" Go on from the one before it: python -m gpt_core.train --resume {shlex.quote(str(previous))}"
+        return (
+            f" Go on from the one before it: python -m gpt_core.train --resume {shlex.quote(str(previous))}"
+        )
     return f" There is {last} too." if path.name == BEST and last.exists() else ""
 
 

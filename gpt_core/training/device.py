@@ -50,7 +50,9 @@ def choose_device(
         try:
             torch.zeros(1, device=device)
         except Exception as error:  # a backend that is not built in, or not here: each says so in its own way
-            raise ValueError(f"device is {name!r}, and torch cannot use one here; use --device cpu.") from error
+            raise ValueError(
+                f"device is {name!r}, and torch cannot use one here; use --device cpu."
+            ) from error
     return device
 
 

@@ -1,7 +1,8 @@
-"""Ctrl-C, in a command that is still being imported (torch alone takes a second or more), and in one that trains.
+"""Ctrl-C, in a command that is still being imported (torch alone takes a second or more), and in one that
+trains.
 
-Imported first of all by `gpt_core` itself, where that is a command's start (`python -m gpt_core.train`): so it
-imports nothing that takes time.
+Imported first of all by `gpt_core` itself, where that is a command's start (`python -m gpt_core.train`): so
+it imports nothing that takes time.
 """
 
 import contextlib

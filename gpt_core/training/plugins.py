@@ -18,7 +18,9 @@ from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trial import first_line, line_in, try_part
 
 _RUNG = {
-    "bigram": BigramLM, "single-head": SingleHeadLM, "multi-head": MultiHeadLM,
+    "bigram": BigramLM,
+    "single-head": SingleHeadLM,
+    "multi-head": MultiHeadLM,
     "transformer": TransformerLM,
 }
 
@@ -34,7 +36,11 @@ def load_part(spec: str) -> Factory:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a learner's module can fail to import in any way there is
-        way = _way_to(module_name) if isinstance(error, ModuleNotFoundError) and error.name in module_name else ""
+        way = (
+            _way_to(module_name)
+            if isinstance(error, ModuleNotFoundError) and error.name in module_name
+            else ""
+        )
         raise ValueError(f"{module_name} cannot be imported: {first_line(error)}{way}") from error
     part = getattr(module, class_name, None)
     if not (isinstance(part, type) and issubclass(part, nn.Module)):
@@ -46,8 +52,8 @@ def load_part(spec: str) -> Factory:
 def build_model(config: TrainConfig, vocab_size: int) -> LanguageModel:
     """The model of a run, on the CPU in float32, drawn from torch's global generator.
 
-    A part of your own is tried first (trial.py). Raises ValueError, naming the part and what is wrong with it.
-    """
+    A part of your own is tried first (trial.py). Raises ValueError, naming the part and what is wrong with
+    it."""
     sizes = config.gpt_config(vocab_size)
     if config.model != "gpt":
         return _RUNG[config.model](sizes)
@@ -68,7 +74,8 @@ def failure_in_part(config: TrainConfig, error: Exception) -> str | None:
 
 
 def source_digests(config: TrainConfig) -> dict[str, str]:
-    """The sha256 of the file of each part of your own, by the part's name. ValueError where one cannot be imported."""
+    """The sha256 of the file of each part of your own, by the part's name. ValueError where one cannot be
+    imported."""
     sources = {part: Path(inspect.getfile(load_part(spec))) for part, spec in config.own_parts().items()}
     return {part: hashlib.sha256(source.read_bytes()).hexdigest() for part, source in sources.items()}
 

@@ -15,8 +15,19 @@ from gpt_core.training.train_config import TrainConfig
 # models start from GPT-2's small ones, which have further to go. One rate for all five rungs, so that
 # they differ in the model alone.
 _small = TrainConfig(
-    block_size=8, n_layer=3, n_head=4, n_embd=32, dropout=0.0, batch_size=32, steps=5000,
-    lr=3e-3, min_lr=3e-4, warmup=100, eval_interval=500, eval_iters=200, log_interval=100,
+    block_size=8,
+    n_layer=3,
+    n_head=4,
+    n_embd=32,
+    dropout=0.0,
+    batch_size=32,
+    steps=5000,
+    lr=3e-3,
+    min_lr=3e-4,
+    warmup=100,
+    eval_interval=500,
+    eval_iters=200,
+    log_interval=100,
 )
 
 # "Let's build GPT", 1:38: the scaled-up model.
@@ -24,15 +35,26 @@ _lecture = TrainConfig()
 
 # nanoGPT, config/train_shakespeare_char.py with the flags its README gives for a CPU.
 _cpu = TrainConfig(
-    block_size=64, n_layer=4, n_head=4, n_embd=128, dropout=0.0, batch_size=12,
-    steps=2000, lr=1e-3, min_lr=1e-4, warmup=100, weight_decay=0.1, beta2=0.99, grad_clip=1.0,
-    eval_interval=250, eval_iters=20, log_interval=10,
+    block_size=64,
+    n_layer=4,
+    n_head=4,
+    n_embd=128,
+    dropout=0.0,
+    batch_size=12,
+    steps=2000,
+    lr=1e-3,
+    min_lr=1e-4,
+    warmup=100,
+    weight_decay=0.1,
+    beta2=0.99,
+    grad_clip=1.0,
+    eval_interval=250,
+    eval_iters=20,
+    log_interval=10,
 )
 
 PRESETS: dict[str, TrainConfig] = {
-    "toy": replace(
-        _cpu, corpus="toy", block_size=32, n_layer=2, n_embd=64, steps=500, eval_interval=100,
-    ),
+    "toy": replace(_cpu, corpus="toy", block_size=32, n_layer=2, n_embd=64, steps=500, eval_interval=100),
     "bigram": replace(_small, model="bigram"),
     "single-head": replace(_small, model="single-head"),
     "multi-head": replace(_small, model="multi-head"),
@@ -41,17 +63,23 @@ PRESETS: dict[str, TrainConfig] = {
     "cpu": _cpu,
     "lecture": _lecture,
     "p100": replace(
-        _lecture, block_size=32, n_layer=8, n_head=8, n_embd=128, dropout=0.1, batch_size=256,
-        steps=10_000,
+        _lecture, block_size=32, n_layer=8, n_head=8, n_embd=128, dropout=0.1, batch_size=256, steps=10_000
     ),
-    "a100": replace(
-        _lecture, n_layer=10, n_head=8, n_embd=512, batch_size=128, lr=1e-4, min_lr=1e-4,
-    ),
+    "a100": replace(_lecture, n_layer=10, n_head=8, n_embd=512, batch_size=128, lr=1e-4, min_lr=1e-4),
     # nanoGPT's schedule on the lecture's sizes, with more dropout, since 10.7 M parameters pass over
     # one million characters some eighty times, and the averaged weights in place of the last ones.
     "best": replace(
-        _lecture, dropout=0.3, lr=1e-3, min_lr=5e-5, warmup=100, weight_decay=0.1, beta2=0.99,
-        grad_clip=1.0, ema=0.998, eval_interval=100, eval_iters=20,
+        _lecture,
+        dropout=0.3,
+        lr=1e-3,
+        min_lr=5e-5,
+        warmup=100,
+        weight_decay=0.1,
+        beta2=0.99,
+        grad_clip=1.0,
+        ema=0.998,
+        eval_interval=100,
+        eval_iters=20,
     ),
 }
 

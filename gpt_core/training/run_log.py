@@ -58,5 +58,7 @@ def read(folder: Path) -> list[dict]:
                 rows.append(row)
         except (json.JSONDecodeError, TypeError, KeyError):
             if number < len(lines):
-                raise ValueError(f"line {number} of {path} is no row of a training log; take it out.") from None
+                raise ValueError(
+                    f"line {number} of {path} is no row of a training log; take it out."
+                ) from None
     return rows

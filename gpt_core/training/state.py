@@ -27,7 +27,9 @@ def load_run(path: Path) -> checkpoint.Checkpoint:
     with memory_for(f"to read {path}", "go on with it on a machine that has more"):
         saved = checkpoint.load(path)
     if "text_sha256" not in saved.info:
-        raise checkpoint.CheckpointError(f"{path} holds a model, and not the run that made it; sample from it, or train a new one.")
+        raise checkpoint.CheckpointError(
+            f"{path} holds a model, and not the run that made it; sample from it, or train a new one."
+        )
     return saved
 
 
@@ -50,7 +52,9 @@ def make_folder(folder: Path) -> None:
     except (FileExistsError, NotADirectoryError):
         raise ValueError(_exists(folder)) from None
     except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be made: {error.strerror}; name another one with --out.") from None
+        raise ValueError(
+            f"the folder {folder} cannot be made: {error.strerror}; name another one with --out."
+        ) from None
 
 
 def refuse_existing(folder: Path) -> None:
@@ -58,7 +62,9 @@ def refuse_existing(folder: Path) -> None:
     try:
         exists = folder.exists()
     except OSError as error:
-        raise ValueError(f"the folder {folder} cannot be made: {error.strerror}; name another one with --out.") from None
+        raise ValueError(
+            f"the folder {folder} cannot be made: {error.strerror}; name another one with --out."
+        ) from None
     if exists:
         raise ValueError(_exists(folder))
 
@@ -75,7 +81,8 @@ def _exists(folder: Path) -> str:
 
 
 def save(trainer: "Trainer", name: str) -> None:
-    """Write a checkpoint of this name into the folder of the run; every process comes here, the first one writes."""
+    """Write a checkpoint of this name into the folder of the run; every process comes here, the first one
+    writes."""
     device, world = trainer.device, trainer.world
     tensors = {"rng.batches": trainer.batches.generator.get_state()}
     for kind, state in generator_states(device).items():
@@ -132,10 +139,12 @@ def restore(trainer: "Trainer", saved: checkpoint.Checkpoint) -> None:
         )
     if changed := [part for part, digest in trainer.sources.items() if info["sources"].get(part) != digest]:
         files = " and ".join(getattr(trainer.config, part).partition(":")[0] for part in changed)
-        trainer.report(Notice(
-            f"The file of {files} has changed since this run was saved: if it computes something else now, this is no "
-            f"longer one run."
-        ))
+        trainer.report(
+            Notice(
+                f"The file of {files} has changed since this run was saved: if it computes something else "
+                "now, this is no longer one run."
+            )
+        )
     trainer.step, trainer.seconds = info["step"], info["seconds"]
     trainer.best = info["best"] and tuple(info["best"])
     trainer.last_eval = info["last_eval"] and tuple(info["last_eval"])
@@ -148,10 +157,12 @@ def restore(trainer: "Trainer", saved: checkpoint.Checkpoint) -> None:
     trainer.window = list(saved.tensors.get("log.window", torch.empty(0)).to(trainer.device))
     world = trainer.world
     if info["processes"] != world.size:
-        trainer.report(Notice(
-            f"This run had {info['processes']} processes and now has {world.size}: an update sees "
-            f"another number of sequences, and dropout draws other numbers."
-        ))
+        trainer.report(
+            Notice(
+                f"This run had {info['processes']} processes and now has {world.size}: an update sees "
+                f"another number of sequences, and dropout draws other numbers."
+            )
+        )
         return
     kinds = {name.split(".")[1] for name in saved.tensors if name.startswith("rng.")} - {"batches"}
     states = {kind: saved.tensors[f"rng.{kind}.{world.rank}"] for kind in kinds}

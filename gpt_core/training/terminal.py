@@ -21,8 +21,10 @@ ASCII_BARS = "_.,-~:=#"
 # What to write on from, where the corpus is known to have it; a model that was trained for seconds writes
 # better a little bolder. Without it a model goes on from a line end, or from its corpus' first character.
 PROMPTS = {
-    "tinyshakespeare": '--prompt "ROMEO:"', "plays": '--prompt "ROMEO:"', "toy": '--prompt "ANNE:" --temperature 0.7',
-}  # fmt: skip
+    "tinyshakespeare": '--prompt "ROMEO:"',
+    "plays": '--prompt "ROMEO:"',
+    "toy": '--prompt "ANNE:" --temperature 0.7',
+}
 
 
 # Control characters but for the tab and the line end; what turns the direction of writing; half characters.
@@ -35,7 +37,8 @@ def printable(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """`text` in lines of at most 100 columns, or as many as the terminal has; a path or an address is never broken."""
+    """`text` in lines of at most 100 columns, or as many as the terminal has; a path or an address is never
+    broken."""
     words = " ".join(printable(text).split())
     columns = shutil.get_terminal_size((WIDTH, 24)).columns if sys.stderr.isatty() else WIDTH
     return textwrap.fill(words, min(columns, WIDTH), break_long_words=False, break_on_hyphens=False)
@@ -69,7 +72,8 @@ def forgive_output() -> None:
 
 
 def leave_output() -> None:
-    """Send what is still to be printed nowhere: the reader, such as `head`, has seen enough, or the disk is full."""
+    """Send what is still to be printed nowhere: the reader, such as `head`, has seen enough, or the disk is
+    full."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -94,9 +98,13 @@ class _Display:
         if not self.console.is_terminal or self.console.width > WIDTH:
             self.console.width = WIDTH
         self.bar = Progress(
-            TextColumn("{task.description}step {task.completed}/{task.total}"), BarColumn(bar_width=24),
-            TextColumn("loss {task.fields[loss]}"), TextColumn("{task.fields[rate]} tokens/s"),
-            TimeRemainingColumn(), console=self.console, transient=True,
+            TextColumn("{task.description}step {task.completed}/{task.total}"),
+            BarColumn(bar_width=24),
+            TextColumn("loss {task.fields[loss]}"),
+            TextColumn("{task.fields[rate]} tokens/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
             disable=not self.console.is_terminal,
         )
         self.task = None
@@ -112,7 +120,8 @@ class _Display:
     def say(self, text: str = "") -> None:
         try:
             self.console.print(printable(text), soft_wrap=True)
-        except (OSError, SystemExit):  # rich makes the latter of a broken pipe; the log has all of it without a reader too
+        # rich makes the latter of a broken pipe; the log has all of it without a reader too
+        except (OSError, SystemExit):
             leave_output()
 
     def updated(self, event: Updated) -> None:
@@ -192,7 +201,10 @@ class TrainingDisplay(_Display):
         named = shlex.quote(str(folder))
         if not result.finished:
             start = f"torchrun --nproc_per_node={self.processes}" if self.processes > 1 else "python"
-            self.say(f"Stopped after step {result.step}, saved. Go on with: {start} -m gpt_core.train --resume {named}")
+            self.say(
+                f"Stopped after step {result.step}, saved. Go on with: {start} -m gpt_core.train --resume "
+                f"{named}"
+            )
             return
         self.say(
             f"best validation loss {result.best_val_loss:.4f} at step {result.best_step}, "
@@ -202,15 +214,21 @@ class TrainingDisplay(_Display):
 
 
 class StepsDisplay:
-    """A progress bar for a function that reports (step, loss): what a with statement gives is its `report`."""
+    """A progress bar for a function that reports (step, loss): what a with statement gives is its
+    `report`."""
 
     def __init__(self, title: str, steps: int):
         console = Console(stderr=True)
         self.bar = Progress(
-            TextColumn(title), BarColumn(bar_width=24), TextColumn("step {task.completed}/{task.total}"),
-            TextColumn("loss {task.fields[loss]}"), TimeRemainingColumn(), console=console, transient=True,
+            TextColumn(title),
+            BarColumn(bar_width=24),
+            TextColumn("step {task.completed}/{task.total}"),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
             disable=not console.is_terminal,
-        )  # fmt: skip
+        )
         self.task = self.bar.add_task("", total=steps, loss="-")
 
     def __enter__(self):

@@ -26,8 +26,7 @@ class TrainConfig:
 
     corpus: str = setting("tinyshakespeare", "a name that `data.corpora` knows, or the path of a UTF-8 file.")
     model: str = setting(
-        "gpt",
-        "the rung of the ladder: bigram, single-head, multi-head, transformer or gpt.",
+        "gpt", "the rung of the ladder: bigram, single-head, multi-head, transformer or gpt."
     )
     block_size: int = setting(256, "the longest context, in characters.")
     n_layer: int = setting(6, "how many blocks are stacked.")
@@ -42,13 +41,11 @@ class TrainConfig:
     norm: str = setting("", "a norm of your own, in the same way.")
     feed_forward: str = setting("", "a feed-forward of your own, in the same way.")
     position_embedding: bool = setting(
-        True,
-        "False leaves the position table out, for an attention that places itself.",
+        True, "False leaves the position table out, for an attention that places itself."
     )
     batch_size: int = setting(64, "sequences per forward and backward pass, on each device.")
     accumulation: int = setting(
-        1,
-        "passes per update; an update sees batch_size * accumulation * devices sequences.",
+        1, "passes per update; an update sees batch_size * accumulation * devices sequences."
     )
     steps: int = setting(5000, "updates.")
     lr: float = setting(
@@ -57,8 +54,7 @@ class TrainConfig:
         "the last update (Loshchilov & Hutter 2017, arXiv 1608.03983).",
     )
     min_lr: float = setting(
-        3e-4,
-        "the learning rate of the last update; equal to lr it keeps the rate constant.",
+        3e-4, "the learning rate of the last update; equal to lr it keeps the rate constant."
     )
     warmup: int = setting(0, "how many updates the rise from 0 to lr takes.")
     weight_decay: float = setting(0.01, "AdamW's decay, on matrices only.")
@@ -86,8 +82,7 @@ class TrainConfig:
     )
     precision: str = setting("auto", "auto (bfloat16 on a CUDA device that has it), float32 or bfloat16.")
     compile: bool = setting(
-        False,
-        "use torch.compile; where that fails, the run goes on without and says so.",
+        False, "use torch.compile; where that fails, the run goes on without and says so."
     )
     threads: int = setting(0, "CPU threads of one process; 0 lets the trainer choose.")
 
@@ -104,11 +99,17 @@ class TrainConfig:
             self._check(name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
         self._check("lr", self.lr > 0, "above 0")
         self._check("min_lr", self.min_lr <= self.lr, f"at most lr, which is {self.lr}")
-        self._check("warmup", self.warmup < self.steps, f"below steps, which is {self.steps} (--warmup {self.steps // 10})")
+        self._check(
+            "warmup",
+            self.warmup < self.steps,
+            f"below steps, which is {self.steps} (--warmup {self.steps // 10})",
+        )
         self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
         self._check("corpus", self.corpus != "", "the name of a corpus or the path of a file")
         self._check("model", self.model in RUNGS, "one of " + ", ".join(RUNGS))
-        self._check("precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16")
+        self._check(
+            "precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"
+        )
         if self.model != "gpt":
             for name in PARTS:
                 self._check(name, getattr(self, name) == "", "left out unless model is gpt")
@@ -121,9 +122,7 @@ class TrainConfig:
 
     def gpt_config(self, vocab_size: int) -> GPTConfig:
         """The model's part of this configuration."""
-        return GPTConfig(
-            vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout
-        )
+        return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout)
 
     def own_parts(self) -> dict[str, str]:
         """The parts that are not the workbook's, by the name of their field, as "module:Class"."""
@@ -135,11 +134,18 @@ def _check_type(name, value, expected):
     if expected is float:
         good = isinstance(value, (int, float)) and not isinstance(value, bool) and _is_finite(value)
     elif expected is int:
-        good = isinstance(value, int) and not isinstance(value, bool) and (name == "seed" or abs(value) < MOST)
+        good = (
+            isinstance(value, int) and not isinstance(value, bool) and (name == "seed" or abs(value) < MOST)
+        )
     else:
         good = isinstance(value, expected)
     if not good:
-        kind = {float: "a finite number", int: "a whole number below 2**31", bool: "True or False", str: "a string"}
+        kind = {
+            float: "a finite number",
+            int: "a whole number below 2**31",
+            bool: "True or False",
+            str: "a string",
+        }
         raise ValueError(f"{name} is {value!r}; it must be {kind[expected]}.")
 
 

@@ -23,7 +23,16 @@ from gpt_core.tokenizer import CharTokenizer
 from gpt_core.training import checkpoint, state
 from gpt_core.training.device import choose_device, choose_precision, choose_threads
 from gpt_core.training.distributed import World
-from gpt_core.training.events import Evaluated, Notice, Report, Result, Started, TrainingFailed, Updated, ignore
+from gpt_core.training.events import (
+    Evaluated,
+    Notice,
+    Report,
+    Result,
+    Started,
+    TrainingFailed,
+    Updated,
+    ignore,
+)
 from gpt_core.training.forward import autocast, prepare_forward
 from gpt_core.training.malloc import keep_freed_memory
 from gpt_core.training.optimizer import learning_rate, make_optimizer
@@ -78,14 +87,15 @@ class Trainer:
         self.val_tokens = val_tokens[: config.val_chars or None]
         # The batches have a generator of their own: dropout must not change which windows come next.
         windows = {"block_size": config.block_size, "seed": config.seed}
-        self.batches = Batches(self.train_tokens, **windows, part=f"the first 90 % of {config.corpus}, to train on,")
+        self.batches = Batches(
+            self.train_tokens, **windows, part=f"the first 90 % of {config.corpus}, to train on,"
+        )
         # Raises where it is too short to sample from.
         Batches(self.val_tokens, **windows, part=f"the last 10 % of {config.corpus}, to validate on,")
 
     @classmethod
     def start(
-        cls, config: TrainConfig, text: str, folder: Path, *, report: Report = ignore,
-        world: World = World(),
+        cls, config: TrainConfig, text: str, folder: Path, *, report: Report = ignore, world: World = World()
     ) -> "Trainer":
         """A new run. Raises ValueError where the folder exists or the text cannot be trained on."""
         if world.is_first:
@@ -97,8 +107,14 @@ class Trainer:
 
     @classmethod
     def resume(
-        cls, path: Path, text: str, *, report: Report = ignore, world: World = World(),
-        device: str | None = None, corpus: str | None = None,
+        cls,
+        path: Path,
+        text: str,
+        *,
+        report: Report = ignore,
+        world: World = World(),
+        device: str | None = None,
+        corpus: str | None = None,
     ) -> "Trainer":
         """Go on from a checkpoint, bit for bit on the same machine, device and number of processes.
 
@@ -113,7 +129,9 @@ class Trainer:
         saved = state.load_run(path)
         config = TrainConfig(**saved.info["train_config"])
         config = dataclasses.replace(
-            config, threads=saved.info["threads"], device=device or config.device,
+            config,
+            threads=saved.info["threads"],
+            device=device or config.device,
             corpus=corpus or config.corpus,
         )
         trainer = cls(config, text, path.parent, report, world)
@@ -159,8 +177,12 @@ class Trainer:
                 checkpoint.remove_if_empty(self.folder)  # else it would stand in the way of the next try
         best_loss, best_step = self.best or (None, None)
         return Result(
-            self.step, self.step >= config.steps, self.last_eval and self.last_eval[0], best_step,
-            best_loss, self.seconds,
+            self.step,
+            self.step >= config.steps,
+            self.last_eval and self.last_eval[0],
+            best_step,
+            best_loss,
+            self.seconds,
         )
 
     # Training
@@ -260,7 +282,8 @@ class Trainer:
             with self.memory.for_evaluation(), self._averaged_weights():
                 val_loss = exhaustive_loss(self.model, self.val_tokens)
                 settings = {
-                    "batch_size": self.config.batch_size, "iters": self.config.eval_iters,
+                    "batch_size": self.config.batch_size,
+                    "iters": self.config.eval_iters,
                     "seed": self.config.seed + self.step,
                 }
                 sampled = [
@@ -268,7 +291,10 @@ class Trainer:
                     for tokens in (self.val_tokens, self.train_tokens)
                 ]
             if not math.isfinite(val_loss) and self.step == 0:
-                raise TrainingFailed(f"the validation loss is {val_loss} before any training: what divides by 0, or is infinite?")
+                raise TrainingFailed(
+                    f"the validation loss is {val_loss} before any training: what divides by 0, or is "
+                    f"infinite?"
+                )
             if not math.isfinite(val_loss):
                 raise TrainingFailed(
                     f"step {self.step}: the validation loss is {val_loss}; the checkpoints in "
@@ -305,12 +331,22 @@ class Trainer:
         return c.batch_size * c.block_size * c.accumulation * self.world.size
 
     def _report_start(self) -> None:
-        self.report(Started(
-            self.step, self.config.steps, sum(p.numel() for p in self.model.parameters()),
-            self.tokenizer.vocab_size, len(self.train_tokens), len(self.val_tokens), str(self.device),
-            str(self.precision).removeprefix("torch."), self.threads, self.world.size,
-            self._tokens_per_step(), bool(self.optimizer.defaults.get("fused")),
-        ))
+        self.report(
+            Started(
+                self.step,
+                self.config.steps,
+                sum(p.numel() for p in self.model.parameters()),
+                self.tokenizer.vocab_size,
+                len(self.train_tokens),
+                len(self.val_tokens),
+                str(self.device),
+                str(self.precision).removeprefix("torch."),
+                self.threads,
+                self.world.size,
+                self._tokens_per_step(),
+                bool(self.optimizer.defaults.get("fused")),
+            )
+        )
 
     def _log(self, kind: str, event) -> None:
         if self.world.is_first:

@@ -1,8 +1,7 @@
 """A part of your own, tried on a few numbers before it trains for minutes.
 
-The mistakes that are looked for here would train without a word: with a mask missing, the validation loss is too good
-to be true; a list of layers that should be a ModuleList is neither trained nor saved.
-"""
+The mistakes that are looked for here would train without a word: with a mask missing, the validation loss is
+too good to be true; a list of layers that should be a ModuleList is neither trained nor saved."""
 
 import inspect
 import traceback
@@ -21,9 +20,10 @@ from gpt_core.training.out_of_memory import is_out_of_memory
 def try_part(spec: str, factory: Factory, sizes: GPTConfig) -> None:
     """Build the part twice and call it, on the CPU in float32. spec: its name, for the message.
 
-    Raises ValueError, one sentence with the line of your file, where it cannot be built or fails; where it does not
-    turn (B, T, C) into (B, T, C), for a T of block_size too; where a token sees later ones or another sequence; where
-    it has weights that its state_dict does not hold; where forward_cached gives other numbers than forward.
+    Raises ValueError, one sentence with the line of your file, where it cannot be built or fails; where it
+    does not turn (B, T, C) into (B, T, C), for a T of block_size too; where a token sees later ones or
+    another sequence; where it has weights that its state_dict does not hold; where forward_cached gives other
+    numbers than forward.
 
     Draws from torch's global generator.
     """
@@ -43,8 +43,9 @@ class _Trial:
             y = self.call(part, x)
             if not y.isfinite().all():
                 raise ValueError(
-                    f"{self.spec} gives {'nan' if y.isnan().any() else 'inf'} before it has learned anything: does the mask "
-                    f"leave every token something to see, and is nothing divided by 0?"
+                    f"{self.spec} gives {'nan' if y.isnan().any() else 'inf'} before it has learned "
+                    "anything: does the mask leave every token something to see, and is nothing divided by "
+                    "0?"
                 )
             self.call(part, torch.randn(1, self.sizes.block_size, C))
             self.look_for_leaks(part, x, y)
@@ -54,8 +55,12 @@ class _Trial:
 
     def build(self) -> nn.Module:
         name = self.spec.partition(":")[2]
-        with _explained(self.spec, self.factory, "cannot be built", f"; it is built as {name}(config), with the GPTConfig of "
-                        "the run: config.n_embd is the width"):  # fmt: skip
+        with _explained(
+            self.spec,
+            self.factory,
+            "cannot be built",
+            f"; it is built as {name}(config), with the GPTConfig of the run: config.n_embd is the width",
+        ):
             return self.factory(self.sizes)
 
     def call(self, part: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -65,9 +70,13 @@ class _Trial:
             out = part(x.clone())
         if not isinstance(out, torch.Tensor) or out.shape != x.shape:
             got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
-            raise ValueError(f"{self.spec} turns {tuple(x.shape)} into {got}; a part keeps the shape (B, T, C).")
+            raise ValueError(
+                f"{self.spec} turns {tuple(x.shape)} into {got}; a part keeps the shape (B, T, C)."
+            )
         if out.dtype != x.dtype:
-            raise ValueError(f"{self.spec} turns {_short(x.dtype)} into {_short(out.dtype)}; a part keeps the dtype.")
+            raise ValueError(
+                f"{self.spec} turns {_short(x.dtype)} into {_short(out.dtype)}; a part keeps the dtype."
+            )
         return out
 
     def look_for_leaks(self, part: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
@@ -76,37 +85,50 @@ class _Trial:
             other[:, t] += torch.randn(x.shape[2])
             if not _same(self.call(part, other)[:, :t], y[:, :t]):
                 raise ValueError(
-                    f"{self.spec} lets a token see later ones (token {t} moves the outputs before it), so a loss with it means "
-                    f"nothing: mask the later ones, normalise each token over its own channels."
+                    f"{self.spec} lets a token see later ones (token {t} moves the outputs before it), so a "
+                    "loss with it means nothing: mask the later ones, normalise each token over its own "
+                    "channels."
                 )
         other = x.clone()
         other[1] = torch.randn(x.shape[1:])
         if not _same(self.call(part, other)[0], y[0]):
-            raise ValueError(f"{self.spec} mixes the sequences of a batch: along which dimension does it compute?")
+            raise ValueError(
+                f"{self.spec} mixes the sequences of a batch: along which dimension does it compute?"
+            )
 
     def look_for_hidden_weights(self, part: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
         torch.manual_seed(1)
         second = self.build().eval()
         state = part.state_dict()
-        odd = [name for name, value in state.items() if not isinstance(value, torch.Tensor) or value.is_complex()]
+        odd = [
+            name for name, value in state.items() if not isinstance(value, torch.Tensor) or value.is_complex()
+        ]
         if odd:
-            raise ValueError(f"{self.spec} has {odd[0]} in its state_dict, which is no real tensor and cannot be trained and saved.")
+            raise ValueError(
+                f"{self.spec} has {odd[0]} in its state_dict, which is no real tensor and cannot be trained "
+                f"and saved."
+            )
         with _explained(self.spec, self.factory, "does not take its own weights back"):
             second.load_state_dict(state)
         if not _same(self.call(second, x), y):
             raise ValueError(
-                f"{self.spec} has weights that torch does not know of, so they would neither be trained nor saved: put "
-                f"layers into an nn.ModuleList, tensors into an nn.Parameter or register_buffer."
+                f"{self.spec} has weights that torch does not know of, so they would neither be trained nor "
+                "saved: put layers into an nn.ModuleList, tensors into an nn.Parameter or register_buffer."
             )
 
     def compare_cached(self, part: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
-        with _explained(self.spec, self.factory, "fails in forward_cached", "; without that method it generates without a cache"):
+        with _explained(
+            self.spec,
+            self.factory,
+            "fails in forward_cached",
+            "; without that method it generates without a cache",
+        ):
             cache = cache_of(part)
             pieces = [cache.outputs(piece) for piece in x.split(max(1, x.shape[1] - 1), dim=1)]
         if not _same(torch.cat(pieces, dim=1), y):
             raise ValueError(
-                f"{self.spec}: forward_cached gives other numbers than forward, and so would write another text; "
-                f"correct it, or take it out to generate without a cache."
+                f"{self.spec}: forward_cached gives other numbers than forward, and so would write another "
+                "text; correct it, or take it out to generate without a cache."
             )
 
 
@@ -132,7 +154,9 @@ class _explained:
             return
         if isinstance(error, NotImplementedError):
             raise ValueError(f"{self.spec} is not written yet: {first_line(error)}") from error
-        raise ValueError(f"{self.spec} {self.what}: {first_line(error)}{line_in(self.factory, error)}{self.way}") from error
+        raise ValueError(
+            f"{self.spec} {self.what}: {first_line(error)}{line_in(self.factory, error)}{self.way}"
+        ) from error
 
 
 def first_line(error: BaseException) -> str:
@@ -142,7 +166,7 @@ def first_line(error: BaseException) -> str:
 
 
 def line_in(part: Callable, error: Exception) -> str:
-    """" (mine.py, line 12)": where in the file of `part` an error arose; "" where it did not arise there."""
+    """ " (mine.py, line 12)": where in the file of `part` an error arose; "" where it did not arise there."""
     try:
         file = inspect.getfile(part)
     except (TypeError, OSError):

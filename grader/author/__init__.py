@@ -1,1 +1,2 @@
-"""What somebody who changes the workbook runs: the proof of the checks, the list of mistakes, the notebook."""
+"""What somebody who changes the workbook runs: the proof of the checks, the list of mistakes, the
+notebook."""

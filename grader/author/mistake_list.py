@@ -1,4 +1,5 @@
-"""`python -m grader.author.mistake_list` writes the pages of known mistakes, docs/mistakes/, from the catalogues."""
+"""`python -m grader.author.mistake_list` writes the pages of known mistakes, docs/mistakes/, from the
+catalogues."""
 
 from itertools import groupby
 
@@ -9,19 +10,24 @@ FOLDER = REPOSITORY / "docs" / "mistakes"
 
 
 def pages() -> dict[str, str]:
-    """Markdown by file name, a page for each exercise. A mistake of two exercises stands on the first one's page."""
+    """Markdown by file name, a page for each exercise. A mistake of two exercises stands on the first one's
+    page."""
     made, listed = {}, {}
     for exercise in EXERCISES.values():
         mistakes = exercise.mistakes()
         lines = [
             f"# {exercise.name}: {len(mistakes)} known mistakes",
             "",
-            f"Exercise {exercise.name}, {exercise.title}. The grader names these mistakes. Each of them is a hint at the",
+            f"Exercise {exercise.name}, {exercise.title}. The grader names these mistakes. Each of them is a "
+            f"hint at the",
             "solution, so try the exercise first. The [README](../../README.md) says how.",
             "",
-            "This page is made from the catalogue with `python -m grader.author.mistake_list`. Do not edit it by hand.",
+            "This page is made from the catalogue with `python -m grader.author.mistake_list`. Do not edit "
+            "it by hand.",
         ]
-        for area, group in groupby((mistake for mistake in mistakes if mistake not in listed), lambda mistake: mistake.area):
+        for area, group in groupby(
+            (mistake for mistake in mistakes if mistake not in listed), lambda mistake: mistake.area
+        ):
             lines += ["", f"## The checks `{area}_..`"] * bool(area) + [""]
             lines += [f"- **{mistake.name}.** {mistake.why}" for mistake in group]
         for earlier in dict.fromkeys(listed[mistake] for mistake in mistakes if mistake in listed):

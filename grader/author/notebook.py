@@ -14,8 +14,8 @@ PATH = REPOSITORY / "exercises" / "workbook.ipynb"
 
 WELCOME = """# The workbook for "Let's build GPT"
 
-Four exercises, and a grader that says *which* mistake you made. Run the next cell first: it finds the workbook,
-or clones it, and installs what is missing. It keeps the torch that is there.
+Four exercises, and a grader that says *which* mistake you made. Run the next cell first: it finds the
+workbook, or clones it, and installs what is missing. It keeps the torch that is there.
 
 On Colab choose a GPU under *Runtime > Change runtime type*, or do without: everything works on a CPU."""
 
@@ -26,7 +26,8 @@ import importlib.util, os, pathlib, subprocess, sys
 def run(*arguments):
     """python ARGUMENTS in a process of its own; shows what it prints, and returns its exit status."""
     # Notebooks ask programs for colours, and would get the moving parts of a terminal with them.
-    plain = {name: value for name, value in os.environ.items() if not name.endswith(("FORCE_COLOR", "COLOR_FORCE"))}
+    coloured = ("FORCE_COLOR", "COLOR_FORCE")
+    plain = {name: value for name, value in os.environ.items() if not name.endswith(coloured)}
     command = subprocess.Popen(
         [sys.executable, "-u", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True, encoding="utf-8", env={**plain, "PYTHONIOENCODING": "utf-8", "COLUMNS": "100"},
@@ -39,7 +40,7 @@ here = pathlib.Path.cwd()
 found = [folder for folder in (here, *here.parents, here / "workbook") if (folder / "grade.py").is_file()]
 if not found:
     if not REPOSITORY_URL:
-        raise SystemExit("The workbook is not here: write its address into REPOSITORY_URL, and run this cell again.")
+        raise SystemExit("The workbook is not here: write its address into REPOSITORY_URL, and run me again.")
     subprocess.run(["git", "clone", "--depth", "1", REPOSITORY_URL, "workbook"], check=True)
     found = [here / "workbook"]
 os.chdir(found[0])
@@ -49,7 +50,7 @@ missing = [name for name in needed if importlib.util.find_spec(name) is None]
 if missing and run("-m", "pip", "install", "-q", "-c", "constraints.txt", *missing):
     raise SystemExit(f"pip could not install {', '.join(missing)}; its message is above.")
 
-# The cells below write your files anew. What you may have written there before is kept, and you are told where.
+# The cells below write your files anew. What you wrote there before is kept, and you are told where.
 for exercise in EXERCISES:
     run("grade.py", exercise, "--reset")
 print("The workbook is in", found[0])'''
@@ -60,18 +61,19 @@ An example with a mistake in it, and what the grader says of it; then the soluti
 
 AFTER = """## Your attention in a real model
 
-Train the small model with your own attention in it, for a minute at most, and look at the losses. The
-corpus is synthetic and needs no download; `cpu` in the place of `toy` is Shakespeare, and takes some minutes."""
+Train the small model with your own attention in it, for a minute at most, and look at the losses.
+The corpus is synthetic and needs no download; `cpu` in the place of `toy` is Shakespeare, and takes some
+minutes."""
 
-TRAIN = '''shutil.rmtree("runs/notebook", ignore_errors=True)  # of the last time that this cell ran
+TRAIN = """shutil.rmtree("runs/notebook", ignore_errors=True)  # of the last time that this cell ran
 run("-m", "gpt_core.train", "toy", "--steps", "200", "--out", "runs/notebook",
     "--attention", "exercises.ex1_fused_attention:FusedMultiHeadAttention")
-run("-m", "gpt_core.sample", "runs/notebook", "--prompt", "ANNE:", "--tokens", "200")'''
+run("-m", "gpt_core.sample", "runs/notebook", "--prompt", "ANNE:", "--tokens", "200")"""
 
-PLOT = '''from IPython.display import Image, display
+PLOT = """from IPython.display import Image, display
 
 if run("-m", "gpt_core.plot", "runs/notebook", "--out", "runs/notebook.png") == 0:
-    display(Image("runs/notebook.png"))'''
+    display(Image("runs/notebook.png"))"""
 
 
 def notebook() -> dict:
@@ -101,9 +103,11 @@ def _exercise(exercise: Exercise) -> list[dict]:
         grade = f'# "--quick" leaves the training runs out: take it away when the rest passes.\n{grade}'
     return [
         _text(
-            f"## Exercise {number}, {exercise.title}\n\n{asks}\n\nThe sheet is at the top of the cell. Write your "
+            f"## Exercise {number}, {exercise.title}\n\n{asks}\n\nThe sheet is at the top of the cell. Write "
+            f"your "
             f"code into the cell, run it, and run the one below; repeat. A hint: "
-            f'`run("grade.py", "{exercise.name}", "--hint")`. When it passes, or when you give up: `--solution`.'
+            f'`run("grade.py", "{exercise.name}", "--hint")`. When it passes, or when you give up: '
+            f"`--solution`."
         ),
         _code(f"%%writefile {exercise.attempt_path}\n{stub}"),
         _code(grade),

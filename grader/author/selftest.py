@@ -52,10 +52,10 @@ def outcome(verdict: Verdict) -> str:
 class Known:
     """Answers that need not be computed when a known mistake is graded, or serve later grades.
 
-    A look that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that have it in
-    common share one answer. And a mistake is a suspect in the grades of others, which then know what it answered when it was
-    graded itself. Not so in its own grade: there the diagnosis has to find it by answers of the reference's worker.
-    """
+    A look that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that
+    have it in common share one answer. And a mistake is a suspect in the grades of others, which then know
+    what it answered when it was graded itself. Not so in its own grade: there the diagnosis has to find it by
+    answers of the reference's worker."""
 
     def __init__(self, exercise: Exercise, reference: Host, mistake: Mistake):
         self.mistake, self.answers, self.own = mistake, reference.answers, {}
@@ -71,7 +71,9 @@ class Known:
 
     def keep(self, asked, seed: int, found) -> None:
         """Remember an answer."""
-        name, store = ("common", self.answers) if self._common(asked) else (f"mistake_{self.mistake.id}", self.own)
+        name, store = (
+            ("common", self.answers) if self._common(asked) else (f"mistake_{self.mistake.id}", self.own)
+        )
         store[name, seed, asked.digest()] = found
 
     def over(self) -> None:
@@ -133,8 +135,8 @@ def cases(exercise: Exercise, device: str):
 def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]]:
     """(exercise, what to grade of it) in portions that are graded one after the other in one process.
 
-    The mistakes of one area are suspects in each other's grades, so they stay together, up to MOST of them. What takes longest
-    comes first. every: take every n-th case only.
+    The mistakes of one area are suspects in each other's grades, so they stay together, up to MOST of them.
+    What takes longest comes first. every: take every n-th case only.
     """
     found = []
     for name in exercises:
@@ -146,7 +148,9 @@ def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]
         for ids in areas.values():
             parts = -(-len(ids) // MOST)
             found += [(name, ids[part::parts]) for part in range(parts)]
-    return sorted(found, key=lambda portion: (bool(EXERCISES[portion[0]].training), len(portion[1])), reverse=True)
+    return sorted(
+        found, key=lambda portion: (bool(EXERCISES[portion[0]].training), len(portion[1])), reverse=True
+    )
 
 
 def in_parallel(
@@ -171,7 +175,9 @@ def in_parallel(
         with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
             with contextlib.suppress(BrokenPipeError):
                 for line in _each_portion(left, process):
-                    row = Row(**{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()})
+                    row = Row(
+                        **{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()}
+                    )
                     with lock:
                         rows.append(row)
                         if report is not None:
@@ -203,15 +209,20 @@ def _each_portion(left: list, process: subprocess.Popen):
 
 
 def main() -> None:
-    """Grade the portions that come as JSON lines; the rows go out as JSON lines, with an empty one behind each portion."""
+    """Grade the portions that come as JSON lines; the rows go out as JSON lines, with an empty one behind
+    each portion."""
     device, seed = sys.argv[1], int(sys.argv[2])
     with Session(Starter(trains=True), thorough=True) as session:
         for line in sys.stdin:
             exercise, graded = json.loads(line)
             selftest(
-                session, exercise, device=device, seed=seed, only=graded,
+                session,
+                exercise,
+                device=device,
+                seed=seed,
+                only=graded,
                 report=lambda row: print(json.dumps(asdict(row)), flush=True),
-            )  # fmt: skip
+            )
             print(flush=True)
 
 

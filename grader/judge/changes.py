@@ -21,11 +21,11 @@ class _Statement:
 
 
 def changed_names(source: str, patches: tuple[tuple[str, str], ...]) -> frozenset[str] | None:
-    """The names on the top level of a module that may behave differently once (find, put) patches are applied.
+    """The names on the top level of a module that may behave differently once (find, put) patches are
+    applied.
 
-    Those whose statements are patched, and those that use such a name, directly or through others. None, which
-    stands for all of them, where a patch reaches beyond functions, classes and assigned names.
-    """
+    Those whose statements are patched, and those that use such a name, directly or through others. None,
+    which stands for all of them, where a patch reaches beyond functions, classes and assigned names."""
     statements, changed = _statements(source), set()
     for find, put in patches:
         at = source.find(find)

@@ -120,13 +120,16 @@ class Worker:
         return arrived
 
     def _next_frame(self, deadline: float, left: float):
-        """The next frame, or the WorkerDied that came in its place; meanwhile the scratch folder is watched."""
+        """The next frame, or the WorkerDied that came in its place; meanwhile the scratch folder is
+        watched."""
         ends = time.monotonic() + left
         while True:
             if time.monotonic() - self._looked > LOOK:
                 self._looked = time.monotonic()
                 if _holds_too_much(self.setup["scratch"]):
-                    return WorkerDied("scratch", f"it wrote more than {sandbox.SCRATCH >> 30} GiB or {MOST_FILES:,} files")
+                    return WorkerDied(
+                        "scratch", f"it wrote more than {sandbox.SCRATCH >> 30} GiB or {MOST_FILES:,} files"
+                    )
             wait = max(ends - time.monotonic(), 0.0)
             try:
                 arrived = self._arrived.get(timeout=min(wait, LOOK))
@@ -183,7 +186,8 @@ def _holds_too_much(folder: str) -> bool:
                         folders.append(entry.path)
                     else:
                         at = entry.stat(follow_symlinks=False)
-                        size += getattr(at, "st_blocks", at.st_size // 512) * 512  # a file with holes takes little
+                        # a file with holes takes little
+                        size += getattr(at, "st_blocks", at.st_size // 512) * 512
         except OSError:
             pass  # gone since, or too deep; the limit of a file's size holds in any case
     return count > MOST_FILES or size > sandbox.SCRATCH

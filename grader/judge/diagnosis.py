@@ -1,10 +1,10 @@
 """Names the mistake behind a failed check: the one known mistake that does exactly what the attempt did.
 
-The mistakes are variants of the solution, so they run in the reference's worker. A check's evidence says
-how the attempt was looked at and what was seen; a mistake is named where, looked at in the same way,
-it and no other does the same. Where several do, those that also do what the attempt did in the other
-checks are left. And where none does all of it, since the attempt has another mistake beside: the one that does
-the same here, and is right wherever the attempt does exactly what the solution does.
+The mistakes are variants of the solution, so they run in the reference's worker. A check's evidence says how
+the attempt was looked at and what was seen; a mistake is named where, looked at in the same way, it and no
+other does the same. Where several do, those that also do what the attempt did in the other checks are left.
+And where none does all of it, since the attempt has another mistake beside: the one that does the same here,
+and is right wherever the attempt does exactly what the solution does.
 
 A person waits for it, so it has a budget. The likeliest mistakes come first, and of each the looks that are
 cheap or rule out most; what a mistake does not touch is not looked at. Pass or fail never depends on it.
@@ -26,8 +26,8 @@ from grader.workbook import REPOSITORY, InstallationError
 from tests.exercises import Exercise, Mistake
 from tests.exercises.exam import CheckFailed, Evidence, Subject
 
-# A failing look rules out nearly all mistakes, a passed one few of them: it comes first only where it is this much
-# cheaper.
+# A failing look rules out nearly all mistakes, a passed one few of them: it comes first only where it is this
+# much cheaper.
 CHEAPER = 30
 SOLUTION = Mistake("solution", "no mistake", "", ())
 _numbers = itertools.count()
@@ -38,8 +38,8 @@ class Budget:
     """Seconds that naming the mistakes of one grade may take.
 
     plain, training: for all looks without a training run together, and for all that have one.
-    stuck: for one look at which the attempt was stopped by its deadline. That is several times what the solution takes.
-    """
+    stuck: for one look at which the attempt was stopped by its deadline. That is several times what the
+    solution takes."""
 
     plain: float = 3.0
     training: float = 20.0
@@ -47,7 +47,8 @@ class Budget:
 
     @classmethod
     def of(cls, patience: float, thorough: bool) -> "Budget":
-        """thorough: for a proof of the checks, in which every mistake must be named, however long it takes."""
+        """thorough: for a proof of the checks, in which every mistake must be named, however long it
+        takes."""
         factor = patience * (20 if thorough else 1)
         return cls(cls.plain * factor, cls.training * factor, cls.stuck * patience)
 
@@ -57,24 +58,31 @@ class _OutOfTime(Exception):
 
 
 def name_mistakes(
-    exercise: Exercise, reference, results: list[CheckResult], evidence: dict[str, list[Evidence]], budget: Budget
+    exercise: Exercise,
+    reference,
+    results: list[CheckResult],
+    evidence: dict[str, list[Evidence]],
+    budget: Budget,
 ) -> None:
     """Write the id of the mistake into every failed check where one, and only one, explains it.
 
-    reference: the Host of the reference's worker. A check for which the budget did not last says so in a line of its
-    details.
+    reference: the Host of the reference's worker. A check for which the budget did not last says so in a line
+    of its details.
     """
     unnamed = [check for check in results if check.status == "failed" and check.mistake is None]
     unnamed = [check for check in unnamed if evidence.get(check.id) and not check.unfinished]
     if not unnamed:
         return
-    passed = {check.id: evidence[check.id] for check in results if check.status == "passed" and check.id in evidence}
+    passed = {
+        check.id: evidence[check.id] for check in results if check.status == "passed" and check.id in evidence
+    }
     suspects = _Suspects(exercise, reference, budget, passed)
     named: list[str] = []
     for check in unnamed:
         out_of_time = False
         try:
-            # One mistake shows in many checks: where one that is known already explains this too, look no further.
+            # One mistake shows in many checks: where one that is known already explains this too, look no
+            # further.
             check.mistake = next((id for id in named if suspects.explains(id, evidence[check.id])), None)
             if check.mistake is None:
                 check.mistake, out_of_time = suspects.search(check, evidence)
@@ -84,7 +92,8 @@ def name_mistakes(
             named.append(check.mistake)
         elif out_of_time:
             check.details.append(
-                "Some known mistakes were not looked at for want of time; GRADE_PATIENCE=5 gives five times as long."
+                "Some known mistakes were not looked at for want of time; GRADE_PATIENCE=5 gives five times "
+                "as long."
             )
     _take_back(unnamed, evidence, suspects)
 
@@ -92,9 +101,9 @@ def name_mistakes(
 def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], suspects: "_Suspects") -> None:
     """Take back the names that may have been found by chance.
 
-    Where there is more to explain than the known mistakes explain, an unknown one is at work. What it does in its
-    own area, and in later ones that build on it, a known one can do as well if a short answer is all there is to
-    compare, such as yes or no.
+    Where there is more to explain than the known mistakes explain, an unknown one is at work. What it does in
+    its own area, and in later ones that build on it, a known one can do as well if a short answer is all
+    there is to compare, such as yes or no.
     """
     areas = [suspects.area(check.id) for check in failed]
     unexplained = [index for index, check in enumerate(failed) if check.mistake is None]
@@ -107,7 +116,9 @@ def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], s
 def _is_telling(piece: Evidence) -> bool:
     """Whether a reading holds so many numbers that no other mistake gives them by chance."""
     values = piece.reading.values() if isinstance(piece.reading, dict) else ()
-    return any(isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size >= 8 for value in values)
+    return any(
+        isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.size >= 8 for value in values
+    )
 
 
 class _Suspects:
@@ -130,7 +141,9 @@ class _Suspects:
     def of(self, check: str) -> list[str]:
         """The ids of those that are looked for where this check fails."""
         return [
-            id for id, mistake in self.mistakes.items() if check.startswith(mistake.area) and mistake is not SOLUTION
+            id
+            for id, mistake in self.mistakes.items()
+            if check.startswith(mistake.area) and mistake is not SOLUTION
         ]
 
     def area(self, check: str) -> str:
@@ -139,7 +152,8 @@ class _Suspects:
         return max(areas, key=len)
 
     def likeliest_first(self, check: CheckResult) -> list[str]:
-        """The same as `of`: first those that are described in the words in which the check failed, rare ones above all."""
+        """The same as `of`: first those that are described in the words in which the check failed, rare ones
+        above all."""
         said = _words(check.id, check.title, check.message)
 
         def likely(id: str) -> float:
@@ -156,7 +170,8 @@ class _Suspects:
         return self._changed[id]
 
     def subject(self, id: str) -> Subject:
-        """The mistake as a subject; what it has in common with the solution is asked of that, once for all."""
+        """The mistake as a subject; what it has in common with the solution is asked of that, once for
+        all."""
         if id not in self.subjects:
             source, changed = self.mistakes[id].apply(self.solution), self.changed(id)
 
@@ -179,7 +194,8 @@ class _Suspects:
         return self.loaded[id]
 
     def search(self, check: CheckResult, evidence: dict[str, list[Evidence]]) -> tuple[str | None, bool]:
-        """The one mistake that explains why this check failed, or None; and whether the budget ended the search."""
+        """The one mistake that explains why this check failed, or None; and whether the budget ended the
+        search."""
         seen, area = evidence[check.id], self.area(check.id)
         if self.explains(SOLUTION.id, seen):
             return None, False  # what was seen tells no mistake from what is right
@@ -192,8 +208,9 @@ class _Suspects:
         found, out_of_time = self._that(check, lambda id: all(self.explains(id, pieces) for pieces in order))
         no_number = isinstance(seen[-1].reading, CheckFailed)
         if len(found) > 1 or found and no_number:
-            # Several would have failed here in the same way: which of them fails the rest in the same way too? The
-            # same question where there are no numbers: quite different code can raise the same exception.
+            # Several would have failed here in the same way: which of them fails the rest in the same way
+            # too? The same question where there are no numbers: quite different code can raise the same
+            # exception.
             failed = [pieces for id, pieces in evidence.items() if id not in self.passed]
             found = [id for id in found if all(self.explains(id, pieces) for pieces in [*failed, *order])]
         if len(found) > 1:
@@ -201,20 +218,26 @@ class _Suspects:
         if not found and not out_of_time and not no_number:
             # The attempt may have another mistake beside, which shows in what it does where it passes too.
             def agrees(id, pieces):
-                return self.explains(id, pieces) or pieces is not seen and not self.explains(SOLUTION.id, pieces)
+                return (
+                    self.explains(id, pieces) or pieces is not seen and not self.explains(SOLUTION.id, pieces)
+                )
 
             found, out_of_time = self._that(check, lambda id: all(agrees(id, pieces) for pieces in order))
         return (found[0] if len(found) == 1 else None), out_of_time
 
     def _worth(self, piece: Evidence, trains: bool) -> bool:
-        """Whether a look at which the attempt passed is asked of each suspect, and not only where several are left.
+        """Whether a look at which the attempt passed is asked of each suspect, and not only where several are
+        left.
 
-        A training run says little about a check that needed none, and a few long looks would use up the budget.
-        """
-        return piece.trains <= trains and piece.seconds * 4 < (self.budget.training if piece.trains else self.budget.plain)
+        A training run says little about a check that needed none, and a few long looks would use up the
+        budget."""
+        return piece.trains <= trains and piece.seconds * 4 < (
+            self.budget.training if piece.trains else self.budget.plain
+        )
 
     def _that(self, check: CheckResult, agrees) -> tuple[list[str], bool]:
-        """The ids of those that agree, likeliest first, and whether the budget ended before all were asked."""
+        """The ids of those that agree, likeliest first, and whether the budget ended before all were
+        asked."""
         found = []
         for id in self.likeliest_first(check):
             try:
@@ -259,4 +282,8 @@ def _cost(evidence: list[Evidence]) -> float:
 
 def _words(*texts: str) -> set[str]:
     """The words of some texts, without their endings: trains, trained and training are one."""
-    return {re.sub(r"(ings?|ed|es|s)$", "", word) for text in texts for word in re.findall("[a-z]{3,}", text.lower())}
+    return {
+        re.sub(r"(ings?|ed|es|s)$", "", word)
+        for text in texts
+        for word in re.findall("[a-z]{3,}", text.lower())
+    }

@@ -1,4 +1,5 @@
-"""What went wrong in a worker, in a sentence for whoever wrote the code: an exception, a death, an answer of no use."""
+"""What went wrong in a worker, in a sentence for whoever wrote the code: an exception, a death, an answer of
+no use."""
 
 import re
 
@@ -8,41 +9,56 @@ from grader.judge.results import OTHER_FILE_READ, SOLUTION_READ
 from grader.judge.text import clean, one_line
 from tests.exercises.exam import Answer, CheckFailed, describe, more_patience
 
-# Of each kind of StepError: the sentence, with what the worker said of it, and which of that tells two failures apart.
+# Of each kind of StepError: the sentence, with what the worker said of it, and which of that tells two
+# failures apart.
 SENTENCES = {
     "missing name": ("Your file does not define {name}; the contract names it so.", ("name",)),
     "missing parameter": ("Your module has no parameter {name}.", ("name",)),
     "grad mode": (
-        "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or does not, by accident. "
-        "Use `with torch.no_grad():`, which ends by itself.", ()
+        "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or "
+        "does not, by accident. Use `with torch.no_grad():`, which ends by itself.",
+        (),
     ),
     "defaults": (
-        "Your code leaves torch's defaults changed when it returns: the default dtype and device were {was}, and are {now}. "
-        "Whatever runs afterwards makes other tensors than it says. Name dtype= and device= where you make a tensor.", ("now",)
+        "Your code leaves torch's defaults changed when it returns: the default dtype and device were {was}, "
+        "and are {now}. Whatever runs afterwards makes other tensors than it says. Name dtype= and device= "
+        "where you make a tensor.",
+        ("now",),
     ),
     "another kind": (
-        "What comes back must be a {name}; it is {came}. Is there a return at the end, and does it return the new module?", ("came",)
+        "What comes back must be a {name}; it is {came}. Is there a return at the end, and does it return "
+        "the new module?",
+        ("came",),
     ),
     "not a module": (
-        "Calling your class gave an object of type {type}; expected an nn.Module. Does the class derive from nn.Module?", ()
+        "Calling your class gave an object of type {type}; expected an nn.Module. Does the class derive from "
+        "nn.Module?",
+        (),
     ),
-    "not so many": ("Your function returned an object of type {type}; expected a tuple of {count}.", ("type",)),
+    "not so many": (
+        "Your function returned an object of type {type}; expected a tuple of {count}.",
+        ("type",),
+    ),
     "too many updates": (
-        "It made more updates than `steps`, and was stopped. The budget is the caller's, the same for every run: what does your "
-        "loop count?", ()
+        "It made more updates than `steps`, and was stopped. The budget is the caller's, the same for every "
+        "run: what does your loop count?",
+        (),
     ),
     "not a GPT": (
-        "The model that came back is an object of type {type}; expected a gpt_core.GPT. Is there a return?", ()
+        "The model that came back is an object of type {type}; expected a gpt_core.GPT. Is there a return?",
+        (),
     ),
     "not a tokenizer": (
-        "The tokenizer that came back is an object of type {type}; expected a gpt_core.CharTokenizer. Is the order model, "
-        "tokenizer?", ()
+        "The tokenizer that came back is an object of type {type}; expected a gpt_core.CharTokenizer. Is the "
+        "order model, tokenizer?",
+        (),
     ),
     "not an optimizer": (
-        "What came back is an object of type {type}; expected a torch.optim.AdamW. Is there a return?", ()
+        "What came back is an object of type {type}; expected a torch.optim.AdamW. Is there a return?",
+        (),
     ),
     "not a tensor": ("Your code gave an object of type {type}; expected a tensor.", ()),
-}  # fmt: skip
+}
 
 
 def line_number(line: int) -> str:
@@ -59,7 +75,9 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
     if kind == "raised":
         return _raised(description, place, load)
     if kind not in SENTENCES:
-        return CheckFailed(f"Your code's answer cannot be used ({one_line(str(kind), 60)}).", same=("unusable", str(kind)))
+        return CheckFailed(
+            f"Your code's answer cannot be used ({one_line(str(kind), 60)}).", same=("unusable", str(kind))
+        )
     sentence, telling = SENTENCES[kind]
     words = {key: _words(value) for key, value in description.items()}
     return CheckFailed(sentence.format(**words), same=(kind, *(words[key] for key in telling)))
@@ -83,9 +101,12 @@ def _raised(description: dict, place, load: bool) -> CheckFailed:
     ]
     if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:
         return CheckFailed(
-            "Your module has no method named forward. Is it misspelt, or indented out of the class?", lines, same=("no forward",)
+            "Your module has no method named forward. Is it misspelt, or indented out of the class?",
+            lines,
+            same=("no forward",),
         )
-    if "NotImplementedError" in description["kinds"] and "Could not run 'aten::" not in message:  # torch says that of devices
+    # torch says that of devices
+    if "NotImplementedError" in description["kinds"] and "Could not run 'aten::" not in message:
         return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
     if "SyntaxError" in description["kinds"]:
         message = re.sub(r"\bline (\d{1,6})\b", lambda found: place(int(found[1])), message)
@@ -93,10 +114,11 @@ def _raised(description: dict, place, load: bool) -> CheckFailed:
     advice = advices.find({type_, *map(str, description["kinds"])}, message, code, load)
     return CheckFailed(
         f"{'Loading your file' if load else 'Your code'} raised {type_}: {message}".rstrip()
-        + ("" if message.endswith(".") else ".") + (f" {advice}" if advice else ""),
+        + ("" if message.endswith(".") else ".")
+        + (f" {advice}" if advice else ""),
         lines,
         same=("raised", type_, re.sub(r"0x[0-9a-f]+", "", message)[:200]),
-    )  # fmt: skip
+    )
 
 
 def attempt_death(death: WorkerDied, place=line_number, load: bool = False) -> CheckFailed:
@@ -105,7 +127,10 @@ def attempt_death(death: WorkerDied, place=line_number, load: bool = False) -> C
     if death.kind == "deadline":
         message = f"Your code was stopped: {death.detail}. Is there a loop that does not end? "
         if load:
-            message = f"Your file was stopped while it was imported: {death.detail}. Does it train, download or wait? {advices.GUARD} "
+            message = (
+                f"Your file was stopped while it was imported: {death.detail}. Does it train, download or "
+                f"wait? {advices.GUARD} "
+            )
         message += f"(If it is only slow: {more_patience()} gives it three times as long.)"
     elif death.kind == "scratch":
         message = f"Your code was stopped: {death.detail} into its folder. What does it save so often?"
@@ -128,13 +153,13 @@ def read_answer(answer: dict, arrays: dict, place=line_number, load: bool = Fals
             name = one_line(str(name), 100)
             if what == "solution":
                 message = (
-                    f"Your file reached for the solution ({name}), which is hidden while it is graded. Remove that, and write it "
-                    f"yourself; solutions/ is there to be read after trying."
+                    f"Your file reached for the solution ({name}), which is hidden while it is graded. "
+                    "Remove that, and write it yourself; solutions/ is there to be read after trying."
                 )
             else:
                 message = (
-                    f"Your file reached for another Python file ({name}). A file is graded alone: write into it what you need, or "
-                    f"name a helper of your own with --with FILE."
+                    f"Your file reached for another Python file ({name}). A file is graded alone: write into "
+                    "it what you need, or name a helper of your own with --with FILE."
                 )
             failure = CheckFailed(message, same=("reached",))
             failure.mistake = SOLUTION_READ if what == "solution" else OTHER_FILE_READ

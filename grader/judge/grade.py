@@ -33,8 +33,8 @@ MODULE = "attempt"  # the learner's module in sys.modules
 class Source:
     """A hand-in as it was read: where it stands, and its bytes; or why it cannot be read.
 
-    helpers: modules that it may import, file name to bytes. members: the files of a folder, instead of `data`.
-    """
+    helpers: modules that it may import, file name to bytes. members: the files of a folder, instead of
+    `data`."""
 
     path: Path
     data: bytes = b""
@@ -45,7 +45,11 @@ class Source:
     @property
     def sha256(self) -> str:
         """Of the file; of a folder, of all that was read of it."""
-        files = [self.data] if self.members is None else [name.encode() + b"\0" + self.members[name] for name in self.members]
+        files = (
+            [self.data]
+            if self.members is None
+            else [name.encode() + b"\0" + self.members[name] for name in self.members]
+        )
         return hashlib.sha256(b"".join(files)).hexdigest()
 
     @property
@@ -67,8 +71,8 @@ class Source:
 def read_source(path: Path, helpers: Collection[Path] = ()) -> Source:
     """The bytes of a hand-in; something that cannot be graded has a `problem` instead.
 
-    helpers: further Python files that it may import. A learner's own file in exercises/ has the other modules of its
-    folder as well, but no other exercise.
+    helpers: further Python files that it may import. A learner's own file in exercises/ has the other modules
+    of its folder as well, but no other exercise.
     OSError where there is nothing, or it may not be read. A pipe or a device is never opened.
     """
     link = _solved_link(path)
@@ -80,7 +84,9 @@ def read_source(path: Path, helpers: Collection[Path] = ()) -> Source:
     allowed, own = list(helpers), {exercise.file for exercise in EXERCISES.values()}
     here = path.resolve()
     if here.parent == REPOSITORY / "exercises" and here.name in own:
-        allowed += [other for other in sorted(here.parent.glob("*.py")) if other.name not in own | {"__init__.py"}]
+        allowed += [
+            other for other in sorted(here.parent.glob("*.py")) if other.name not in own | {"__init__.py"}
+        ]
     for helper in allowed:
         if _solved_link(helper):
             return Source(path, problem=f"its helper {helper.name} is a link to {_solved_link(helper)}")
@@ -91,7 +97,9 @@ def read_source(path: Path, helpers: Collection[Path] = ()) -> Source:
 def _read_file(path: Path) -> Source:
     data = _read(path)
     if len(data) > sources.LARGEST_FILE:
-        return Source(path, data, problem=f"it is larger than {sources.LARGEST_FILE:,} bytes; expected one Python file")
+        return Source(
+            path, data, problem=f"it is larger than {sources.LARGEST_FILE:,} bytes; expected one Python file"
+        )
     return Source(path, data)
 
 
@@ -101,7 +109,8 @@ def _read(path: Path) -> bytes:
 
 
 def _solved_link(path: Path) -> str:
-    """Where a path leads that reaches the solutions or the checks through a symbolic link; "" for every other."""
+    """Where a path leads that reaches the solutions or the checks through a symbolic link; "" for every
+    other."""
     for place in (path.absolute(), *path.absolute().parents):
         if place.is_symlink():
             leads, stands = place.resolve(), place.parent.resolve()
@@ -117,20 +126,30 @@ def _read_folder(path: Path) -> Source:
     for folder, folders, names in os.walk(path):
         relative = Path(folder).relative_to(path)
         folders[:] = sorted(
-            name for name in folders
-            if not sources.SKIPPED.search(f"{name}/") and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
-        )  # fmt: skip
+            name
+            for name in folders
+            if not sources.SKIPPED.search(f"{name}/")
+            and not os.path.exists(os.path.join(folder, name, "pyvenv.cfg"))
+        )
         for name in sorted(names):
             seen += 1
             if seen > sources.MOST_FILES:
-                return Source(path, problem=f"it is a folder of more than {sources.MOST_FILES:,} files; name the one that is meant")
+                return Source(
+                    path,
+                    problem=f"it is a folder of more than {sources.MOST_FILES:,} files; name the one that is "
+                    f"meant",
+                )
             file = Path(folder, name)
             if name.lower().endswith(sources.KINDS) and not file.is_symlink() and file.is_file():
                 with open(file, "rb") as opened:
                     data = opened.read(left + 1)
                 left -= len(data)
                 if left < 0:
-                    return Source(path, problem=f"it is a folder with more than {sources.LARGEST_FILE:,} bytes in it; name the file that is meant")
+                    return Source(
+                        path,
+                        problem=f"it is a folder with more than {sources.LARGEST_FILE:,} bytes in it; name "
+                        f"the file that is meant",
+                    )
                 members[(relative / name).as_posix()] = data
     return Source(path, members=members)
 
@@ -140,7 +159,7 @@ class Session:
 
     def __init__(
         self, starter: Starter | None = None, deadlines: Deadlines | None = None, *, thorough: bool = False
-    ):  # fmt: skip
+    ):
         """thorough: take as long as it takes to name a mistake (diagnosis.Budget)."""
         self.deadlines = deadlines or Deadlines.from_environment()
         self.starter = starter or Starter()
@@ -236,7 +255,8 @@ def grade(
     """Grade one file; always a verdict, whatever the file does.
 
     device: auto, cpu or cuda. seed: decides every drawn case.
-    quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name no mistake.
+    quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name
+    no mistake.
     report: called with each check's result as soon as it is known.
     note: called with a line of progress from a long check. known: see hosts.AttemptSubject.
     InstallationError where the grader itself cannot work; Stopped where `stop` was called.
@@ -256,7 +276,8 @@ def grade(
     if stop.asked:
         raise Stopped
     for check in finished:
-        if check.id != exercise.checks[0] and check.mistake not in (SOLUTION_READ, OTHER_FILE_READ):  # else no code to call
+        # else no code to call
+        if check.id != exercise.checks[0] and check.mistake not in (SOLUTION_READ, OTHER_FILE_READ):
             check.replay = tokens.write(exercise.name, check.id, seed, device, check.position)
     ran = [check for check in results if check.status != "not_run"]
     return Verdict(
@@ -270,7 +291,8 @@ def grade(
         seed=seed,
         seconds=time.monotonic() - began,
         checks=results,
-        not_started=bool(failed) and not finished
+        not_started=bool(failed)
+        and not finished
         and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
         printed=sitting.printed,
         remarks=list(sitting.code.remarks),
@@ -291,7 +313,17 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
 class _Sitting:
     """One attempt's checks on one device, and what there is to say of the circumstances."""
 
-    def __init__(self, session: Session, exercise: Exercise, source: Source, device: str, seed: int, note, stop, known=None):
+    def __init__(
+        self,
+        session: Session,
+        exercise: Exercise,
+        source: Source,
+        device: str,
+        seed: int,
+        note,
+        stop,
+        known=None,
+    ):
         self.session, self.exercise, self.source = session, exercise, source
         self.device, self.seed = device, seed
         self.note, self.stop, self.known = note, stop, known
@@ -356,7 +388,8 @@ class _Sitting:
                         self.note("looking for the mistake (Ctrl-C: the report without its name)")
                     diagnosis.name_mistakes(exercise, reference, results, evidence, self.session.budget)
             except (WorkerDied, KeyboardInterrupt):
-                pass  # a verdict without a name is better than none: whoever presses Ctrl-C has waited long enough
+                # a verdict without a name is better than none: whoever presses Ctrl-C has waited long enough
+                pass
         finally:
             attempt.close()
         return results
@@ -367,7 +400,9 @@ def _load(attempt: Host, code: Code) -> tuple[CheckFailed | None, tuple[str, ...
     if code.problem:
         return CheckFailed(f"Your file cannot be graded: {code.problem}."), ()
     if not code.data.strip():
-        return CheckFailed("Your file is empty; the docstring of the exercise's stub says what belongs there."), ()
+        return CheckFailed(
+            "Your file is empty; the docstring of the exercise's stub says what belongs there."
+        ), ()
     try:
         answer = attempt.load("attempt", MODULE, code.name, code.data, helpers=dict(code.helpers))
     except WorkerDied as death:

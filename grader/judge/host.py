@@ -1,4 +1,5 @@
-"""How the judge reaches a worker: it loads modules there, asks for looks, and starts a fresh worker after a death."""
+"""How the judge reaches a worker: it loads modules there, asks for looks, and starts a fresh worker after a
+death."""
 
 import os
 from dataclasses import dataclass
@@ -73,12 +74,13 @@ class Host:
                 self._ask(request, data, self._patience(self.deadlines.load))
         return self.worker
 
-    def load(self, subject: str, module: str, filename: str, source: bytes, helpers: dict[str, bytes] | None = None) -> dict:
+    def load(
+        self, subject: str, module: str, filename: str, source: bytes, helpers: dict[str, bytes] | None = None
+    ) -> dict:
         """Load a module; the worker's answer (names, or an error).
 
-        helpers: None for a file of ours. Else the file was handed in: the worker gets a copy of it in its scratch
-        folder under the name `filename`, and of these modules that it may import, by file name.
-        """
+        helpers: None for a file of ours. Else the file was handed in: the worker gets a copy of it in its
+        scratch folder under the name `filename`, and of these modules that it may import, by file name."""
         request = {"do": "load", "subject": subject, "module": module, "filename": filename}
         data = {"source": np.frombuffer(source, dtype=np.uint8)}
         if helpers is not None:
@@ -121,7 +123,8 @@ class Host:
             return
         for needed in looks.needs:
             self._send_looks(needed)
-        request, data = {"do": "looks", "name": looks.name}, {"source": np.frombuffer(looks.source, dtype=np.uint8)}
+        request = {"do": "looks", "name": looks.name}
+        data = {"source": np.frombuffer(looks.source, dtype=np.uint8)}
         answer, _ = self._ask(request, data, self.deadlines.load)
         if "error" in answer and self.role == "reference":
             raise InstallationError(f"{looks.name} does not load: {answer['error']}.")
@@ -139,8 +142,8 @@ class AttemptSubject:
     hypothesis would run a failing example again and again to shrink it; one that hangs would cost a
     deadline each time, so after a death the check is over.
 
-    known: answers that need not be computed, with find(asked, seed) and keep(asked, seed, found); only the self-test
-    has any (selftest.Answers).
+    known: answers that need not be computed, with find(asked, seed) and keep(asked, seed, found); only the
+    self-test has any (selftest.Answers).
     """
 
     def __init__(self, host: Host, place=line_number, known=None):

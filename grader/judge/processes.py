@@ -6,6 +6,8 @@ environment variable GRADE_START_METHOD (fork, spawn) overrides the choice.
 This module imports nothing slow: the zygote imports torch while the judge imports the rest.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import queue
@@ -16,8 +18,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from typing import TYPE_CHECKING
 
 from grader.workbook import REPOSITORY, InstallationError
+
+if TYPE_CHECKING:
+    from grader.judge.connection import Worker
 
 # hypothesis keeps a small cache, by default in whatever folder the user stands in.
 os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(REPOSITORY / ".hypothesis"))
@@ -25,15 +31,15 @@ START_SECONDS = 120  # importing torch from a cold disk can take a minute
 
 
 def start_method() -> str:
-    """"fork" on Linux, else "spawn"; GRADE_START_METHOD overrides."""
+    """ "fork" on Linux, else "spawn"; GRADE_START_METHOD overrides."""
     method = os.environ.get("GRADE_START_METHOD") or ("fork" if sys.platform == "linux" else "spawn")
     if method not in ("fork", "spawn") or (method == "fork" and not hasattr(os, "fork")):
         raise InstallationError(f"GRADE_START_METHOD is {method!r}; it must be fork (Linux only) or spawn.")
     return method
 
 
-# All that a worker's environment keeps: what Python, torch and the system need. What else stands there, tokens and keys
-# among it, is nobody's business.
+# All that a worker's environment keeps: what Python, torch and the system need. What else stands there,
+# tokens and keys among it, is nobody's business.
 KEPT = re.compile(
     r"PATH|HOME|USER|LOGNAME|USERNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|LD_LIBRARY_PATH|DYLD_\w+|PYTHON\w*"
     r"|VIRTUAL_ENV|CONDA_PREFIX|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|PROGRAMDATA|PROCESSOR_\w+"
@@ -46,20 +52,24 @@ KEPT = re.compile(
 def worker_environment() -> dict[str, str]:
     """One thread each: the tensors are small, and idle OpenMP threads that spin steal the other's core.
 
-    And torch.compile gives back what it is given: the checks call with hundreds of shapes, and compiling for each
-    would take minutes. Plots are drawn, and no window is opened for them, which would wait to be closed.
+    And torch.compile gives back what it is given: the checks call with hundreds of shapes, and compiling for
+    each would take minutes. Plots are drawn, and no window is opened for them, which would wait to be closed.
     """
     kept = {name: value for name, value in os.environ.items() if KEPT.fullmatch(name)}
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     path = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     names += ("TORCH_COMPILE_DISABLE", "TORCHDYNAMO_DISABLE")  # the newer and the older name
-    return kept | dict.fromkeys(names, "1") | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+    return (
+        kept | dict.fromkeys(names, "1") | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "MPLBACKEND": "Agg"}
+    )
 
 
 class Starter:
     """Starts workers, by the method of this system; close() ends everything it started."""
 
-    def __init__(self, method: str | None = None, trains: bool = False, environment: dict[str, str] | None = None):
+    def __init__(
+        self, method: str | None = None, trains: bool = False, environment: dict[str, str] | None = None
+    ):
         """trains: for exercises that train; what torch imports at the first use of an optimizer, a second's
         worth, is then imported once and shared by all workers that are forked.
         environment: variables that its processes get beside those of worker_environment."""
@@ -72,11 +82,11 @@ class Starter:
         if self.method == "fork":
             self._start_zygote()
 
-    def with_other_hashes(self) -> "Starter":
+    def with_other_hashes(self) -> Starter:
         """A starter like this one in whose processes strings have other hashes; it is closed with this one.
 
-        All workers that one zygote forks share its hashes, so this one has a zygote of its own. It starts in the background.
-        """
+        All workers that one zygote forks share its hashes, so this one has a zygote of its own. It starts in
+        the background."""
         if self._other is None:
             seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
             self._other = Starter(self.method, self.trains, {"PYTHONHASHSEED": seed})
@@ -118,7 +128,7 @@ class Starter:
         for worker in list(self._by_number.values()):
             worker.exited(None)
 
-    def start(self, role: str, device: str, threads: int = 1, folder: str = "") -> "Worker":
+    def start(self, role: str, device: str, threads: int = 1, folder: str = "") -> Worker:
         """A fresh worker, ready for requests. InstallationError where none can be started."""
         from grader.judge.connection import WorkerDied
 
@@ -140,7 +150,7 @@ class Starter:
             ) from None
         return worker
 
-    def _fork(self, setup: dict) -> "Worker":
+    def _fork(self, setup: dict) -> Worker:
         from grader.judge.connection import Worker
 
         if self._zygote.poll() is not None:  # a learner's code may have found and ended it
@@ -177,7 +187,7 @@ class Starter:
         except OSError:
             pass  # gone, and its workers with it
 
-    def _spawn(self, setup: dict) -> "Worker":
+    def _spawn(self, setup: dict) -> Worker:
         from grader.judge.connection import Worker
         from grader.protocol import binary
 

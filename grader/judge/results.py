@@ -55,7 +55,8 @@ class Verdict:
 
     @property
     def first_to_mend(self) -> CheckResult | None:
-        """The failed check to begin with: one whose mistake is named, else the first, what is unwritten last."""
+        """The failed check to begin with: one whose mistake is named, else the first, what is unwritten
+        last."""
         failed = [check for check in self.checks if check.status == "failed"]
         return min(failed, key=lambda check: (check.mistake is None, check.unfinished), default=None)
 
@@ -127,4 +128,6 @@ def junit_text(verdicts: list[Verdict]) -> str:
 
 def _xml(text: str) -> str:
     """XML 1.0 cannot hold every character, not even escaped."""
-    return "".join(c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "?" for c in text)
+    return "".join(
+        c if c in "\t\n" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" else "?" for c in text
+    )

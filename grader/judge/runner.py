@@ -59,8 +59,8 @@ def run_checks(
         lines = said.getvalue().strip().splitlines()
         because = f" ({lines[-1][:200]})" if lines else ""
         raise InstallationError(
-            f"{len(missing)} of the {len(exercise.checks)} checks of {exercise.name} gave no verdict{because}, {missing[0]} "
-            f"first; reinstall the workbook."
+            f"{len(missing)} of the {len(exercise.checks)} checks of {exercise.name} gave no "
+            f"verdict{because}, {missing[0]} first; reinstall the workbook."
         )
     return [plugin.results[id] for id in exercise.checks], plugin.evidence
 
@@ -134,10 +134,12 @@ class _Checks:
                 self.report(self.results[id])
         elif error is not None and not isinstance(error, pytest.skip.Exception):
             self.broken = self.broken or error
-        outcome = "passed" if error is None else "skipped" if isinstance(error, pytest.skip.Exception) else "failed"
+        outcome = (
+            "passed" if error is None else "skipped" if isinstance(error, pytest.skip.Exception) else "failed"
+        )
         return pytest.TestReport(
             item.nodeid, item.location, {}, outcome, None, call.when, duration=call.duration
-        )  # fmt: skip
+        )
 
     def _result(self, id, title, error) -> CheckResult:
         if error is None:
@@ -150,17 +152,26 @@ class _Checks:
             # The same check works on the solution and on every known mistake, so what came back was odd.
             what = one_line(f"{type(error).__name__}: {error}", 200)
             error = CheckFailed(
-                f"The check could not make sense of what your code gave back ({what}). If your file does nothing unusual, "
-                f"this is a fault of the grader: please report it."
+                f"The check could not make sense of what your code gave back ({what}). If your file does "
+                "nothing unusual, this is a fault of the grader: please report it."
             )
         message = error.message
         if "nan" not in message.lower() and self.sat.evidence and self.sat.evidence[-1].gave_nan:
-            message = f"There is NaN in what your code gives, which counts as wrong in what follows. {message}"
-        # The last look is the one that failed. Where cases were drawn, those before it were of other, larger ones.
+            message = (
+                f"There is NaN in what your code gives, which counts as wrong in what follows. {message}"
+            )
+        # The last look is the one that failed. Where cases were drawn, those before it were of other, larger
+        # ones.
         position = error.position or self.sat.position
         self.evidence[id] = self.sat.evidence[-1:] if position.series else self.sat.evidence[-KEPT:]
         return CheckResult(
-            id, title, "failed", message=message, mistake=error.mistake, case=error.case,
-            details=list(error.details), unfinished=error.unfinished,
+            id,
+            title,
+            "failed",
+            message=message,
+            mistake=error.mistake,
+            case=error.case,
+            details=list(error.details),
+            unfinished=error.unfinished,
             position=position,
-        )  # fmt: skip
+        )

@@ -1,11 +1,12 @@
-"""What a hand-in is: turns whatever somebody hands in into Python source, or says in one sentence why there is none.
+"""What a hand-in is: turns whatever somebody hands in into Python source, or says in one sentence why there
+is none.
 
     code = sources.read("mine.ipynb", data, exercise)      # bytes
     code = sources.choose({"a/mine.py": data, ..}, exercise)      # the files of a folder
 
-A Python file is taken as it is. A notebook is taken by its code cells, a zip and a folder by the one file in them that is
-the exercise, Markdown by its one block of code. Nothing is run, imported or parsed by Python here, nothing is printed, and
-nothing is read but what is given.
+A Python file is taken as it is. A notebook is taken by its code cells, a zip and a folder by the one file in
+them that is the exercise, Markdown by its one block of code. Nothing is run, imported or parsed by Python
+here, nothing is printed, and nothing is read but what is given.
 """
 
 import io
@@ -31,11 +32,19 @@ SKIPPED = re.compile(r"(^|/)(\.|__MACOSX/|__pycache__/|node_modules/|site-packag
 
 # How other kinds of file begin, and what each is called.
 OTHER_KINDS = (
-    (b"%PDF", "a PDF"), (b"\x89PNG", "a picture"), (b"\xff\xd8\xff", "a picture"), (b"{\\rtf", "a text with formatting (RTF)"),
-    (b"\x1f\x8b", "a gzip archive"), (b"7z\xbc\xaf", "a 7z archive"), (b"Rar!", "a RAR archive"),
-    (b"\xd0\xcf\x11\xe0", "a Word document"), (b"<!DOCTYPE html", "a web page"), (b"<html", "a web page"),
-    (b"\x7fELF", "a program"), (b"SQLite format", "a database"),
-)  # fmt: skip
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"{\\rtf", "a text with formatting (RTF)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\xd0\xcf\x11\xe0", "a Word document"),
+    (b"<!DOCTYPE html", "a web page"),
+    (b"<html", "a web page"),
+    (b"\x7fELF", "a program"),
+    (b"SQLite format", "a database"),
+)
 WIDE = (
     (b"\xff\xfe\0\0", "UTF-32"),
     (b"\0\0\xfe\xff", "UTF-32"),
@@ -76,7 +85,8 @@ def read(name: str, data: bytes, exercise: Exercise) -> Code:
     if found:
         return Code(
             name,
-            problem=f"it is {found}, whatever its name says; hand in a Python file (.py) or a notebook (.ipynb)",
+            problem=f"it is {found}, whatever its name says; hand in a Python file (.py) or a notebook "
+            f"(.ipynb)",
         )
     wide = _wide(data)
     if wide:
@@ -85,9 +95,8 @@ def read(name: str, data: bytes, exercise: Exercise) -> Code:
         )
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
-    except (
-        SyntaxError
-    ):  # of the first two lines: no UTF-8, or an encoding that there is not, which Python says best
+    # of the first two lines: no UTF-8, or an encoding that there is not, which Python says best
+    except SyntaxError:
         encoding = "utf-8"
     if encoding not in ("utf-8", "utf-8-sig"):
         return _sized(Code(name, data))  # Python reads it as its coding line says
@@ -131,7 +140,8 @@ def _undecodable(data: bytes, error: UnicodeDecodeError) -> str:
     )
 
 
-# Notebooks. IPython's commands are no Python; where they begin is decided outside of strings and brackets alone.
+# Notebooks. IPython's commands are no Python; where they begin is decided outside of strings and brackets
+# alone.
 
 _COMMAND = re.compile(r"(\s*)(?:[%!].*|[\w.]+\?{1,2}\s*$|\?{1,2}[\w.]+\s*$|[\w, ]+=\s*(?:!|%[a-z]).*)")
 _OPENING = re.compile(
@@ -151,7 +161,8 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return Code(
             name,
-            problem="it is named as a notebook, and cannot be read as one; open it, save it again, or hand in a .py",
+            problem="it is named as a notebook, and cannot be read as one; open it, save it again, or hand "
+            "in a .py",
         )
     if not language.lower().startswith("python"):
         return Code(name, problem=f"its language is {language[:40]}; the exercise is written in Python")
@@ -162,9 +173,8 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
         if magic and magic[1] == "writefile":
             target = PurePosixPath(magic[2].replace("\\", "/").split()[-1] if magic[2].split() else "").name
             body = code[magic.end() :]
-            if (
-                target == exercise.file
-            ):  # the exercise itself, written into its file, as the workbook's notebook does
+            # the exercise itself, written into its file, as the workbook's notebook does
+            if target == exercise.file:
                 at = code[: magic.end()].count("\n")
                 count = body.count("\n") + 1
                 return Code(
@@ -206,8 +216,8 @@ def _without_commands(code: str) -> list[str | None]:
 
 
 def _states(text: str, command: re.Pattern | None = None) -> list[str]:
-    """Where each line begins: in "code", in a long "string", "inside" brackets or after a backslash; or it is a "command",
-    which matches the pattern or goes on with one that does."""
+    """Where each line begins: in "code", in a long "string", "inside" brackets or after a backslash; or it is
+    a "command", which matches the pattern or goes on with one that does."""
     states, string, depth, goes_on, commanded = [], "", 0, False, False
     for line in text.split("\n"):
         state = "string" if string else "inside" if depth or goes_on else "code"
@@ -238,7 +248,8 @@ def _states(text: str, command: re.Pattern | None = None) -> list[str]:
 
 
 def _markdown(name: str, data: bytes, text: str, exercise: Exercise) -> Code:
-    """The block of Python between fences that is the exercise; the file itself where its fences stand in strings."""
+    """The block of Python between fences that is the exercise; the file itself where its fences stand in
+    strings."""
     text = text.replace("\r\n", "\n")
     lines, blocks, fence = text.split("\n"), [], None
     for number, (line, state) in enumerate(zip(lines, _states(text))):
@@ -261,13 +272,16 @@ def _markdown(name: str, data: bytes, text: str, exercise: Exercise) -> Code:
         where = ", ".join(str(start) for start, _ in best[:MOST_SHOWN])
         return Code(
             name,
-            problem=f"it is text with {len(best)} blocks of code between ``` (at the lines {where}); hand in one Python file",
+            problem=f"it is text with {len(best)} blocks of code between ``` (at the lines {where}); hand in "
+            f"one Python file",
         )
     start, end = best[0]
     return Code(
-        name, "\n".join(lines[start:end]).encode(), tuple(f"line {number}" for number in range(start + 1, end + 1)),
+        name,
+        "\n".join(lines[start:end]).encode(),
+        tuple(f"line {number}" for number in range(start + 1, end + 1)),
         (f"The code between ``` was taken, lines {start + 1} to {end}; the text around it is no Python.",),
-    )  # fmt: skip
+    )
 
 
 # Zips and folders.
@@ -282,7 +296,8 @@ def _unzip(name: str, data: bytes, exercise: Exercise) -> Code:
             if names & {"[Content_Types].xml", "mimetype"}:
                 return Code(
                     name,
-                    problem="it is a document of an office program; hand in a Python file (.py) or a notebook (.ipynb)",
+                    problem="it is a document of an office program; hand in a Python file (.py) or a "
+                    "notebook (.ipynb)",
                 )
             if len(entries) > MOST_FILES:
                 return Code(
@@ -304,7 +319,8 @@ def _unzip(name: str, data: bytes, exercise: Exercise) -> Code:
                     if left < 0:
                         return Code(
                             name,
-                            problem=f"it is a zip with more than {LARGEST_FILE:,} bytes in it; hand in one Python file",
+                            problem=f"it is a zip with more than {LARGEST_FILE:,} bytes in it; hand in one "
+                            f"Python file",
                         )
     except (
         zipfile.BadZipFile,
@@ -318,7 +334,8 @@ def _unzip(name: str, data: bytes, exercise: Exercise) -> Code:
     ) as error:
         return Code(
             name,
-            problem=f"it is a zip that cannot be unpacked ({type(error).__name__}); pack it again, or hand in the Python file",
+            problem=f"it is a zip that cannot be unpacked ({type(error).__name__}); pack it again, or hand "
+            f"in the Python file",
         )
     return choose(members, exercise, f"zip {name}")
 
@@ -327,13 +344,22 @@ def _unsafe(entry: zipfile.ZipInfo) -> str:
     """Why a zip with this member is refused; "" where it is harmless."""
     path = entry.filename
     if path.startswith(("/", "\\")) or ":" in path or ".." in re.split(r"[/\\]", path):
-        return f"it is a zip with a file that leads out of its folder ({path[:80]!r}); pack it again, or hand in the Python file"
+        return (
+            f"it is a zip with a file that leads out of its folder ({path[:80]!r}); pack it again, or hand "
+            f"in the Python file"
+        )
     if stat.S_ISLNK(entry.external_attr >> 16):
-        return f"it is a zip with a symbolic link in it ({path[:80]!r}); pack the file itself, or hand in the Python file"
+        return (
+            f"it is a zip with a symbolic link in it ({path[:80]!r}); pack the file itself, or hand in the "
+            f"Python file"
+        )
     if entry.flag_bits & 1:
         return "it is a zip with a password; pack it without one, or hand in the Python file"
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "it is a zip that is packed in an unusual way; pack it with your system's own program, or hand in the Python file"
+        return (
+            "it is a zip that is packed in an unusual way; pack it with your system's own program, or hand "
+            "in the Python file"
+        )
     if entry.file_size > LARGEST_FILE or entry.file_size > LARGEST_RATIO * max(entry.compress_size, 1 << 12):
         return (
             f"it is a zip with a file of {entry.file_size:,} bytes ({path[:80]!r}); hand in the Python file"
@@ -342,8 +368,8 @@ def _unsafe(entry: zipfile.ZipInfo) -> str:
 
 
 def choose(members: Mapping[str, bytes], exercise: Exercise, where: str = "folder") -> Code:
-    """The one file that is the exercise among those of a folder (paths with / to bytes): named as the exercise's, else
-    the only one that defines what it asks for. Its neighbours come along as helpers."""
+    """The one file that is the exercise among those of a folder (paths with / to bytes): named as the
+    exercise's, else the only one that defines what it asks for. Its neighbours come along as helpers."""
     members = {
         path: data
         for path, data in members.items()

@@ -1,1 +1,2 @@
-"""What a person sees: the report, hints, the watch, their own files and progress, a failing case as a script."""
+"""What a person sees: the report, hints, the watch, their own files and progress, a failing case as a
+script."""

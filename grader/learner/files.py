@@ -60,11 +60,16 @@ def reset(out, exercise: Exercise, note) -> None:
     progress.change(exercise.name, forget, note)
     out.print(f"{shown(path)} is the stub again.", soft_wrap=True)
     out.print(f"Your attempt is kept: {shown(kept)}", soft_wrap=True)
-    report.next_step(out, "begin anew; to have your attempt back, copy it over the stub:", _copy_command(kept, path))
+    report.next_step(
+        out, "begin anew; to have your attempt back, copy it over the stub:", _copy_command(kept, path)
+    )
 
 
 def _copy_command(kept: Path, path: Path) -> str:
-    return f"{'copy' if os.name == 'nt' else 'cp'} {shlex.quote(str(shown(kept)))} {shlex.quote(str(shown(path)))}"
+    return (
+        f"{'copy' if os.name == 'nt' else 'cp'} {shlex.quote(str(shown(kept)))} "
+        f"{shlex.quote(str(shown(path)))}"
+    )
 
 
 def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *, force: bool = False) -> None:
@@ -98,7 +103,8 @@ def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *,
 
 
 def read_text(path: Path, exercise: Exercise) -> str | None:
-    """The Python source of a hand-in by Python's own rules, unreadable characters replaced; None where there is none."""
+    """The Python source of a hand-in by Python's own rules, unreadable characters replaced; None where there
+    is none."""
     from grader.judge.grade import read_source
 
     try:

@@ -2,10 +2,10 @@
 
     python -m grader.learner.replay TOKEN FILE     prints the script that `grade.py --replay TOKEN` writes
 
-A check looks at an attempt through functions of torch (tests/exercises/asked.py). To find those of one case, the check runs
-on the solution, and what it asks is written down. The script then calls the same looks, with the learner's file in this
-process. Whether what came is wrong, the check itself says. Nothing here decides a verdict.
-"""
+A check looks at an attempt through functions of torch (tests/exercises/asked.py). To find those of one case,
+the check runs on the solution, and what it asks is written down. The script then calls the same looks, with
+the learner's file in this process. Whether what came is wrong, the check itself says. Nothing here decides a
+verdict."""
 
 import atexit
 import importlib
@@ -21,8 +21,8 @@ from pathlib import Path
 
 import torch
 
-from grader.judge.grade import read_source
 from grader.judge.failures import read_answer
+from grader.judge.grade import read_source
 from grader.judge.tokens import Token, read
 from grader.workbook import REPOSITORY, UsageError
 from grader.worker.look import BENCH, Graded, LearnerError, StepError, describe, run_look, unpacked
@@ -34,7 +34,8 @@ MOST_LOOKS = 6  # that a script writes one by one
 
 
 def load_attempt(exercise: Exercise, path: Path):
-    """A hand-in as the module `attempt`: what a grade would run of it, with the lines of a Python file where they stand.
+    """A hand-in as the module `attempt`: what a grade would run of it, with the lines of a Python file where
+    they stand.
 
     UsageError where there is no Python in it.
     """
@@ -156,7 +157,8 @@ class Replay:
         if self.device == "cuda" and not torch.cuda.is_available():
             print("This case failed on a GPU; there is none here, so it runs on the CPU.", file=sys.stderr)
             self.device = "cpu"
-        sys.path += [str(Path(name).parent) for name in (file, *helpers)]  # last, so that a torch.py there is no torch
+        # last, so that a torch.py there is no torch
+        sys.path += [str(Path(name).parent) for name in (file, *helpers)]
         self.attempt = load_attempt(self.case.exercise, Path(file))
         self._seen: deque[Answer] = deque()
 
@@ -189,8 +191,8 @@ class Replay:
 class Look:
     """A look that a script calls in the open.
 
-    function: the look. m: the graded file, as a look sees it. given: what the look is given beside it. expected: what the
-    solution gives.
+    function: the look. m: the graded file, as a look sees it. given: what the look is given beside it.
+    expected: what the solution gives.
     """
 
     def __init__(self, asked, module, device: str, right: Answer | None, keep):
@@ -226,7 +228,8 @@ def _quoted(text: str) -> str:
 
 
 def _alias(looks: str) -> str:
-    """What a script calls a file of looks: that of an exercise ex2_looks, that of a battery by its own name."""
+    """What a script calls a file of looks: that of an exercise ex2_looks, that of a battery by its own
+    name."""
     folder, name = looks.split(".")[-2:]
     return f"{folder}_looks" if name == "looks" else name
 
@@ -240,7 +243,8 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
         body += [
             "",
             f"look = replay.look({number})  # torch is reset and seeded",
-            f"saw = {_alias(asked.looks.name)}.{asked.function}(look.m, **look.given)  # your code runs in here",
+            f"saw = {_alias(asked.looks.name)}.{asked.function}(look.m, **look.given)  # your code runs in "
+            f"here",
             "look.saw(saw)",
         ]
     if len(case.asked) > MOST_LOOKS:
@@ -265,7 +269,8 @@ def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> s
         *(f"import {file} as {_alias(file)}" for file in files if len(case.asked) <= MOST_LOOKS),
         "from grader.learner.replay import Replay",
         "",
-        f"replay = Replay({_quoted(case.text)}, {', '.join(_quoted(str(file)) for file in [path, *helpers])})",
+        f"replay = Replay({_quoted(case.text)}, "
+        f"{', '.join(_quoted(str(file)) for file in [path, *helpers])})",
         *body,
         "",
         "difference = replay.difference()  # as the check sees it",

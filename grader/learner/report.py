@@ -95,7 +95,12 @@ def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResu
             said = Text(names[check.mistake] + also)
             lines += hung(out, Text("        the mistake: ", style="yellow"), said)
     for status, words, one, several in (
-        ("not_reached", "not reached: {} on what did not pass", "1 check that builds", "{} checks that build"),
+        (
+            "not_reached",
+            "not reached: {} on what did not pass",
+            "1 check that builds",
+            "{} checks that build",
+        ),
         ("not_run", "left out by --quick: {}", "1 check that trains", "{} checks that train"),
     ):
         if count := sum(check.status == status for check in verdict.checks):
@@ -284,7 +289,7 @@ def show_all(out: Console, graded: list[tuple[Verdict, Call]]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("", "exercise", "verdict", "checks", "mend first"):
         table.add_column(column)
-    for verdict, call in graded:
+    for verdict, _ in graded:
         exercise, first = EXERCISES[verdict.exercise], verdict.first_to_mend
         state, style = _state(verdict)
         table.add_row(
@@ -322,7 +327,11 @@ def show_changes(out: Console, before: Verdict, now: Verdict) -> None:
     passing = [c.id for c in now.checks if c.status == "passed" != earlier[c.id]]
     failing = [c.id for c in now.checks if c.status == "failed" and earlier[c.id] == "passed"]
     reached = [c.id for c in now.checks if c.status == "failed" and earlier[c.id] == "not_reached"]
-    changes = [("now passing: ", passing), ("newly failing: ", failing), ("now reached, and failing: ", reached)]
+    changes = [
+        ("now passing: ", passing),
+        ("newly failing: ", failing),
+        ("now reached, and failing: ", reached),
+    ]
     said = "; ".join(words + listed(ids) for words, ids in changes if ids)
     said = said or "the same checks pass and fail as before"
     hanging(out, Text("Since the last save: ", style="bold"), Text(f"{said}."))

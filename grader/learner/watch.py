@@ -99,9 +99,7 @@ class Grading:
             )
             self.over = True
             if not self.stop.asked:
-                session.prepare(
-                    "cuda" if self.verdict.device != "cpu" else "cpu", source.folder
-                )
+                session.prepare("cuda" if self.verdict.device != "cpu" else "cpu", source.folder)
         except Stopped:
             pass
         except BaseException as error:  # raised again where the loop sees it
@@ -190,8 +188,8 @@ def watch(
 ) -> int:
     """Grade `path` on every save until q (exit status 0) or Ctrl-C (130).
 
-    helpers: files that it may import. graded: takes each new verdict, and a function that takes a sentence for the learner.
-    Training runs take minutes and are left out.
+    helpers: files that it may import. graded: takes each new verdict, and a function that takes a sentence
+    for the learner. Training runs take minutes and are left out.
     """
     errors = sys.stderr  # a grade in another thread may have it redirected
     with contextlib.ExitStack() as stack:

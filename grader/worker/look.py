@@ -1,8 +1,8 @@
 """Carries out a look: a function of plain torch that takes the graded module and says what it saw.
 
-A check asks for one by name (tests/exercises/asked.py). Its file is sent as text, since an attempt's process cannot read
-tests/. It runs beside the learner's code, which may fail inside it, or leave torch changed; what it gives back is
-described for the judge, who alone compares.
+A check asks for one by name (tests/exercises/asked.py). Its file is sent as text, since an attempt's process
+cannot read tests/. It runs beside the learner's code, which may fail inside it, or leave torch changed; what
+it gives back is described for the judge, who alone compares.
 """
 
 import importlib
@@ -18,7 +18,8 @@ PLAIN = (bool, int, float, str, type(None))
 
 
 class StepError(Exception):
-    """A look cannot go on with what the learner's code gave; `description` is for the judge (judge/failures.py)."""
+    """A look cannot go on with what the learner's code gave; `description` is for the judge
+    (judge/failures.py)."""
 
     def __init__(self, kind: str, **details):
         super().__init__(kind)
@@ -34,7 +35,8 @@ class LearnerError(Exception):
 
 
 class Graded:
-    """The graded module as a look sees it: m.NAME is what the file calls so; where it does not, the look ends."""
+    """The graded module as a look sees it: m.NAME is what the file calls so; where it does not, the look
+    ends."""
 
     def __init__(self, module):
         self._module = module
@@ -68,7 +70,8 @@ BENCH = Bench()
 
 
 def load_looks(name: str, source: bytes) -> None:
-    """Make the text of a module of looks importable under its name; where it can be imported, that is not needed."""
+    """Make the text of a module of looks importable under its name; where it can be imported, that is not
+    needed."""
     parent = ""
     for part in name.split(".")[:-1]:
         parent = f"{parent}.{part}".strip(".")
@@ -79,10 +82,11 @@ def load_looks(name: str, source: bytes) -> None:
 
 
 def run_look(looks: str, function: str, given: dict, arrays: dict, module, device: str, send=None):
-    """What the look `function` of the module `looks` gives back: values (JSON), their arrays, whether the device was used.
+    """What the look `function` of the module `looks` gives back: values (JSON), their arrays, whether the
+    device was used.
 
-    given: its arguments; {"array": key} stands for an array. StepError where the look could not go on with what it got or
-    the learner's code left torch changed; LearnerError where that raised.
+    given: its arguments; {"array": key} stands for an array. StepError where the look could not go on with
+    what it got or the learner's code left torch changed; LearnerError where that raised.
     """
     look = getattr(importlib.import_module(looks), function)
     BENCH.begin(device, send)
@@ -98,7 +102,8 @@ def run_look(looks: str, function: str, given: dict, arrays: dict, module, devic
         torch.set_grad_enabled(enabled)
         raise StepError("grad mode")
     if (now := _defaults()) != defaults:
-        raise StepError("defaults", was=list(defaults), now=list(now))  # the next request starts with torch's own
+        # the next request starts with torch's own
+        raise StepError("defaults", was=list(defaults), now=list(now))
     if failure is not None:
         raise failure from None
     results: dict = {}
@@ -111,7 +116,11 @@ def unpacked(value, arrays: dict):
     if isinstance(value, list):
         return [unpacked(item, arrays) for item in value]
     if isinstance(value, dict):
-        return arrays[value["array"]] if value.keys() == {"array"} else {k: unpacked(v, arrays) for k, v in value.items()}
+        return (
+            arrays[value["array"]]
+            if value.keys() == {"array"}
+            else {k: unpacked(v, arrays) for k, v in value.items()}
+        )
     return value
 
 
@@ -135,7 +144,9 @@ def describe(value, name: str, results: dict) -> dict:
     if type(value) is dict:
         return {
             "kind": "dict",
-            "items": {str(k): describe(v, f"{name}.{k}", results) for k, v in list(value.items())[:MAX_PARAMETERS]},
+            "items": {
+                str(k): describe(v, f"{name}.{k}", results) for k, v in list(value.items())[:MAX_PARAMETERS]
+            },
         }
     if type(value) in (list, tuple):
         items = [describe(v, f"{name}.{i}", results) for i, v in enumerate(value[:500])]
@@ -150,7 +161,12 @@ def describe(value, name: str, results: dict) -> dict:
         "device": value.device.type,
         "layout": str(value.layout).removeprefix("torch."),
     }
-    if value.layout != torch.strided or value.device.type == "meta" or value.is_complex() or value.is_quantized:
+    if (
+        value.layout != torch.strided
+        or value.device.type == "meta"
+        or value.is_complex()
+        or value.is_quantized
+    ):
         return described
     if value.numel() > MAX_ELEMENTS:
         raise StepError("too large", shape=list(value.shape))
@@ -158,6 +174,7 @@ def describe(value, name: str, results: dict) -> dict:
     if value.dtype in (torch.bfloat16, torch.float16):
         value = value.float()
     if str(value.dtype).removeprefix("torch.") in ("float32", "float64", "int64", "int32", "bool", "uint8"):
-        results[name] = np.asarray(value.numpy(), order="C")  # ascontiguousarray would give a scalar a dimension
+        # ascontiguousarray would give a scalar a dimension
+        results[name] = np.asarray(value.numpy(), order="C")
         described["sent"] = name
     return described

@@ -25,13 +25,11 @@ import types
 import torch
 import torch.utils._python_dispatch  # counts operations; imported here so that it is not paid per grade
 
-import data
 import exercises  # helpers of the learner's own are imported from here as well
-import gpt_core
 from grader import protocol
 from grader.worker import look, sandbox, tools  # noqa: F401 (tools: of the looks, which come as text)
-from grader.worker.seeds import seed_all
 from grader.worker.look import LearnerError, StepError
+from grader.worker.seeds import seed_all
 
 LONGEST_LINE = 64  # characters of a learner's line that are shown
 STUCK_LEAD = 0.3  # seconds before the deadline at which the line that is running is written down
@@ -77,7 +75,9 @@ def main(requests: int, answers: int, output: int, setup: dict) -> None:
         try:
             frame = protocol.pack(answer, results)
         except (TypeError, ValueError) as error:  # a learner's object where a plain value was due
-            frame = protocol.pack({"id": header["id"], "error": {"kind": "unreadable", "type": str(type(error))}})
+            frame = protocol.pack(
+                {"id": header["id"], "error": {"kind": "unreadable", "type": str(type(error))}}
+            )
         protocol.write_all(answers, frame)
 
 
@@ -109,7 +109,15 @@ def _work_in(scratch: str) -> None:
     """All that a learner's code may write goes to a folder that is removed after the grade."""
     os.chdir(scratch)
     homes = ("HOME", "USERPROFILE", "MPLCONFIGDIR")
-    temporary = ("TMPDIR", "TEMP", "TMP", "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME")
+    temporary = (
+        "TMPDIR",
+        "TEMP",
+        "TMP",
+        "TORCHINDUCTOR_CACHE_DIR",
+        "TRITON_CACHE_DIR",
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+    )
     os.environ.update(dict.fromkeys(homes + temporary, scratch))
     tempfile.tempdir = None
     sys.dont_write_bytecode = True
@@ -125,7 +133,8 @@ def reset_torch(seed: int, threads: int) -> None:
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
     torch.autograd.set_detect_anomaly(False)
-    if torch.are_deterministic_algorithms_enabled():  # asked first: the setter imports a second's worth of modules
+    # asked first: the setter imports a second's worth of modules
+    if torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(False)
     torch.set_float32_matmul_precision("highest")
     for device in ("cpu", "cuda"):
@@ -171,8 +180,11 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
 
 
 def _copy(header: dict, arrays: dict, source: bytes, folder: str) -> str:
-    """Write a file that was handed in, and the helpers that it may import, into the scratch folder; the file's path there."""
-    files = {name: arrays[key].tobytes() for name, key in header["helpers"].items()} | {header["filename"]: source}
+    """Write a file that was handed in, and the helpers that it may import, into the scratch folder; the
+    file's path there."""
+    files = {name: arrays[key].tobytes() for name, key in header["helpers"].items()} | {
+        header["filename"]: source
+    }
     for name, content in files.items():
         with open(os.path.join(folder, name), "wb") as file:
             file.write(content)

@@ -13,8 +13,8 @@ from collections.abc import Container
 def end_orphans(keep: Container[int] = ()) -> None:
     """End every child of this process that is not in `keep`.
 
-    Ending one hands its own children to us, so look again until there are none; a fork bomb gets two seconds of this.
-    """
+    Ending one hands its own children to us, so look again until there are none; a fork bomb gets two seconds
+    of this."""
     until = time.monotonic() + 2
     while time.monotonic() < until:
         orphans = [pid for pid in children() if pid not in keep]

@@ -31,7 +31,8 @@ _GPTS: list[weakref.ref] = []  # every GPT that there is, the newest last
 
 
 def _remember_gpts() -> None:
-    """Keep _GPTS from here on. To look for them among all objects when a run begins takes longer than the run."""
+    """Keep _GPTS from here on. To look for them among all objects when a run begins takes longer than the
+    run."""
     init = gpt_core.GPT.__init__
 
     def known(model):
@@ -74,7 +75,9 @@ class Oracle(gpt_core.GPT):
 
     def __init__(self, steps: torch.Tensor, table: torch.Tensor):
         T, V = steps.shape
-        super().__init__(gpt_core.GPTConfig(vocab_size=V, block_size=T, n_layer=1, n_head=1, n_embd=4, dropout=0.5))
+        super().__init__(
+            gpt_core.GPTConfig(vocab_size=V, block_size=T, n_layer=1, n_head=1, n_embd=4, dropout=0.5)
+        )
         self.register_buffer("steps", steps, persistent=False)
         self.register_buffer("table", table, persistent=False)
         self.record = Record()
@@ -85,7 +88,9 @@ class Oracle(gpt_core.GPT):
         if len(self.record.tokens) < MAX_CALLS:
             self.record.tokens.append(idx.detach().to("cpu", copy=True))
             self.record.grad.append(logits.requires_grad)
-            self.record.training.append(self.training or any(m.training for m in self.modules() if _is_dropout(m)))
+            self.record.training.append(
+                self.training or any(m.training for m in self.modules() if _is_dropout(m))
+            )
         return logits
 
     def _logits(self, idx):
@@ -108,14 +113,16 @@ class Training:
     """What a training run was seen to do.
 
     model:      what it returned; ENDED where it was ended.
-    updates:    how often weights were updated, over all models and optimizers together. Optimizers that step after the
-                same backward pass make one update; so does a change of a model's weights, by hand, after its own, unless it is taken back before an optimizer steps.
+    updates:    how often weights were updated, over all models and optimizers together. Optimizers that step
+                after the same backward pass make one update; so does a change of a model's weights, by hand,
+                after its own, unless it is taken back before an optimizer steps.
     models, optimizers: how many of them were trained, and stepped.
     ended:      whether it was stopped for going on too long.
     rates:      the highest learning rate of each step of a torch optimizer.
     rows:       (N, width) uint8, the beginnings of training input whose loss reached the model; a shorter
                 row is filled up with NO_TOKEN. rows_mode: (N,) uint8, what of DROPOUT held then.
-    targets:    (N, width) uint8, what each token of `rows` was taught to be followed by; NO_TOKEN for nothing.
+    targets:    (N, width) uint8, what each token of `rows` was taught to be followed by; NO_TOKEN for
+    nothing.
     longest:    the tokens of the longest row that was trained on.
     looked, looked_mode: the input of all forward passes, trained on or not, the first of it; and 1 where the
                 model or any dropout in it was in train mode.
@@ -141,13 +148,16 @@ class Training:
 
 
 class Seen:
-    """A model that was seen in a training run: its weights' fingerprint, and whether a gradient has reached it since."""
+    """A model that was seen in a training run: its weights' fingerprint, and whether a gradient has reached
+    it since."""
 
     def __init__(self, model):
         self.model = model  # kept alive, so that its id stands for it
-        self.print, self.parameters = None, []  # parameters: what they were then, since a functional call exchanges them
+        # parameters: what they were then, since a functional call exchanges them
+        self.print, self.parameters = (None, [])
         self.reached, self.trained = False, False
-        self.moved: list[float] | None = None  # the fingerprint before a change that was counted as an update by hand
+        # the fingerprint before a change that was counted as an update by hand
+        self.moved: list[float] | None = None
 
     def changed(self) -> bool:
         """Whether the weights are others than at the last call."""
@@ -158,16 +168,21 @@ class Seen:
         return before is not None and now != before
 
     def is_back(self) -> bool:
-        """Whether a gradient was taken after the change by hand and the change taken back, as in sharpness-aware training."""
+        """Whether a gradient was taken after the change by hand and the change taken back, as in
+        sharpness-aware training."""
         moved, there, self.moved = self.moved, self.print, None
         if moved is None or not self.reached:
             return False
         self.changed()
-        return all(abs(now - old) <= 1e-3 * abs(far - old) + 1e-6 * old for now, old, far in zip(self.print, moved, there))
+        return all(
+            abs(now - old) <= 1e-3 * abs(far - old) + 1e-6 * old
+            for now, old, far in zip(self.print, moved, there)
+        )
 
 
 class Pass:
-    """A forward pass: its tokens, what of DROPOUT held, and whether it is among the rows that were trained on."""
+    """A forward pass: its tokens, what of DROPOUT held, and whether it is among the rows that were trained
+    on."""
 
     def __init__(self, seen: Seen, rows: torch.Tensor, mode: int, shape: tuple, first: slice):
         self.seen, self.rows, self.mode, self.shape, self.first = seen, rows, mode, shape, first
@@ -177,14 +192,15 @@ class Pass:
 class Observer:
     """Watches a training run: a context manager around it, and the `report` to give to it.
 
-    A forward pass is seen where tokens are looked up in a GPT's token table, and its logits where they come out of the
-    output layer: so a loop that calls the parts one by one is seen like one that calls the model.
+    A forward pass is seen where tokens are looked up in a GPT's token table, and its logits where they come
+    out of the output layer: so a loop that calls the parts one by one is seen like one that calls the model.
     """
 
     def __init__(self, width: int, steps: int, send=None, sampled: int = ROWS_PER_CALL):
         self.width, self.limit, self.send, self.sampled = width, steps + SLACK, send, sampled
         self.seen = Training()
-        self._now: tuple[set[int], set[int]] = set(), set()  # optimizers and models of the update that goes on, by id
+        # optimizers and models of the update that goes on, by id
+        self._now: tuple[set[int], set[int]] = (set(), set())
         self._inside = False  # a step of one of torch's own optimizers
         self._optimizers: dict[int, object] = {}  # kept alive, so that an id stands for one of them
         self._models: dict[int, Seen] = {}
@@ -201,7 +217,10 @@ class Observer:
 
         def looked_up(input, weight, *args, **kwargs):
             found = embedding(input, weight, *args, **kwargs)
-            if getattr(input, "dim", int)() and (model := observer._owner(weight, "token_embedding_table")) is not None:
+            if (
+                getattr(input, "dim", int)()
+                and (model := observer._owner(weight, "token_embedding_table")) is not None
+            ):
                 # Rows of tokens in whatever shape; one row alone may come without its dimension.
                 observer._looks(model, input.reshape(-1, input.shape[-1]), found)
             return found
@@ -209,9 +228,11 @@ class Observer:
         def applied(input, weight, bias=None):
             found = linear(input, weight, bias)
             if (
-                torch.is_grad_enabled() and bias is not None  # most have none, or are wider
-                and observer._open and (model := observer._owner(weight, "lm_head")) is not None
-            ):  # fmt: skip
+                torch.is_grad_enabled()
+                and bias is not None  # most have none, or are wider
+                and observer._open
+                and (model := observer._owner(weight, "lm_head")) is not None
+            ):
                 observer._answers(model, found)
             return found
 
@@ -266,8 +287,8 @@ class Observer:
     # Updates.
 
     def _steps(self, optimizer, args, kwargs) -> None:
-        """Before an optimizer's step. One of torch's own may change weights more than once in it (LBFGS, for its line
-        search), and it is still one step; what another does inside counts."""
+        """Before an optimizer's step. One of torch's own may change weights more than once in it (LBFGS, for
+        its line search), and it is still one step; what another does inside counts."""
         self._inside = type(optimizer).__module__.startswith("torch.optim.")
         self.seen.updates -= sum(seen.is_back() for seen in self._models.values())
 
@@ -300,8 +321,8 @@ class Observer:
             raise TooManyUpdates
 
     def _compare(self, seen: Seen) -> None:
-        """A change after a gradient reached the model, and which no optimizer explains, is an update by hand. One before
-        is a copy: weights that are loaded, averaged or transferred."""
+        """A change after a gradient reached the model, and which no optimizer explains, is an update by hand.
+        One before is a copy: weights that are loaded, averaged or transferred."""
         before = seen.print
         if seen.changed() and seen.reached and not self._inside:
             seen.reached, seen.moved = False, before
@@ -343,9 +364,9 @@ class Observer:
     def _taught(self, gradient) -> torch.Tensor:
         """The targets that a gradient of logits (n, T, V) shows, (n, width) uint8.
 
-        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax, or with smoothed
-        labels a little less. Where several are raised alike it is another loss, or one turned round, and shows no target.
-        """
+        Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax,
+        or with smoothed labels a little less. Where several are raised alike it is another loss, or one
+        turned round, and shows no target."""
         lowest, tokens = gradient.topk(min(2, gradient.shape[-1]), dim=-1, largest=False)
         clear = (lowest[..., 0] < 0) & (lowest[..., 0] < 2 * lowest[..., -1])
         found = torch.where(clear, tokens[..., 0], NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
@@ -360,7 +381,12 @@ class Observer:
         B, T = idx.shape
         if self._kept_looked < MAX_LOOKED:
             drops = any(module.training for module in self._dropouts(model))
-            self._looked.append((self._beginnings(idx, slice(None, None, -(-B // LOOKED_PER_CALL) or 1)), model.training or drops))
+            self._looked.append(
+                (
+                    self._beginnings(idx, slice(None, None, -(-B // LOOKED_PER_CALL) or 1)),
+                    model.training or drops,
+                )
+            )
             self._kept_looked += len(self._looked[-1][0])
         self._open.pop(id(model), None)
         if not torch.is_grad_enabled():
@@ -369,9 +395,13 @@ class Observer:
         every = -(-B // self.sampled) if B else 1
         self._passes += 1
         first = slice(self._passes % every, None, every)
-        this = self._open[id(model)] = Pass(seen, self._beginnings(idx, first), self._drops(model), (B, T), first)
+        this = self._open[id(model)] = Pass(
+            seen, self._beginnings(idx, first), self._drops(model), (B, T), first
+        )
         if embedded.requires_grad:
-            embedded.register_hook(lambda gradient: None if this.answered else self._trains(this, gradient, False))
+            embedded.register_hook(
+                lambda gradient: None if this.answered else self._trains(this, gradient, False)
+            )
 
     def _answers(self, model, logits) -> None:
         """Logits come out of a GPT, of the tokens that it looked up last."""
@@ -381,7 +411,8 @@ class Observer:
             logits.register_hook(lambda gradient: self._trains(this, gradient, True))
 
     def _trains(self, this: Pass, gradient, of_logits: bool) -> None:
-        """A gradient reaches a pass: only what a loss comes from is trained on, since evaluating needs no gradients off."""
+        """A gradient reaches a pass: only what a loss comes from is trained on, since evaluating needs no
+        gradients off."""
         if not (gradient != 0).any():
             return
         self._reached(this.seen)
@@ -439,7 +470,8 @@ def state_of(model: torch.nn.Module, kept: list) -> dict:
     """All that can be observed of a model, and that a call which only reads it may not change.
 
     {"parameters", "grads", "buffers": arrays by name; "modes": `training` of each module; "frozen", "dtypes",
-    "objects": of each parameter; "dropout": p of each dropout; "config", "hooks", "modules", "attributes": as text}.
+    "objects": of each parameter; "dropout": p of each dropout; "config", "hooks", "modules", "attributes": as
+    text}.
 
     Objects are compared by their id. kept: holds them alive, or a new object might get an old one's id.
     """
@@ -485,9 +517,12 @@ def _is_dropout(module: torch.nn.Module) -> bool:
 
 
 def settings() -> dict:
-    """Torch's global settings, which no call may leave changed, as plain values by their names in a message."""
+    """Torch's global settings, which no call may leave changed, as plain values by their names in a
+    message."""
     every = torch.nn.modules.module
-    hooks = [name for name in vars(every) if name.startswith("_global_") and isinstance(vars(every)[name], dict)]
+    hooks = [
+        name for name in vars(every) if name.startswith("_global_") and isinstance(vars(every)[name], dict)
+    ]
     return {
         "the default dtype": str(torch.get_default_dtype()),
         "the default device": str(torch.get_default_device()),
@@ -502,10 +537,15 @@ def settings() -> dict:
 
 
 def generators() -> dict:
-    """A fingerprint of each global generator: none may be seeded or drawn from where a call is given its own."""
+    """A fingerprint of each global generator: none may be seeded or drawn from where a call is given its
+    own."""
     states = {"torch": torch.get_rng_state().numpy().tobytes(), "random": repr(random.getstate()).encode()}
-    states["numpy"] = repr([part if isinstance(part, (str, int, float)) else part.tobytes() for part in np.random.get_state()]).encode()
-    return {f"the generator of {name}": hashlib.sha256(state).hexdigest()[:16] for name, state in states.items()}
+    states["numpy"] = repr(
+        [part if isinstance(part, (str, int, float)) else part.tobytes() for part in np.random.get_state()]
+    ).encode()
+    return {
+        f"the generator of {name}": hashlib.sha256(state).hexdigest()[:16] for name, state in states.items()
+    }
 
 
 def groups(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> list[dict]:
@@ -527,7 +567,10 @@ def difference(one: torch.nn.Module, other: torch.nn.Module) -> float | None:
     if {k: p.shape for k, p in first.items()} != {k: p.shape for k, p in second.items()}:
         return None
     with torch.no_grad():
-        return max((float((p.double() - second[k].to(p.device).double()).abs().max()) for k, p in first.items()), default=0.0)
+        return max(
+            (float((p.double() - second[k].to(p.device).double()).abs().max()) for k, p in first.items()),
+            default=0.0,
+        )
 
 
 @torch.no_grad()

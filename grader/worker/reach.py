@@ -1,8 +1,8 @@
 """What an attempt may read, and the hook that refuses and reports the rest where it goes through Python.
 
-A file is graded alone. It may read Python, the system's files, the workbook's own code and its scratch folder, where a
-copy of it lies; not the solutions and checks, not the other exercises, not the folder that it was handed in from, and
-nobody's home.
+A file is graded alone. It may read Python, the system's files, the workbook's own code and its scratch
+folder, where a copy of it lies; not the solutions and checks, not the other exercises, not the folder that it
+was handed in from, and nobody's home.
 """
 
 import errno
@@ -19,11 +19,27 @@ from grader.workbook import REPOSITORY
 READABLE = ("gpt_core", "data", "grader")  # of this repository
 SOLVED = ("solutions", "tests")
 HIDDEN = (*SOLVED, "exercises", ".git", "build", "dist")
-# Where systems keep programs, libraries and settings. Not /run, /var, /tmp and homes: secrets and other people's files.
+# Where systems keep programs, libraries and settings. Not /run, /var, /tmp and homes: secrets and other
+# people's files.
 SYSTEM = (
-    "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/etc", "/proc", "/sys", "/nix", "/gnu",
-    "/run/current-system", "/run/opengl-driver", "/System", "/Library", "C:\\Windows",
-)  # fmt: skip
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/nix",
+    "/gnu",
+    "/run/current-system",
+    "/run/opengl-driver",
+    "/System",
+    "/Library",
+    "C:\\Windows",
+)
 PYTHON_FILES = (".py", ".pyw", ".pyc", ".ipynb", ".zip")  # what may hold somebody's code
 _NAMES_A_SOLUTION = re.compile(r"solutions[./\\]+ex\d|tests[./\\]+exercises")
 _STARTS_A_PROGRAM = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile")
@@ -82,8 +98,8 @@ class Readable:
         return None if place is None else place not in self.hidden
 
     def grants(self) -> Iterator[str]:
-        """Paths that together cover the roots and nothing hidden. A grant covers all that lies below it: so to hide a
-        folder, its neighbours are granted, and all neighbours of its ancestors."""
+        """Paths that together cover the roots and nothing hidden. A grant covers all that lies below it: so
+        to hide a folder, its neighbours are granted, and all neighbours of its ancestors."""
         for root in self.roots:
             yield from self._around(root)
 
@@ -94,9 +110,8 @@ class Readable:
             yield path
             return
         try:
-            entries = [
-                entry.path for entry in os.scandir(path) if not entry.is_symlink()
-            ]  # their targets count
+            # their targets count
+            entries = [entry.path for entry in os.scandir(path) if not entry.is_symlink()]
         except OSError:
             return
         for entry in entries:
@@ -104,8 +119,8 @@ class Readable:
 
 
 class Reach:
-    """Refuses, and remembers, what goes through Python: imports and openings of the solutions, and of any Python file
-    that is neither the attempt's own nor Python's nor the workbook's.
+    """Refuses, and remembers, what goes through Python: imports and openings of the solutions, and of any
+    Python file that is neither the attempt's own nor Python's nor the workbook's.
 
     reached: [what, name] pairs; what is "solution" or "file".
     """

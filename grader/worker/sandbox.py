@@ -1,10 +1,11 @@
 """What a worker gives up before it runs a learner's file, as far as the operating system lets it.
 
-On Linux, Landlock hides what the attempt has no business with (reach.py) and makes everything but a scratch folder
-read-only (landlock(7); it needs no privileges and cannot be undone); a filter on system calls refuses what it does not
-cover: sockets, other processes' limits, changes of mode, owner, times and attributes. rlimits cap memory and the size of a
-file. Where Landlock is not to be had, an audit hook still refuses and reports what goes through Python.
-"""
+On Linux, Landlock hides what the attempt has no business with (reach.py) and makes everything but a scratch
+folder read-only (landlock(7); it needs no privileges and cannot be undone); a filter on system calls refuses
+what it does not
+cover: sockets, other processes' limits, changes of mode, owner, times and attributes. rlimits cap memory and
+the size of a file. Where Landlock is not to be had, an audit hook still refuses and reports what goes through
+Python."""
 
 import ctypes
 import os
@@ -43,7 +44,8 @@ def prctl(option: int, value: int) -> bool:
 
 
 def die_with_parent(number: int | None = None) -> None:
-    """A worker whose judge was killed must not live on. number: the signal that it gets then; SIGKILL by default."""
+    """A worker whose judge was killed must not live on. number: the signal that it gets then; SIGKILL by
+    default."""
     if sys.platform == "linux":
         prctl(_PR_SET_PDEATHSIG, number or signal.SIGKILL)
 
@@ -59,7 +61,8 @@ def hide_memory() -> None:
 
 
 def cap_memory(device: str) -> str:
-    """Cap what this process may allocate, and the size of a file; the words for the report, "" where that failed."""
+    """Cap what this process may allocate, and the size of a file; the words for the report, "" where that
+    failed."""
     try:
         import resource
     except ImportError:  # Windows has none
@@ -109,7 +112,8 @@ def enter(setup: dict) -> tuple[reach.Reach, list[str]]:
 
 
 def words(abi: int, filtered: bool, unix_sockets: bool = False) -> list[str]:
-    """What the report may claim. abi: of Landlock, 0 where it does not hold; filtered: whether system calls are;
+    """What the report may claim. abi: of Landlock, 0 where it does not hold; filtered: whether system calls
+    are;
     unix_sockets: but these."""
     said = ["solutions hidden" if abi else "solutions NOT hidden"]
     if abi >= 3:  # before, a file could still be cut short

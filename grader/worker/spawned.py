@@ -1,8 +1,8 @@
 """Starts one worker in a process of its own, where there is no zygote to fork it from.
 
-The private pipes are this process's standard streams, so that it works on every system; the worker
-moves them away before it runs any learner's code. On Linux the worker is a child of the process that was started,
-which ends it, and whatever it left behind, when the judge sends SIGTERM or is gone.
+The private pipes are this process's standard streams, so that it works on every system; the worker moves them
+away before it runs any learner's code. On Linux the worker is a child of the process that was started, which
+ends it, and whatever it left behind, when the judge sends SIGTERM or is gone.
 """
 
 import json

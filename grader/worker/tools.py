@@ -1,7 +1,8 @@
-"""What looks have in common: to make tensors and modules of known numbers, and to read what a learner's code gave.
+"""What looks have in common: to make tensors and modules of known numbers, and to read what a learner's code
+gave.
 
-A look is a plain function of torch (grader/worker/look.py); these spare it what it would otherwise say again and again.
-"""
+A look is a plain function of torch (grader/worker/look.py); these spare it what it would otherwise say again
+and again."""
 
 import contextlib
 import os
@@ -13,8 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpt_core
 from grader.worker import probes
-from grader.worker.seeds import seed_all
 from grader.worker.look import BENCH, MAX_PARAMETERS, StepError, describe, is_plain_tensor
+from grader.worker.seeds import seed_all
 
 
 def _within(tensor: torch.Tensor, wide: torch.Tensor, part: tuple) -> torch.Tensor:
@@ -52,15 +53,17 @@ LAYOUTS = {
     "some of the tokens": lambda t: _within(
         t, t.new_zeros(*t.shape[:-2], t.shape[-2] + 3, t.shape[-1]), (..., slice(2, -1), slice(None))
     ),
+    # the beginning of a longer one
     "cut": lambda t: _within(
         t, t.new_zeros(len(t), t.shape[1] + 3, *t.shape[2:]), (slice(None), slice(0, t.shape[1]))
-    ),  # the beginning of a longer one
+    ),
     "expanded batch": lambda t: t[:1].expand_as(t),  # of numbers that are the same in the whole batch
 }
 
 
 def tensor(array, dtype="float32", layout="contiguous", requires_grad=False) -> torch.Tensor:
-    """The numbers of an array or a list on the device, in a layout (LAYOUTS) that does not show in the numbers.
+    """The numbers of an array or a list on the device, in a layout (LAYOUTS) that does not show in the
+    numbers.
 
     A copy: what a learner's code writes into it reaches no other tensor of the same array.
     """
@@ -75,7 +78,8 @@ def config(**fields) -> gpt_core.GPTConfig:
 
 
 def build(make, *args, parameters=None, dtype="float32", train=False, **kwargs) -> torch.nn.Module:
-    """The module that make(*args, **kwargs) gives, with this dtype, mode and these weights (arrays by parameter name).
+    """The module that make(*args, **kwargs) gives, with this dtype, mode and these weights (arrays by
+    parameter name).
 
     StepError where no module came, or one that lacks such a parameter.
     """
@@ -133,7 +137,8 @@ def gradients(output, cotangent, **wrt) -> dict[str, torch.Tensor | None]:
 
 
 def count_operations(function, *args) -> dict:
-    """{"count": how many tensor operations a call dispatches, "same": whether it gives the same as when not counted}.
+    """{"count": how many tensor operations a call dispatches, "same": whether it gives the same as when not
+    counted}.
 
     The third call is counted, so that what is made once is not. The first two tell whether calls repeat.
     """
@@ -203,16 +208,20 @@ class _Counter(TorchDispatchMode):
 
 
 def parameters(module) -> dict[str, dict]:
-    """What named_parameters lists: name to shape, dtype, device, requires_grad, and the first name of the same object."""
+    """What named_parameters lists: name to shape, dtype, device, requires_grad, and the first name of the
+    same object."""
     listed = list(module.named_parameters(remove_duplicate=False))[:200]
     first = {id(p): name for name, p in reversed(listed)}
     return {
         name: {
-            "same_as": first[id(p)], "shape": list(p.shape), "dtype": str(p.dtype).removeprefix("torch."),
-            "device": p.device.type, "requires_grad": p.requires_grad,
+            "same_as": first[id(p)],
+            "shape": list(p.shape),
+            "dtype": str(p.dtype).removeprefix("torch."),
+            "device": p.device.type,
+            "requires_grad": p.requires_grad,
         }
         for name, p in listed
-    }  # fmt: skip
+    }
 
 
 def values(module) -> dict[str, torch.Tensor]:
@@ -269,7 +278,8 @@ def generator(seed: int) -> torch.Generator:
 
 
 def oracle(steps, table, train) -> probes.Oracle:
-    """A test model whose every answer is known; train: the modes of it and of each module in it, in order, repeated."""
+    """A test model whose every answer is known; train: the modes of it and of each module in it, in order,
+    repeated."""
     model = probes.Oracle(torch.from_numpy(steps), torch.from_numpy(table)).to(BENCH.device)
     for index, module in enumerate(model.modules()):
         module.training = bool(train[index % len(train)])
@@ -278,12 +288,16 @@ def oracle(steps, table, train) -> probes.Oracle:
 
 def record(model: probes.Oracle) -> dict:
     """What a test model was called with."""
-    return {"tokens": list(model.record.tokens), "grad": list(model.record.grad), "training": list(model.record.training)}
+    return {
+        "tokens": list(model.record.tokens),
+        "grad": list(model.record.grad),
+        "training": list(model.record.training),
+    }
 
 
 def observe(function, *args, width: int, shake: int = 0, sampled: int = 1024, **kwargs) -> probes.Training:
-    """Call a function that trains, on the device, and watch it. StepError where it was ended for too many updates and the
-    model is asked for (`trained`)."""
+    """Call a function that trains, on the device, and watch it. StepError where it was ended for too many
+    updates and the model is asked for (`trained`)."""
     kwargs |= {"device": BENCH.device.type}
     return probes.observe(function, args, kwargs, width, shake, sampled, BENCH.send)
 
@@ -301,7 +315,9 @@ def sizes(model) -> dict:
     """A GPT's config, and how many parameters it has."""
     model = gpt(model)
     fields = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd", "dropout")
-    return {name: getattr(model.config, name) for name in fields} | {"parameters": sum(p.numel() for p in model.parameters())}
+    return {name: getattr(model.config, name) for name in fields} | {
+        "parameters": sum(p.numel() for p in model.parameters())
+    }
 
 
 def weights(model, largest: int) -> dict[str, torch.Tensor]:
@@ -323,7 +339,8 @@ def attributes(value) -> dict[str, str]:
 
 
 def observable(model, **objects) -> dict:
-    """All that a call may not change: the state of a model, torch's settings, and the attributes of other objects."""
+    """All that a call may not change: the state of a model, torch's settings, and the attributes of other
+    objects."""
     found = {"model": state(model), "settings": probes.settings()}
     return found | {key: attributes(value) for key, value in objects.items()}
 

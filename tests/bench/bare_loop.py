@@ -1,8 +1,9 @@
 """The peer of the trainer: nanoGPT's way of training, as a bare loop written from its published settings.
 
-Windows are read from a memory-mapped file of uint16 for every batch, gradients clipped, the loss read every ten
-steps: get_batch, forward, backward, clip, step, and nothing else. On the CPU foreach AdamW in float32; on a GPU
-fused AdamW, bfloat16 autocast and batches by way of pinned memory.
+Windows are read from a memory-mapped file of uint16 for every batch, gradients clipped, the loss read every
+ten
+steps: get_batch, forward, backward, clip, step, and nothing else. On the CPU foreach AdamW in float32; on a
+GPU fused AdamW, bfloat16 autocast and batches by way of pinned memory.
 """
 
 import contextlib
@@ -21,7 +22,9 @@ from gpt_core.training.train_config import TrainConfig
 class BareLoop:
     """Trains the model of `config` on the first 90 % of a text; run(steps) gives the seconds they took."""
 
-    def __init__(self, config: TrainConfig, text: str, file: Path, device: str = "cpu", compile: bool = False):
+    def __init__(
+        self, config: TrainConfig, text: str, file: Path, device: str = "cpu", compile: bool = False
+    ):
         self.config, self.file, self.device = config, file, device
         codes = {char: i for i, char in enumerate(sorted(set(text)))}
         np.array([codes[c] for c in corpora.split(text)[0]], dtype=np.uint16).tofile(file)
@@ -29,7 +32,10 @@ class BareLoop:
         self.model = build_model(config, len(codes)).to(device)
         self.forward = torch.compile(self.model) if compile else self.model
         groups = [
-            {"params": [p for p in self.model.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay},
+            {
+                "params": [p for p in self.model.parameters() if p.ndim >= 2],
+                "weight_decay": config.weight_decay,
+            },
             {"params": [p for p in self.model.parameters() if p.ndim < 2], "weight_decay": 0.0},
         ]
         kernel = {"foreach": True} if device == "cpu" else {"fused": True}
@@ -52,7 +58,11 @@ class BareLoop:
             self.step += 1
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(self.step, self.config)
-            with contextlib.nullcontext() if self.device == "cpu" else torch.autocast(self.device, torch.bfloat16):
+            with (
+                contextlib.nullcontext()
+                if self.device == "cpu"
+                else torch.autocast(self.device, torch.bfloat16)
+            ):
                 _, loss = self.forward(*self.get_batch())
             loss.backward()
             if self.config.grad_clip:

@@ -1,4 +1,5 @@
-"""How well and how fast the solution of exercise 2 learns: python tests/bench/bench_addition.py [SEEDS] [DIGITS] [STEPS]
+"""How well and how fast the solution of exercise 2 learns: python tests/bench/bench_addition.py [SEEDS]
+[DIGITS] [STEPS]
 
 One thread. Trains with seeds 0 to SEEDS - 1 (default 5), and prints for each the share of 4000 held-out
 problems that are right, the seconds it took (wall and processor), then the medians. The bounds at 3 digits
@@ -28,10 +29,14 @@ def main(seeds: int = 5, n_digits: int = 3, steps: int = 1000) -> None:
         walls.append(time.perf_counter() - wall)
         processors.append(time.process_time() - processor)
         shares.append((add(model, a, b, n_digits) == a + b).float().mean().item())
-        print(f"seed {seed}: {shares[-1]:8.2%}   {walls[-1]:6.1f} s, processor {processors[-1]:6.1f} s", flush=True)
+        print(
+            f"seed {seed}: {shares[-1]:8.2%}   {walls[-1]:6.1f} s, processor {processors[-1]:6.1f} s",
+            flush=True,
+        )
     print(
-        f"{n_digits} digits, {steps} steps: worst {min(shares):.2%}, median {statistics.median(walls):.1f} s, "
-        f"processor {statistics.median(processors):.1f} s (ratio to 20 s: {statistics.median(walls) / 20:.2f})"
+        f"{n_digits} digits, {steps} steps: worst {min(shares):.2%}, median {statistics.median(walls):.1f} "
+        f"s, processor {statistics.median(processors):.1f} s (ratio to 20 s: "
+        f"{statistics.median(walls) / 20:.2f})"
     )
 
 

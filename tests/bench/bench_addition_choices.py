@@ -1,4 +1,5 @@
-"""What each choice of exercise 2's solution is worth: python tests/bench/bench_addition_choices.py [SEEDS] [STEPS]
+"""What each choice of exercise 2's solution is worth: python tests/bench/bench_addition_choices.py [SEEDS]
+[STEPS]
 
 Trains the solution as it is, and with one choice at a time undone, on 3 digits with seeds 0 to SEEDS - 1
 (default 3) and a budget of STEPS (default 2000). Prints, per seed, the first step at which 99 % of 1000
@@ -24,8 +25,10 @@ CHOICES = {
     "the loss on every token": [("y[:, : 2 * n_digits + 1] = -1", "pass")],
     "the sum with its first digit first": [
         ("digits_of(a + b, n_digits + 1).flip(1)", "digits_of(a + b, n_digits + 1)"),
-        ("(answer * 10 ** torch.arange(n_digits + 1, device=a.device))",
-         "(answer * 10 ** torch.arange(n_digits, -1, -1, device=a.device))"),
+        (
+            "(answer * 10 ** torch.arange(n_digits + 1, device=a.device))",
+            "(answer * 10 ** torch.arange(n_digits, -1, -1, device=a.device))",
+        ),
     ],
     "first weights of 0.02": [("std: float = 0.12", "std: float = 0.02")],
 }
@@ -40,7 +43,9 @@ def solution_with(patches: list[tuple[str, str]]) -> ModuleType:
     source = SOLUTION
     for find, put in patches:
         if source.count(find) != 1:
-            raise ValueError(f"{find!r} stands {source.count(find)} times in the solution; it must stand there once.")
+            raise ValueError(
+                f"{find!r} stands {source.count(find)} times in the solution; it must stand there once."
+            )
         source = source.replace(find, put)
     module = ModuleType("addition_variant")
     exec(compile(source, "solutions/ex2_addition.py", "exec"), module.__dict__)

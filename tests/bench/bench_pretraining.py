@@ -1,9 +1,11 @@
 """What exercise 3 costs and how sure its experiment is.
 
-    python tests/bench/bench_pretraining.py overlap [WINDOW]   remove_overlap on novels + plays against the last
-                                                               tenth of tiny Shakespeare: seconds, memory, lines
-    python tests/bench/bench_pretraining.py gain [SEEDS]       the graded experiment over many seeds and texts: by
-                                                               how much the finetuned model is better, and its spread
+    python tests/bench/bench_pretraining.py overlap [WINDOW]   remove_overlap on novels + plays against the
+                                                               last tenth of tiny Shakespeare: seconds,
+                                                               memory, lines
+    python tests/bench/bench_pretraining.py gain [SEEDS]       the graded experiment over many seeds and
+                                                               texts: by how much the finetuned model is
+                                                               better, and its spread
 
 One thread. The bounds: 60 s and 4 GB for `overlap`; for `gain` a mean of at least 10 standard deviations.
 """
@@ -29,15 +31,15 @@ def overlap(window: int = 50) -> None:
     seconds, processor = time.perf_counter() - began, time.process_time() - processor
     lines = text.count("\n") - kept.count("\n")
     print(
-        f"{len(text):,} against {len(heldout):,} characters: {seconds:.1f} s (processor {processor:.1f} s, ratio to "
-        f"60 s: {seconds / 60:.2f}), peak memory {_peak():.2f} GB, {before:.2f} GB of it before the call; "
-        f"{lines:,} lines with {len(text) - len(kept):,} characters removed"
+        f"{len(text):,} against {len(heldout):,} characters: {seconds:.1f} s (processor {processor:.1f} s, "
+        f"ratio to 60 s: {seconds / 60:.2f}), peak memory {_peak():.2f} GB, {before:.2f} GB of it before the "
+        f"call; {lines:,} lines with {len(text) - len(kept):,} characters removed"
     )
 
 
 def gain(seeds: int = 40) -> None:
-    from grader.judge.host import reference_subject
     from grader.judge.grade import Session
+    from grader.judge.host import reference_subject
     from tests.exercises import EXERCISES
     from tests.exercises.ex3 import training
 
@@ -50,12 +52,16 @@ def gain(seeds: int = 40) -> None:
             seconds.append(time.perf_counter() - began)
             gains.append(found.scratch - found.finetuned)
             noise.append(found.scratch - found.decoy)
-            print(f"seed {seed:3d}: finetuned {found.finetuned:.3f}, scratch {found.scratch:.3f}, after noise {found.decoy:.3f}, "
-                  f"transferred {found.transferred:.3f}", flush=True)  # fmt: skip
+            print(
+                f"seed {seed:3d}: finetuned {found.finetuned:.3f}, scratch {found.scratch:.3f}, after noise "
+                f"{found.decoy:.3f}, transferred {found.transferred:.3f}",
+                flush=True,
+            )
     mean, spread = statistics.mean(gains), statistics.stdev(gains)
     print(
-        f"better by {mean:.3f} nats (least {min(gains):.3f}, standard deviation {spread:.3f}, ratio {mean / spread:.1f}); after noise by "
-        f"{statistics.mean(noise):+.3f} (most {max(noise):+.3f}); {statistics.median(seconds):.1f} s per seed"
+        f"better by {mean:.3f} nats (least {min(gains):.3f}, standard deviation {spread:.3f}, ratio "
+        f"{mean / spread:.1f}); after noise by {statistics.mean(noise):+.3f} (most {max(noise):+.3f}); "
+        f"{statistics.median(seconds):.1f} s per seed"
     )
 
 

@@ -24,8 +24,13 @@ TOKENS = 255
 
 def seconds(model: GPT, cache: bool) -> float:
     start = time.perf_counter()
-    generate(model, torch.zeros(1, 1, dtype=torch.long), TOKENS, cache=cache,
-             generator=torch.Generator().manual_seed(1))
+    generate(
+        model,
+        torch.zeros(1, 1, dtype=torch.long),
+        TOKENS,
+        cache=cache,
+        generator=torch.Generator().manual_seed(1),
+    )
     return time.perf_counter() - start
 
 

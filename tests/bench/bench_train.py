@@ -2,11 +2,11 @@
 
     OMP_NUM_THREADS=1 GPT_DATA_DIR=... python tests/bench/bench_train.py
 
-The model, the batch and the AdamW settings are those of the preset `cpu`. The bare loop is nanoGPT's
-way of training them (bare_loop.py), with the fused attention of the first exercise. The trainer is timed in
-its own loop, its log, checks and callbacks included, evaluation left out. Each loop has a process of its own, since
-the trainer also settles how its process keeps memory; the three take turns, and the medians of the
-rounds' ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
+The model, the batch and the AdamW settings are those of the preset `cpu`. The bare loop is nanoGPT's way of
+training them (bare_loop.py), with the fused attention of the first exercise. The trainer is timed in its own
+loop, its log, checks and callbacks included, evaluation left out. Each loop has a process of its own, since
+the trainer also settles how its process keeps memory; the three take turns, and the medians of the rounds'
+ratios are printed. The goals: fused at least 1.05, per head at least 0.85.
 """
 
 import argparse
@@ -85,7 +85,8 @@ def main() -> None:
         return serve(options.serve, options.steps, options.corpus)
     command = [sys.executable, __file__, *sys.argv[1:], "--serve"]
     processes = {
-        name: subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for name in LOOPS
+        name: subprocess.Popen([*command, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name in LOOPS
     }
 
     def run(name: str) -> float:

@@ -2,8 +2,8 @@
 
 Drives `python grade.py ex1 --watch --device cpu` through a pseudo-terminal, in a copy of the workbook, and
 saves the solution again and again with a new comment. The time is from the end of the write to the whole
-report on the terminal; the bound of its median is 0.6 s. Beside it: `python grade.py` alone, whose bound is 0.3 s.
-"""
+report on the terminal; the bound of its median is 0.6 s. Beside it: `python grade.py` alone, whose bound is
+0.3 s."""
 
 import shutil
 import statistics

@@ -48,8 +48,8 @@ def _in_stream(self, *args, **kwargs):
     return _forward(self, *args, **kwargs)
 {{name}}.forward = _in_stream
 """
-# Some numbers are drawn ahead. To seed the generator anew in each call would not do: with 2**31 seeds to go on from, calls
-# come round to where they were.
+# Some numbers are drawn ahead. To seed the generator anew in each call would not do: with 2**31 seeds to go
+# on from, calls come round to where they were.
 OF_SAMPLER = """
 import torch as _torch
 _sample = sample_problems

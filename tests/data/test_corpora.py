@@ -30,9 +30,12 @@ def server(tmp_path):
 
 
 def write_registry(path, address, contents):
-    path.write_text("".join(
-        f"{name} sha256:{hashlib.sha256(data).hexdigest()} {address}/{name}\n" for name, data in contents.items()
-    ))
+    path.write_text(
+        "".join(
+            f"{name} sha256:{hashlib.sha256(data).hexdigest()} {address}/{name}\n"
+            for name, data in contents.items()
+        )
+    )
     return path
 
 
@@ -114,7 +117,8 @@ def test_a_file_of_ones_own_keeps_its_letters(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content, sentence", [(b"", "holds no text"), (b" \n\n", "holds no text"), (b"ab\xff", "not UTF-8 text \\(byte 2")]
+    "content, sentence",
+    [(b"", "holds no text"), (b" \n\n", "holds no text"), (b"ab\xff", "not UTF-8 text \\(byte 2")],
 )
 def test_a_file_that_cannot_be_learned_from_is_refused(tmp_path, content, sentence):
     (tmp_path / "bad.txt").write_bytes(content)

@@ -28,16 +28,21 @@ def test_two_languages_share_their_letters_and_no_order_of_words():
 
 
 def test_an_invented_text_is_the_same_everywhere_and_has_exactly_its_length():
-    assert toy.invented(59, language=1, seed=1) == "rng obal gettb drebdn rsukri idbu.\ngettb etolgb tkus naa et"
+    assert (
+        toy.invented(59, language=1, seed=1) == "rng obal gettb drebdn rsukri idbu.\ngettb etolgb tkus naa et"
+    )
     assert len(toy.invented(1, language=1, seed=1)) == 1
-    assert toy.invented(500, language=1, seed=1, stop="!") == toy.invented(500, language=1, seed=1).replace(".", "!")
+    assert toy.invented(500, language=1, seed=1, stop="!") == toy.invented(500, language=1, seed=1).replace(
+        ".", "!"
+    )
 
 
 def test_noise_has_no_order_that_could_be_learned():
     text = toy.noise(50_000, alphabet="abcd", seed=1)
     pairs, singles = Counter(zip(text, text[1:])), Counter(text)
     information = sum(
-        count / 49_999 * math.log(count / 49_999 * 50_000**2 / (singles[a] * singles[b])) for (a, b), count in pairs.items()
+        count / 49_999 * math.log(count / 49_999 * 50_000**2 / (singles[a] * singles[b]))
+        for (a, b), count in pairs.items()
     )
     # Of two independent characters it is 0; from a sample about (4 - 1) ** 2 / (2 * 50,000) nats.
     assert 0 <= information < 5e-4
@@ -46,7 +51,10 @@ def test_noise_has_no_order_that_could_be_learned():
 
 @pytest.mark.parametrize("length", [0, -1, 2.5, True])
 def test_a_length_that_is_no_whole_number_above_0_is_refused(length):
-    for call in (lambda: toy.invented(length, language=1, seed=1), lambda: toy.noise(length, alphabet="ab", seed=1)):
+    for call in (
+        lambda: toy.invented(length, language=1, seed=1),
+        lambda: toy.noise(length, alphabet="ab", seed=1),
+    ):
         with pytest.raises(ValueError, match="at least 1"):
             call()
 

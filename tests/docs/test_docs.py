@@ -1,4 +1,5 @@
-"""The README and the pages that it leads to: links, pictures, named files and commands are ones that there are."""
+"""The README and the pages that it leads to: links, pictures, named files and commands are ones that there
+are."""
 
 import re
 import shlex
@@ -12,7 +13,9 @@ from grader.author.mistake_list import FOLDER, pages
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 WRITTEN_BY_HAND = [page for page in PAGES if page.parent != FOLDER]
-PICTURES = [path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".svg", ".png", ".jpg", ".gif")]
+PICTURES = [
+    path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".svg", ".png", ".jpg", ".gif")
+]
 
 
 def name(path: Path) -> str:
@@ -52,23 +55,32 @@ def test_a_picture_is_small_and_loads_nothing_from_elsewhere(picture):
     assert b"url(http" not in data and b'url("http' not in data and b"href=" not in data
 
 
-@pytest.mark.parametrize("page", [page for page in WRITTEN_BY_HAND if page.name != "CONTRIBUTING.md"], ids=name)
+@pytest.mark.parametrize(
+    "page", [page for page in WRITTEN_BY_HAND if page.name != "CONTRIBUTING.md"], ids=name
+)
 def test_every_file_that_a_page_names_is_one_that_there_is(page):
-    named = re.findall(r"(?:gpt_core|exercises|solutions|grader|tests|data|docs)/[\w/]+\.(?:py|ipynb|txt|md)\b", page.read_text(encoding="utf-8"))
+    named = re.findall(
+        r"(?:gpt_core|exercises|solutions|grader|tests|data|docs)/[\w/]+\.(?:py|ipynb|txt|md)\b",
+        page.read_text(encoding="utf-8"),
+    )
     for path in named:
         assert (ROOT / path).is_file(), path
 
 
 def test_every_command_of_the_grader_that_a_page_shows_is_one_that_there_is():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
-    shown = {re.split(r" {2,}|#|`|\n|&&", rest)[0].strip() for rest in re.findall(r"python grade\.py(.*)", text)}
+    shown = {
+        re.split(r" {2,}|#|`|\n|&&", rest)[0].strip() for rest in re.findall(r"python grade\.py(.*)", text)
+    }
     assert len(shown) >= 10
     for rest in shown:
         cli.parser().parse_args(shlex.split(rest))
 
 
 def test_every_option_that_the_readme_lists_is_one_that_the_grader_has_and_none_is_left_out():
-    listed = re.search(r"^## The commands\n(.*?)^## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)[1]
+    listed = re.search(
+        r"^## The commands\n(.*?)^## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S
+    )[1]
     grader = listed.partition("python -m gpt_core")[0]
     options = set(re.findall(r"--[a-z]+", cli.parser().format_help())) - {"--help"}
     assert set(re.findall(r"--[a-z]+", grader)) == options

@@ -1,12 +1,12 @@
-"""What a check asks of a worker: a look, which is a function of plain torch in one of the files of looks, and what it is
-given.
+"""What a check asks of a worker: a look, which is a function of plain torch in one of the files of looks, and
+what it is given.
 
     LOOKS = Looks("tests.exercises.ex2.looks")
     answer = subject.run(LOOKS("made_batch", a=a, b=b, n=3))
 
-Nothing is computed here. The same look runs on the attempt, on the reference and, to find out which mistake was made, on
-every mistake of the catalogue. Its file is sent as text: an attempt's process cannot read tests/.
-"""
+Nothing is computed here. The same look runs on the attempt, on the reference and, to find out which mistake
+was made, on every mistake of the catalogue. Its file is sent as text: an attempt's process cannot read
+tests/."""
 
 import ast
 import functools
@@ -26,11 +26,18 @@ class Looks:
         self.name = name
         self.source = (ROOT / (name.replace(".", "/") + ".py")).read_bytes()
         tree = ast.parse(self.source)
-        imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module.startswith("tests.")]
-        self.needs = tuple(Looks.named(node.module) for node in imports)  # other files of looks, sent ahead of this one
+        imports = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("tests.")
+        ]
+        # other files of looks, sent ahead of this one
+        self.needs = tuple(Looks.named(node.module) for node in imports)
         self._functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
         self._borrowed = {
-            alias.asname or alias.name: (Looks.named(node.module), alias.name) for node in imports for alias in node.names
+            alias.asname or alias.name: (Looks.named(node.module), alias.name)
+            for node in imports
+            for alias in node.names
         }
 
     @staticmethod
@@ -39,7 +46,9 @@ class Looks:
         """The one file of this name."""
         return Looks(name)
 
-    def __call__(self, function: str, *, seconds: float | None = None, progress=None, once: bool = False, **given) -> "Asked":
+    def __call__(
+        self, function: str, *, seconds: float | None = None, progress=None, once: bool = False, **given
+    ) -> "Asked":
         """A look with what it is given: arrays, plain values, and dicts and lists of them.
 
         seconds: a deadline of its own, for one that trains; progress: called with what it says on the way.
@@ -49,9 +58,10 @@ class Looks:
             raise KeyError(f"{self.name} has no look {function}")
         return Asked(self, function, given, seconds, progress, once)
 
-    @functools.cache
+    @functools.cache  # noqa: B019 (there is one Looks for each file of looks, and it stays)
     def takes(self, function: str) -> frozenset[str]:
-        """The names that a look takes of the graded module: m.NAME, in it or in the functions that it calls."""
+        """The names that a look takes of the graded module: m.NAME, in it or in the functions that it
+        calls."""
         found, node = set(), self._functions[function]
         for part in ast.walk(node):
             if isinstance(part, ast.Attribute) and isinstance(part.value, ast.Name) and part.value.id == "m":
@@ -69,7 +79,8 @@ class Asked:
     """One look that is asked for. Equal ones have the same digest."""
 
     def __init__(self, looks: Looks, function: str, given: dict, seconds, progress, once: bool):
-        self.looks, self.function, self.seconds, self.progress, self.asked_once = looks, function, seconds, progress, once
+        self.looks, self.function = looks, function
+        self.seconds, self.progress, self.asked_once = seconds, progress, once
         self.arrays: dict[str, np.ndarray] = {}
         self.given = self._packed(given)
 

@@ -20,7 +20,8 @@ SHRINKS = 20
 
 @dataclass(frozen=True)
 class Position:
-    """Where in a check the attempt is looked at, so that one case can be looked at again (grader/learner/replay.py).
+    """Where in a check the attempt is looked at, so that one case can be looked at again
+    (grader/learner/replay.py).
 
     look: the number of calls of Exam.observe so far. series and case: which for_all had drawn which case;
     the looks are then counted from there.
@@ -43,7 +44,9 @@ class CheckFailed(Exception):
     same:    a fingerprint, equal for two subjects that fail in the same way without giving numbers.
     """
 
-    def __init__(self, message: str, details: list[str] | None = None, same=None, unfinished=False, mistake=None):
+    def __init__(
+        self, message: str, details: list[str] | None = None, same=None, unfinished=False, mistake=None
+    ):
         super().__init__(message)
         self.message, self.details, self.same = message, details or [], same
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
@@ -61,7 +64,8 @@ def fail(case: dict, message: str, *details: str | list[str], **more):
 
 
 def more_patience() -> str:
-    """What a learner with a slow machine may set: three times the patience that this grade has (grader/judge/host.py)."""
+    """What a learner with a slow machine may set: three times the patience that this grade has
+    (grader/judge/host.py)."""
     return f"GRADE_PATIENCE={3 * float(os.environ.get('GRADE_PATIENCE', '1')):g}"
 
 
@@ -108,8 +112,14 @@ class Answer:
         wanted = f"{what} must be a tensor of shape {tuple(shape)} and dtype {dtype}"
         came = describe(value)
         if value["kind"] != "tensor" or value.get("layout") != "strided" or value["device"] == "meta":
-            forgotten = " Does your function end in a return?" if value["kind"] == "plain" and value["value"] is None else ""
-            raise CheckFailed(f"{wanted}; it is {came}.{forgotten}", same=("kind", value["kind"], value.get("layout")))
+            forgotten = (
+                " Does your function end in a return?"
+                if value["kind"] == "plain" and value["value"] is None
+                else ""
+            )
+            raise CheckFailed(
+                f"{wanted}; it is {came}.{forgotten}", same=("kind", value["kind"], value.get("layout"))
+            )
         if tuple(value["shape"]) != tuple(shape):
             raise CheckFailed(
                 f"{wanted}; its shape is {tuple(value['shape'])}. Which dimension got lost or swapped?",
@@ -209,7 +219,9 @@ class Evidence:
         seen = {}
         for name, part in parts.items():  # as far as the first that differs
             seen[name] = self._reading(part, subject)
-            if isinstance(seen[name], CheckFailed) or not self.same(seen, {key: self.reading[key] for key in seen}):
+            if isinstance(seen[name], CheckFailed) or not self.same(
+                seen, {key: self.reading[key] for key in seen}
+            ):
                 return False
         return True
 
@@ -245,10 +257,11 @@ class Exam:
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     measured: str = ""  # what the running check found out, worth telling where it passes
-    # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with other_hashes strings
-    # have other hashes there than in the attempt's own.
+    # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with
+    # other_hashes strings have other hashes there than in the attempt's own.
     elsewhere: Callable | None = None
-    # (id of the check that will need it): begins to start such a process, which takes seconds, in the background.
+    # (id of the check that will need it): begins to start such a process, which takes seconds, in the
+    # background.
     prepare: Callable[[str], object] = lambda check: None
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
@@ -293,7 +306,9 @@ class Exam:
             raise
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             # The same look works on the reference, so what came back was made up.
-            evidence.reading = CheckFailed("Your code's answers make no sense to the grader.", same=("nonsense",))
+            evidence.reading = CheckFailed(
+                "Your code's answers make no sense to the grader.", same=("nonsense",)
+            )
             raise evidence.reading from error
         finally:
             evidence.seconds, evidence.gave_nan = time.monotonic() - began, subject.gave_nan
@@ -303,7 +318,11 @@ class Exam:
 
     def in_another_process(self, asked, seed: int = 0) -> tuple[Answer, Answer]:
         """The attempt's answers to a look in two processes in which strings have other hashes, on the CPU."""
-        one = self.attempt.run(asked, seed) if self.device == "cpu" else self.elsewhere(asked, seed, other_hashes=False)
+        one = (
+            self.attempt.run(asked, seed)
+            if self.device == "cpu"
+            else self.elsewhere(asked, seed, other_hashes=False)
+        )
         return one, self.elsewhere(asked, seed, other_hashes=True)
 
     def expected(self, look: Callable, *case) -> Reading:
@@ -362,7 +381,8 @@ def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always
 
 
 def of_readings(same):
-    """The `same` of a look, out of a comparison of two readings: two failures agree where they failed alike."""
+    """The `same` of a look, out of a comparison of two readings: two failures agree where they failed
+    alike."""
 
     def compare(one, other) -> bool:
         if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):

@@ -18,20 +18,29 @@ def shapes_of_default(config: dict) -> dict[str, tuple]:
     }  # fmt: skip
     for layer in range(config["n_layer"]):
         block = {
-            f"attention.heads.{head}.{part}.weight": (D, C) for head in range(H) for part in ("key", "query", "value")
+            f"attention.heads.{head}.{part}.weight": (D, C)
+            for head in range(H)
+            for part in ("key", "query", "value")
         }
         block |= {
-            "ln1.weight": (C,), "ln1.bias": (C,), "ln2.weight": (C,), "ln2.bias": (C,),
-            "attention.proj.weight": (C, C), "attention.proj.bias": (C,),
-            "feed_forward.net.0.weight": (4 * C, C), "feed_forward.net.0.bias": (4 * C,),
-            "feed_forward.net.2.weight": (C, 4 * C), "feed_forward.net.2.bias": (C,),
-        }  # fmt: skip
+            "ln1.weight": (C,),
+            "ln1.bias": (C,),
+            "ln2.weight": (C,),
+            "ln2.bias": (C,),
+            "attention.proj.weight": (C, C),
+            "attention.proj.bias": (C,),
+            "feed_forward.net.0.weight": (4 * C, C),
+            "feed_forward.net.0.bias": (4 * C,),
+            "feed_forward.net.2.weight": (C, 4 * C),
+            "feed_forward.net.2.bias": (C,),
+        }
         shapes |= {f"blocks.{layer}.{key}": shape for key, shape in block.items()}
     return shapes
 
 
 def drawn(config: dict, seed: int) -> dict[str, np.ndarray]:
-    """Weights of which no two are alike, float32: small ones, but for the gains of norms, which lie around 1."""
+    """Weights of which no two are alike, float32: small ones, but for the gains of norms, which lie around
+    1."""
     rng = np.random.default_rng((seed, 17))
     weights = {}
     for name, shape in shapes_of_default(config).items():
@@ -41,40 +50,58 @@ def drawn(config: dict, seed: int) -> dict[str, np.ndarray]:
 
 
 def returned_config(sizes: dict, most: int) -> dict:
-    """The config of a model that came back, its whole numbers from 1 to `most`; CheckFailed where no GPT can have it."""
+    """The config of a model that came back, its whole numbers from 1 to `most`; CheckFailed where no GPT can
+    have it."""
     config = {key: sizes[key] for key in FIELDS}
-    whole = all(isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most for value in config.values())
+    whole = all(
+        isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
+        for value in config.values()
+    )
     if not whole or config["n_embd"] % config["n_head"] or config["n_head"] * config["n_layer"] > MOST_HEADS:
-        raise CheckFailed(f"No GPT can be built from the config of your model: {str(config)[:200]}.", same=("config",))
+        raise CheckFailed(
+            f"No GPT can be built from the config of your model: {str(config)[:200]}.", same=("config",)
+        )
     return config
 
 
 def check_weights(weights: dict, config: dict, most: int) -> None:
-    """CheckFailed unless these are the finite weights of a default GPT with this config, at most `most` numbers."""
+    """CheckFailed unless these are the finite weights of a default GPT with this config, at most `most`
+    numbers."""
     shapes = {key: None if value is None else value.shape for key, value in weights.items()}
     if shapes != shapes_of_default(config):
         raise CheckFailed(
-            "The weights of your model are not those of a gpt_core.GPT with default parts and its config.", same=("parts",)
+            "The weights of your model are not those of a gpt_core.GPT with default parts and its config.",
+            same=("parts",),
         )
     if sum(value.size for value in weights.values()) > most:
         raise CheckFailed(f"Your model has more than {most:,} parameters.", same=("too large",))
     if not all(np.isfinite(value).all() for value in weights.values()):
         raise CheckFailed(
-            "The trained weights are NaN or infinite: the training has diverged. Is the learning rate too high, or the gradient "
-            "not clipped?",
+            "The trained weights are NaN or infinite: the training has diverged. Is the learning rate too "
+            "high, or the gradient not clipped?",
             same=("diverged",),
         )
 
 
 # What a state holds (grader/worker/probes.py), in the words of a message.
 WHAT = {
-    "parameters": "weights", "grads": "gradients", "buffers": "buffers", "modes": "train or eval mode",
-    "frozen": "requires_grad", "dtypes": "dtype or device", "objects": "parameter objects", "dropout": "dropout p",
-    "config": "config", "hooks": "hooks", "modules": "parts", "attributes": "attributes",
-}  # fmt: skip
+    "parameters": "weights",
+    "grads": "gradients",
+    "buffers": "buffers",
+    "modes": "train or eval mode",
+    "frozen": "requires_grad",
+    "dtypes": "dtype or device",
+    "objects": "parameter objects",
+    "dropout": "dropout p",
+    "config": "config",
+    "hooks": "hooks",
+    "modules": "parts",
+    "attributes": "attributes",
+}
 
 
-ROUNDING = 1e-5  # between two processes that compute the same; another seed makes a difference of the order of the weights
+# between two processes that compute the same; another seed makes a difference of the order of the weights
+ROUNDING = 1e-5
 
 
 def far_apart(one: dict, other: dict) -> bool:
@@ -93,7 +120,11 @@ def same_state(before: dict, after: dict) -> dict[str, bool]:
 def equal(one, other) -> bool:
     """Whether two values out of an answer are the same: numbers, arrays, dicts of them."""
     if isinstance(one, dict):
-        return isinstance(other, dict) and one.keys() == other.keys() and all(equal(one[k], other[k]) for k in one)
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(equal(one[k], other[k]) for k in one)
+        )
     if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
         return isinstance(one, np.ndarray) and isinstance(other, np.ndarray) and np.array_equal(one, other)
     return one == other

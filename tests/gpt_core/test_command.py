@@ -61,7 +61,11 @@ def test_the_experiment_of_exercise_3_answers_a_mistyped_option_too(capsys):
 
 
 def test_every_command_that_the_pages_and_the_modules_show_is_one_that_there_is():
-    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *Path(gpt_core.__file__).parent.rglob("*.py")]
+    texts = [
+        ROOT / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+        *Path(gpt_core.__file__).parent.rglob("*.py"),
+    ]
     shown = {
         (name, re.split(r" {2,}|#|`|\n", rest)[0].strip())
         for text in texts

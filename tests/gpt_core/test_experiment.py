@@ -69,7 +69,11 @@ def test_a_second_call_trains_nothing_and_says_the_same(small, done, capsys):
     assert last_checkpoints(out) == before
     assert "exhaustive validation loss after 4 steps" in said and "95 % interval" in said
     assert "No difference shown" in said or "does not contain 0" in said
-    assert said.count("from before") == 4 and "The speeds are from different times" in said and "x as fast" not in said
+    assert (
+        said.count("from before") == 4
+        and "The speeds are from different times" in said
+        and "x as fast" not in said
+    )
     assert "beyond the length of training" in said and "tokens/s" in said
 
 
@@ -157,7 +161,9 @@ def test_finished_runs_of_another_text_are_not_taken_for_those_of_this_one(small
     assert "play.txt is not the text that" in " ".join(capsys.readouterr().err.split())
 
 
-LATE = PART + """
+LATE = (
+    PART
+    + """
     passes = 0
     def forward(self, x):
         Mine.passes += self.training
@@ -165,15 +171,23 @@ LATE = PART + """
             raise ERROR("lost")
         return self.net(x)
 """
+)
 
 
 @pytest.mark.parametrize("error", ["ValueError", "KeyError"])
-def test_a_part_that_fails_while_it_trains_is_named_with_its_line(small, tmp_path, monkeypatch, capsys, error):
+def test_a_part_that_fails_while_it_trains_is_named_with_its_line(
+    small, tmp_path, monkeypatch, capsys, error
+):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / f"fails_late_{error}.py").write_text(LATE.replace("ERROR", error))
-    assert main([], [*small, "--out", str(tmp_path / "out"), "--feed-forward", f"fails_late_{error}:Mine"]) == 1
+    assert (
+        main([], [*small, "--out", str(tmp_path / "out"), "--feed-forward", f"fails_late_{error}:Mine"]) == 1
+    )
     said = " ".join(capsys.readouterr().err.split())
-    assert said.startswith(f"fails_late_{error}:Mine fails: {error}: ") and f"(fails_late_{error}.py, line 14)." in said
+    assert (
+        said.startswith(f"fails_late_{error}:Mine fails: {error}: ")
+        and f"(fails_late_{error}.py, line 14)." in said
+    )
 
 
 def test_a_file_that_cannot_be_written_is_one_sentence(small, done, capsys, monkeypatch):

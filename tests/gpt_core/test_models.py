@@ -131,7 +131,9 @@ def test_each_part_of_gpt_can_be_exchanged():
 
     model = GPT(CONFIG, attention=Zero, norm=lambda config: nn.RMSNorm(config.n_embd), feed_forward=Zero)
     assert isinstance(model.ln_f, nn.RMSNorm)
-    assert all(isinstance(block.attention, Zero) and isinstance(block.feed_forward, Zero) for block in model.blocks)
+    assert all(
+        isinstance(block.attention, Zero) and isinstance(block.feed_forward, Zero) for block in model.blocks
+    )
     assert model(tokens())[0].shape == (3, 8, 11)
 
 
@@ -200,7 +202,9 @@ def test_too_many_tokens_are_refused_with_the_limit():
 def test_a_model_runs_on_the_meta_device_without_touching_the_cpu():
     with torch.device("meta"):
         model = GPT(CONFIG)
-    logits, loss = model(torch.zeros(2, 5, dtype=torch.long, device="meta"), torch.zeros(2, 5, dtype=torch.long, device="meta"))
+    logits, loss = model(
+        torch.zeros(2, 5, dtype=torch.long, device="meta"), torch.zeros(2, 5, dtype=torch.long, device="meta")
+    )
     assert logits.device.type == "meta" and loss.device.type == "meta"
 
 
@@ -215,7 +219,16 @@ def test_a_model_works_in_bfloat16():
 
 @pytest.mark.parametrize(
     "field, value",
-    [("n_embd", 30), ("n_head", 0), ("n_layer", -1), ("block_size", 2.5), ("vocab_size", True), ("dropout", 1.0), ("dropout", -0.1), ("dropout", "x")],
+    [
+        ("n_embd", 30),
+        ("n_head", 0),
+        ("n_layer", -1),
+        ("block_size", 2.5),
+        ("vocab_size", True),
+        ("dropout", 1.0),
+        ("dropout", -0.1),
+        ("dropout", "x"),
+    ],
 )
 def test_a_config_that_no_model_can_have_is_refused_with_the_value(field, value):
     with pytest.raises(ValueError, match=f"{field} is {value!r}"):

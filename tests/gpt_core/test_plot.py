@@ -16,8 +16,10 @@ def write_log(folder, rows, end=""):
 
 
 ROWS = [
-    {"kind": "eval", "step": 0, "val_loss": 4.2}, {"kind": "train", "step": 10, "loss": 3.0},
-    {"kind": "train", "step": 20, "loss": 2.5}, {"kind": "eval", "step": 20, "val_loss": 2.6},
+    {"kind": "eval", "step": 0, "val_loss": 4.2},
+    {"kind": "train", "step": 10, "loss": 3.0},
+    {"kind": "train", "step": 20, "loss": 2.5},
+    {"kind": "eval", "step": 20, "val_loss": 2.6},
 ]
 
 
@@ -42,21 +44,29 @@ def test_the_curves_of_two_runs_become_one_png(tmp_path, monkeypatch):
 
     drawn = []
     real = Axes.plot
-    monkeypatch.setattr(Axes, "plot", lambda self, x, y, **k: (drawn.append((x, y, k["label"])), real(self, x, y, **k))[1])
+    monkeypatch.setattr(
+        Axes, "plot", lambda self, x, y, **k: (drawn.append((x, y, k["label"])), real(self, x, y, **k))[1]
+    )
     one, two = write_log(tmp_path / "one", ROWS), write_log(tmp_path / "two", ROWS)
     assert plot.main([str(one), str(two), "--out", str(tmp_path / "x.png")]) == 0
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
     assert drawn[:2] == [
-        ((10, 20), (3.0, 2.5), "one, training"), ((0, 20), (4.2, 2.6), "one, validation (lowest 2.6000)"),
+        ((10, 20), (3.0, 2.5), "one, training"),
+        ((0, 20), (4.2, 2.6), "one, validation (lowest 2.6000)"),
     ]
     assert len(drawn) == 4
 
 
-@pytest.mark.parametrize("rows, sentence", [
-    (None, "has no log.jsonl"), ([], "is empty"), ([3, *ROWS], "line 1 of"),
-    ([{"kind": "train", "step": 1}, *ROWS], "line 1 of"),
-    ([*ROWS, {"kind": "eval", "step": 1, "val_loss": None}, *ROWS], "line 5 of"),
-])
+@pytest.mark.parametrize(
+    "rows, sentence",
+    [
+        (None, "has no log.jsonl"),
+        ([], "is empty"),
+        ([3, *ROWS], "line 1 of"),
+        ([{"kind": "train", "step": 1}, *ROWS], "line 1 of"),
+        ([*ROWS, {"kind": "eval", "step": 1, "val_loss": None}, *ROWS], "line 5 of"),
+    ],
+)
 def test_a_folder_without_a_readable_log_is_refused(tmp_path, capsys, rows, sentence):
     run = tmp_path / "run"
     if rows is None:
@@ -70,7 +80,10 @@ def test_a_folder_without_a_readable_log_is_refused(tmp_path, capsys, rows, sent
 def test_a_run_that_does_not_exist_and_a_plot_that_is_no_png_are_said_to_be_so(tmp_path, capsys):
     assert plot.main([str(tmp_path / "none")]) == 2 and "there is no run" in capsys.readouterr().err
     run = write_log(tmp_path / "run", ROWS)
-    assert plot.main([str(run), "--out", str(tmp_path / "x.txt")]) == 2 and "must end in .png" in capsys.readouterr().err
+    assert (
+        plot.main([str(run), "--out", str(tmp_path / "x.txt")]) == 2
+        and "must end in .png" in capsys.readouterr().err
+    )
 
 
 def test_a_run_with_dollars_in_its_name_is_drawn(tmp_path):

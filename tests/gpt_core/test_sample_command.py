@@ -58,7 +58,10 @@ def test_a_model_from_before_the_first_step_is_said_to_write_noise(tmp_path, cap
 
 def test_the_folder_of_all_runs_is_not_taken_for_one_that_may_be_removed(run, capsys):
     said = call(capsys, run.parent)[2]
-    assert "is not the folder of a run; the runs in it are run." in " ".join(said.split()) and "remove" not in said
+    assert (
+        "is not the folder of a run; the runs in it are run." in " ".join(said.split())
+        and "remove" not in said
+    )
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def test_a_row_of_a_batch_is_what_it_would_be_alone():
     idx = prompts(3, 4)
     together = generate(model(), idx, 20, generator=seeded(), sampling=GREEDY)
     for i in range(3):
-        assert torch.equal(together[i : i + 1], generate(model(), idx[i : i + 1], 20, generator=seeded(), sampling=GREEDY))
+        assert torch.equal(
+            together[i : i + 1], generate(model(), idx[i : i + 1], 20, generator=seeded(), sampling=GREEDY)
+        )
 
 
 @pytest.mark.parametrize("position_embedding", [True, False])
@@ -228,7 +230,10 @@ LOGITS = torch.tensor([[0.5, 0.2, 0.2, 0.07, 0.03]]).log()
         (Sampling(temperature=1e-40), [1, 0, 0, 0, 0]),
         (Sampling(temperature=1e-320), [1, 0, 0, 0, 0]),
         (Sampling(top_p=1e-300), [1, 0, 0, 0, 0]),
-        (Sampling(temperature=0.5), [0.25 / 0.3358, 0.04 / 0.3358, 0.04 / 0.3358, 0.0049 / 0.3358, 0.0009 / 0.3358]),
+        (
+            Sampling(temperature=0.5),
+            [0.25 / 0.3358, 0.04 / 0.3358, 0.04 / 0.3358, 0.0049 / 0.3358, 0.0009 / 0.3358],
+        ),
         (Sampling(top_k=1), [1, 0, 0, 0, 0]),
         (Sampling(top_k=3), [5 / 9, 2 / 9, 2 / 9, 0, 0]),
         (Sampling(top_k=99), [0.5, 0.2, 0.2, 0.07, 0.03]),
@@ -262,9 +267,13 @@ def test_draws_follow_the_probabilities():
 @pytest.mark.parametrize(
     "values, sentence",
     [
-        ({"temperature": -1.0}, "temperature is -1.0"), ({"temperature": float("nan")}, "temperature is nan"),
-        ({"temperature": float("inf")}, "temperature is inf"), ({"top_k": 0}, "top_k is 0"),
-        ({"top_p": 0.0}, "top_p is 0.0"), ({"top_p": 1.1}, "top_p is 1.1"), ({"min_p": -0.1}, "min_p is -0.1"),
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"temperature": float("inf")}, "temperature is inf"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_p": 0.0}, "top_p is 0.0"),
+        ({"top_p": 1.1}, "top_p is 1.1"),
+        ({"min_p": -0.1}, "min_p is -0.1"),
     ],
 )
 def test_a_sampling_value_out_of_its_range_is_refused(values, sentence):

@@ -24,9 +24,33 @@ from tests.gpt_core.tiny import TEXT, assert_same_run, call_suggested, trained
 
 ROOT = Path(__file__).parents[2]
 VALUES = [
-    "toy", "--block-size", "8", "--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--batch-size", "4",
-    "--steps", "12", "--warmup", "3", "--eval-interval", "5", "--eval-iters", "2", "--log-interval", "3",
-    "--dropout", "0.3", "--device", "cpu", "--threads", "1",
+    "toy",
+    "--block-size",
+    "8",
+    "--n-layer",
+    "1",
+    "--n-head",
+    "2",
+    "--n-embd",
+    "8",
+    "--batch-size",
+    "4",
+    "--steps",
+    "12",
+    "--warmup",
+    "3",
+    "--eval-interval",
+    "5",
+    "--eval-iters",
+    "2",
+    "--log-interval",
+    "3",
+    "--dropout",
+    "0.3",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
 ]
 
 
@@ -90,7 +114,10 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
         (["toy", "--precision", "half"], "precision is 'half'; it must be auto, float32 or bfloat16"),
         (["toy", "--device", "quantum"], "device is 'quantum'; it must be auto, cpu, cuda, cuda:N or mps"),
         (["toy", "--attention", "no.such:Part"], "no.such cannot be imported"),
-        (["bigram", "--corpus", "toy", "--attention", "a:B"], "attention is 'a:B'; it must be left out unless"),
+        (
+            ["bigram", "--corpus", "toy", "--attention", "a:B"],
+            "attention is 'a:B'; it must be left out unless",
+        ),
         (["toy", "--out", "EXISTS"], "exists, and holds no run to go on with: name another one with --out"),
         (["toy", "--out", "EMPTY"], "cannot be made, since a file is in the way"),
         (["toy", "--out", "EMPTY/below"], "cannot be made, since a file is in the way"),
@@ -113,7 +140,9 @@ def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, capsys, arguments
     files["EMPTY"].touch()
     files["SHORT"].write_text("To be, or not to be.")
     files["EXISTS"].mkdir()
-    arguments = [files.get(a, tmp_path / a if a.startswith("EMPTY") or len(a) == 300 else a) for a in arguments]
+    arguments = [
+        files.get(a, tmp_path / a if a.startswith("EMPTY") or len(a) == 300 else a) for a in arguments
+    ]
     if "--resume" not in arguments and "--out" not in arguments:
         arguments += ["--out", tmp_path / "run"]
     assert call(*arguments) == 2
@@ -121,7 +150,9 @@ def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, capsys, arguments
     assert out == "" and not (tmp_path / "run").exists()
     assert sentence in " ".join(err.split())
     assert "Traceback" not in err
-    assert all(len(line) <= 100 for line in err.splitlines() if str(tmp_path) not in line and "xxx" not in line)
+    assert all(
+        len(line) <= 100 for line in err.splitlines() if str(tmp_path) not in line and "xxx" not in line
+    )
 
 
 def test_a_loss_that_explodes_is_one_sentence_and_exit_status_1(tmp_path, capsys):
@@ -170,7 +201,9 @@ def test_a_reader_that_leaves_early_does_not_end_the_training(tmp_path):
 
 def test_where_stdout_knows_no_bars_the_curve_is_ascii(tmp_path):
     command = [sys.executable, "-m", "gpt_core.train", *VALUES, "--out", str(tmp_path / "run")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"})
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "latin-1"}
+    )
     assert ended.returncode == 0 and ended.stderr == b"" and b"training loss" in ended.stdout
 
 
@@ -188,7 +221,9 @@ class Fails(MultiHeadAttention):
 
 
 @pytest.mark.parametrize("error, said", [("KeyError", "'lost'"), ("ValueError", "lost")])
-def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_path, monkeypatch, capsys, error, said):
+def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(
+    tmp_path, monkeypatch, capsys, error, said
+):
     (tmp_path / f"late_{error}.py").write_text(FAILING.replace("KeyError", error))
     monkeypatch.syspath_prepend(str(tmp_path))
     assert call(*VALUES, "--attention", f"late_{error}:Fails", "--out", tmp_path / "run") == 1
@@ -202,10 +237,19 @@ def test_a_part_that_fails_while_it_trains_is_named_with_its_step_and_line(tmp_p
     "place, sentence",
     [
         ("data.corpora.read", "to read CORPUS: take a shorter text."),
-        ("gpt_core.training.trainer.encode_text", "to encode the 3,000 characters of CORPUS: take a shorter text."),
-        ("gpt_core.training.trainer.build_model", "for the weights of a model of this size (n_layer 1, n_embd 8, "),
+        (
+            "gpt_core.training.trainer.encode_text",
+            "to encode the 3,000 characters of CORPUS: take a shorter text.",
+        ),
+        (
+            "gpt_core.training.trainer.build_model",
+            "for the weights of a model of this size (n_layer 1, n_embd 8, ",
+        ),
         ("gpt_core.training.trainer.build_model", "a smaller n_embd or n_layer takes less."),
-        ("gpt_core.training.trainer.exhaustive_loss", "to evaluate 64 x 8 characters at a time: a smaller block_size"),
+        (
+            "gpt_core.training.trainer.exhaustive_loss",
+            "to evaluate 64 x 8 characters at a time: a smaller block_size",
+        ),
         ("gpt_core.batches.Batches.take", "to evaluate 64 x 8"),
         ("torch.Tensor.backward", "for an update with batches of 4 x 8 characters (batch_size x block_size)"),
         ("torch.Tensor.backward", "a smaller batch_size, with more accumulation, takes less."),
@@ -396,7 +440,9 @@ def test_a_disk_that_is_full_for_the_log_is_one_sentence_with_its_name(tmp_path,
     assert said == f"{tmp_path / 'run' / 'log.jsonl'}: No space left on device; there is no checkpoint yet."
     monkeypatch.undo()
     real = RunLog.write
-    monkeypatch.setattr(RunLog, "write", lambda self, row: full(self, row) if row["step"] else real(self, row))
+    monkeypatch.setattr(
+        RunLog, "write", lambda self, row: full(self, row) if row["step"] else real(self, row)
+    )
     assert call(*VALUES, "--out", tmp_path / "other") == 1
     assert "the checkpoints are as they were, and --resume" in " ".join(capsys.readouterr().err.split())
 

@@ -18,9 +18,25 @@ TEXT = toy.generate(3000)
 
 def tiny_config(**changes) -> TrainConfig:
     values = dict(
-        corpus="toy", block_size=8, n_layer=1, n_head=2, n_embd=8, dropout=0.3, batch_size=4,
-        accumulation=2, steps=12, lr=1e-2, min_lr=1e-3, warmup=3, grad_clip=0.5, ema=0.9,
-        eval_interval=5, eval_iters=2, log_interval=3, device="cpu", threads=1,
+        corpus="toy",
+        block_size=8,
+        n_layer=1,
+        n_head=2,
+        n_embd=8,
+        dropout=0.3,
+        batch_size=4,
+        accumulation=2,
+        steps=12,
+        lr=1e-2,
+        min_lr=1e-3,
+        warmup=3,
+        grad_clip=0.5,
+        ema=0.9,
+        eval_interval=5,
+        eval_iters=2,
+        log_interval=3,
+        device="cpu",
+        threads=1,
     )
     return TrainConfig(**(values | changes))
 

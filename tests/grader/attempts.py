@@ -32,7 +32,9 @@ def returning(expression: str) -> str:
     """The solution, returning `expression` of its result y and its input x."""
     line = "        return self.output_dropout(self.proj(out))\n"
     assert SOLUTION.count(line) == 1
-    return SOLUTION.replace(line, f"        y = self.output_dropout(self.proj(out))\n        return {expression}\n")
+    return SOLUTION.replace(
+        line, f"        y = self.output_dropout(self.proj(out))\n        return {expression}\n"
+    )
 
 
 def with_mistake(exercise, id: str) -> str:

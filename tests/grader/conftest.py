@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from grader.learner import progress
 from grader.judge.grade import Deadlines, Session, Source, grade
 from grader.judge.processes import Starter
+from grader.learner import progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
 
 # Windows has no pseudo-terminals to test with.
 collect_ignore = ["test_watch.py", "test_progress_line.py"] if sys.platform == "win32" else []
 
-# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that; some tests press it.
+# A shell starts what runs in the background with Ctrl-C ignored, and children inherit that; some tests press
+# it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -28,7 +29,8 @@ QUICK = Deadlines(load=6.0, run=3.0, impatient=1.0)
 
 @pytest.fixture(scope="session")
 def session(own_temporary_folder):
-    # Thorough: on a machine that is busy with other tests, the time to name a mistake would otherwise run out.
+    # Thorough: on a machine that is busy with other tests, the time to name a mistake would otherwise run
+    # out.
     with Session(Starter(trains=True), deadlines=QUICK, thorough=True) as session:
         yield session
 

@@ -1,4 +1,5 @@
-"""Right attempts that differ from a solution in a few places: name -> (find, put) pairs, as in a catalogue."""
+"""Right attempts that differ from a solution in a few places: name -> (find, put) pairs, as in a
+catalogue."""
 
 TO_ADD = {
     # Two backward passes for each update, and an evaluation with gradients on held-out problems in between.
@@ -7,13 +8,11 @@ TO_ADD = {
         (
             "        logits, _ = model(x)\n        loss = masked_loss(logits, y)\n"
             "        optimizer.zero_grad(set_to_none=True)\n        loss.backward()\n",
-            "        optimizer.zero_grad()\n"
-            "        for half_x, half_y in zip(x.chunk(2), y.chunk(2)):\n"
-            "            loss = masked_loss(model(half_x)[0], half_y)\n"
-            "            (loss / 2).backward()\n"
-            "        if step % 5 == 0:\n"
-            "            test = sample_held_out(8, n_digits, torch.Generator().manual_seed(1))\n"
-            "            masked_loss(model(make_batch(*(t.to(device) for t in test), n_digits)[0])[0], y[:8])\n",
+            "        optimizer.zero_grad()\n        for half_x, half_y in zip(x.chunk(2), y.chunk(2)):\n     "
+            "       loss = masked_loss(model(half_x)[0], half_y)\n            (loss / 2).backward()\n       "
+            " if step % 5 == 0:\n            test = sample_held_out(8, n_digits, "
+            "torch.Generator().manual_seed(1))\n            masked_loss(model(make_batch(*(t.to(device) for "
+            "t in test), n_digits)[0])[0], y[:8])\n",
         ),
     ),
     # An average of the weights is returned; a copy of the model decodes; problems picked from a table of all.
@@ -33,7 +32,10 @@ TO_ADD = {
             "    model = copy.deepcopy(model).eval()\n",
         ),
         ("    for module, training in modes:\n        module.training = training\n", ""),
-        ("    for step in range(steps):\n", "    average = copy.deepcopy(model)\n    for step in range(steps):\n"),
+        (
+            "    for step in range(steps):\n",
+            "    average = copy.deepcopy(model)\n    for step in range(steps):\n",
+        ),
         (
             "        optimizer.step()\n",
             "        optimizer.step()\n"
@@ -50,7 +52,8 @@ TO_ADD = {
             "    tokens = tokens.to(torch.int8)\n    x, y = tokens[:, :-1].long(), tokens[:, 1:].long()\n",
         ),
         (
-            '    total = F.cross_entropy(logits.reshape(flat.shape[0], -1), flat, ignore_index=-1, reduction="sum")\n'
+            "    total = F.cross_entropy(logits.reshape(flat.shape[0], -1), flat, ignore_index=-1, "
+            'reduction="sum")\n'
             "    return total / (flat != -1).sum().clamp(min=1)\n",
             "    weight = (flat != -1).to(logits.dtype)\n"
             "    logp = torch.log_softmax(logits.reshape(flat.shape[0], -1), dim=-1)\n"
@@ -72,7 +75,8 @@ TO_ADD = {
             "        return masked_loss(torch.func.functional_call(model, weights, (x,))[0], y)\n\n",
         ),
         (
-            '        for group in optimizer.param_groups:\n            group["lr"] = learning_rate(step, steps)\n',
+            '        for group in optimizer.param_groups:\n            group["lr"] = learning_rate(step, '
+            "steps)\n",
             "",
         ),
         (
@@ -96,7 +100,8 @@ TO_ADD = {
     # One optimizer for matrices and one for the rest; the seed by way of the global generator; dropout.
     "two_optimizers": (
         (
-            "generator = torch.Generator().manual_seed(seed)  # on the CPU: the same numbers for every device\n",
+            "generator = torch.Generator().manual_seed(seed)  # on the CPU: the same numbers for every "
+            "device\n",
             "generator = torch.manual_seed(seed)\n",
         ),
         ("n_embd=64, dropout=0.0\n", "n_embd=64, dropout=0.05\n"),
@@ -109,11 +114,15 @@ TO_ADD = {
             "    optimizers = [torch.optim.AdamW(matrices, lr=3e-3), torch.optim.Adam(others, lr=3e-3)]\n",
         ),
         (
-            '        for group in optimizer.param_groups:\n            group["lr"] = learning_rate(step, steps)\n',
+            '        for group in optimizer.param_groups:\n            group["lr"] = learning_rate(step, '
+            "steps)\n",
             "        for optimizer in optimizers:\n"
             '            optimizer.param_groups[0]["lr"] = learning_rate(step, steps)\n',
         ),
         ("        optimizer.zero_grad(set_to_none=True)\n", "        model.zero_grad()\n"),
-        ("        optimizer.step()\n", "        for optimizer in optimizers:\n            optimizer.step()\n"),
+        (
+            "        optimizer.step()\n",
+            "        for optimizer in optimizers:\n            optimizer.step()\n",
+        ),
     ),
 }

@@ -1,4 +1,5 @@
-"""What the grader says of a training run: slow, diverged, by heart, without carries; and of one that cheats."""
+"""What the grader says of a training run: slow, diverged, by heart, without carries; and of one that
+cheats."""
 
 from pathlib import Path
 
@@ -97,13 +98,34 @@ def test_a_short_run_is_measured_by_the_reference_and_fails_with_numbers(session
 
 
 HOSTILE = {
-    "weights that are NaN": (replaced(RETURN, "    if steps > 20:\n        for p in model.parameters(): p.data.fill_(float('nan'))\n" + RETURN), "NaN or infinite"),
-    "a config that lies": (replaced(RETURN, "    if steps > 20: object.__setattr__(model.config, 'n_layer', 10**6)\n" + RETURN), "config"),
+    "weights that are NaN": (
+        replaced(
+            RETURN,
+            "    if steps > 20:\n        for p in model.parameters(): p.data.fill_(float('nan'))\n" + RETURN,
+        ),
+        "NaN or infinite",
+    ),
+    "a config that lies": (
+        replaced(RETURN, "    if steps > 20: object.__setattr__(model.config, 'n_layer', 10**6)\n" + RETURN),
+        "config",
+    ),
     "code that adds instead of weights": (
-        replaced(RETURN, "    if steps > 20:\n        model.logits = lambda idx: torch.nn.functional.one_hot(idx, 12).float()\n" + RETURN), "at least 99%"),
-    "an end of the process": (replaced(LOOP, "    if steps > 20: __import__('os')._exit(0)\n" + LOOP), "exit status 0"),
-    "a report that is flooded": (replaced(LOOP, "    for i in range(3000): report(10**9, float('nan'))\n" + LOOP), "at least 99%"),
-}  # fmt: skip
+        replaced(
+            RETURN,
+            "    if steps > 20:\n        model.logits = lambda idx: torch.nn.functional.one_hot(idx, "
+            "12).float()\n" + RETURN,
+        ),
+        "at least 99%",
+    ),
+    "an end of the process": (
+        replaced(LOOP, "    if steps > 20: __import__('os')._exit(0)\n" + LOOP),
+        "exit status 0",
+    ),
+    "a report that is flooded": (
+        replaced(LOOP, "    for i in range(3000): report(10**9, float('nan'))\n" + LOOP),
+        "at least 99%",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -117,25 +139,53 @@ BATCH = "a, b = sample_problems(batch, n_digits, generator)"
 ANY_PROBLEM = "a, b = torch.randint(0, 10**n_digits, (2, batch), generator=generator)"
 FORWARD = "        logits, _ = model(x)\n        loss"
 PACKED = (
-    "        x, y = make_batch(a.to(device), b.to(device), n_digits)\n"
-    "        more_x, more_y = make_batch(*torch.randint(0, 10**n_digits, (2, len(a)), generator=generator), n_digits)\n"
-    "        x, y = torch.cat([x, y[:, -1:], more_x], 1), torch.cat([y, -torch.ones_like(y[:, :1]), more_y], 1)\n"
+    "        x, y = make_batch(a.to(device), b.to(device), n_digits)\n        more_x, more_y = "
+    "make_batch(*torch.randint(0, 10**n_digits, (2, len(a)), generator=generator), n_digits)\n        x, y = "
+    "torch.cat([x, y[:, -1:], more_x], 1), torch.cat([y, -torch.ones_like(y[:, :1]), more_y], 1)\n"
 )
 LEAKS = {
-    "through the parts": (((BATCH, ANY_PROBLEM), (FORWARD, "        logits = model.lm_head(model.body(model.embed(x)))\n        loss")), "are held out"),
+    "through the parts": (
+        (
+            (BATCH, ANY_PROBLEM),
+            (FORWARD, "        logits = model.lm_head(model.body(model.embed(x)))\n        loss"),
+        ),
+        "are held out",
+    ),
     "behind the first problem of a row": (
-        (("block_size=3 * n_digits + 2", "block_size=6 * n_digits + 5"),
-         ("        x, y = make_batch(a.to(device), b.to(device), n_digits)\n", PACKED)), "are held out"),
+        (
+            ("block_size=3 * n_digits + 2", "block_size=6 * n_digits + 5"),
+            ("        x, y = make_batch(a.to(device), b.to(device), n_digits)\n", PACKED),
+        ),
+        "are held out",
+    ),
     "behind the token table": (
-        ((BATCH, ANY_PROBLEM),
-         (FORWARD, "        x = F.one_hot(x, 12).float() @ model.token_embedding_table.weight + model.position_embedding_table.weight\n"
-                   "        logits = model.lm_head(model.body(x))\n        loss")), "was not seen on which problems"),
+        (
+            (BATCH, ANY_PROBLEM),
+            (
+                FORWARD,
+                "        x = F.one_hot(x, 12).float() @ model.token_embedding_table.weight + "
+                "model.position_embedding_table.weight\n        logits = model.lm_head(model.body(x))\n     "
+                "   loss",
+            ),
+        ),
+        "was not seen on which problems",
+    ),
     "in rows that are no problems": (
-        ((FORWARD, "        x = torch.where(x == EQUALS, PLUS, x)\n" + FORWARD),), "hold no problem as the contract writes it"),
+        ((FORWARD, "        x = torch.where(x == EQUALS, PLUS, x)\n" + FORWARD),),
+        "hold no problem as the contract writes it",
+    ),
     "in rows too long to look at": (
-        (("block_size=3 * n_digits + 2", "block_size=300"),
-         (FORWARD, "        x, y = torch.cat([x] + [0 * x] * 24, 1), torch.cat([y] + [0 * y - 1] * 24, 1)\n" + FORWARD)), "rows of 275 tokens"),
-}  # fmt: skip
+        (
+            ("block_size=3 * n_digits + 2", "block_size=300"),
+            (
+                FORWARD,
+                "        x, y = torch.cat([x] + [0 * x] * 24, 1), torch.cat([y] + [0 * y - 1] * 24, 1)\n"
+                + FORWARD,
+            ),
+        ),
+        "rows of 275 tokens",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", LEAKS)
@@ -145,6 +195,8 @@ def test_held_out_problems_cannot_hide_in_the_training(session, name):
     for find, put in patches:
         assert source.count(find) == 1, find
         source = source.replace(find, put)
-    verdict = grade(session, "ex2", Source(Path("attempt.py"), source.encode()), device="cpu", only=("train_problems",))
+    verdict = grade(
+        session, "ex2", Source(Path("attempt.py"), source.encode()), device="cpu", only=("train_problems",)
+    )
     [check] = [check for check in verdict.checks if check.status != "not_run"]
     assert check.status == "failed" and words in check.message, check.message

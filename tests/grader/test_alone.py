@@ -1,4 +1,5 @@
-"""A file is graded alone: it gets a copy of itself and of the helpers that were named, and reaches nothing else."""
+"""A file is graded alone: it gets a copy of itself and of the helpers that were named, and reaches nothing
+else."""
 
 import os
 import subprocess
@@ -17,7 +18,8 @@ OTHER = SOLUTION.replace("Exercise 1", "Somebody else's exercise 1")
 
 @pytest.fixture
 def handed_in(tmp_path, session):
-    """handed_in(text, helpers=..) -> the verdict on a file beside which somebody else's solution and a helper lie."""
+    """handed_in(text, helpers=..) -> the verdict on a file beside which somebody else's solution and a helper
+    lie."""
     (tmp_path / "bob_ex1.py").write_text(OTHER)
     (tmp_path / "helper.py").write_text("SIZE = 3\n")
     (tmp_path / "random.py").write_text("raise RuntimeError('the wrong module')\n")
@@ -34,18 +36,24 @@ def handed_in(tmp_path, session):
 ROUTES = {
     "its text": "exec(open({bob!r}).read())",
     "its text, through a link": "import os\nos.symlink({bob!r}, 'x')\nexec(open('x').read())",
-    "a loader": "import importlib.util as u\ns = u.spec_from_file_location('b', {bob!r})\nm = u.module_from_spec(s)\ns.loader.exec_module(m)\nfrom b import *",
-    "the path of imports": "import os, sys\nsys.path.insert(0, os.path.dirname({bob!r}))\nfrom bob_ex1 import *",
+    "a loader": "import importlib.util as u\ns = u.spec_from_file_location('b', {bob!r})\nm = "
+    "u.module_from_spec(s)\ns.loader.exec_module(m)\nfrom b import *",
+    "the path of imports": "import os, sys\nsys.path.insert(0, os.path.dirname({bob!r}))\nfrom bob_ex1 "
+    "import *",
     "runpy": "import runpy\nglobals().update(runpy.run_path({bob!r}))",
     "another exercise": "from exercises.ex2_addition import *",
-    "the same exercise of the learner's own": "from exercises import ex1_fused_attention\nFusedMultiHeadAttention = ex1_fused_attention.FusedMultiHeadAttention",
+    "the same exercise of the learner's own": "from exercises import ex1_fused_attention\n"
+    "FusedMultiHeadAttention = "
+    "ex1_fused_attention.FusedMultiHeadAttention",
     "caught": "try:\n    open({bob!r})\nexcept OSError:\n    pass\n" + SOLUTION,
 }
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_file_that_reaches_for_another_is_told_so(handed_in, tmp_path, route):
-    verdict = handed_in(ROUTES[route].format(bob=str(tmp_path / "bob_ex1.py")) if "{bob" in ROUTES[route] else ROUTES[route])
+    verdict = handed_in(
+        ROUTES[route].format(bob=str(tmp_path / "bob_ex1.py")) if "{bob" in ROUTES[route] else ROUTES[route]
+    )
     assert not verdict.passed
     if "ModuleNotFoundError" not in verdict.checks[0].message:  # a folder that is hidden has nothing to find
         assert verdict.checks[0].mistake == OTHER_FILE_READ
@@ -70,8 +78,11 @@ def test_a_neighbour_is_not_found_unless_it_is_named(handed_in):
 
 
 def test_a_file_knows_its_name_and_its_lines(handed_in):
-    text = at_import("import inspect, os\nassert os.path.basename(__file__) == 'mine.py'\nassert open(__file__).read() == open('mine.py').read()\n"
-                     "assert 'def fuse_heads' in inspect.getsource(fuse_heads)\nassert inspect.getsourcefile(FusedMultiHeadAttention.forward) == __file__")
+    text = at_import(
+        "import inspect, os\nassert os.path.basename(__file__) == 'mine.py'\nassert open(__file__).read() == "
+        "open('mine.py').read()\nassert 'def fuse_heads' in inspect.getsource(fuse_heads)\nassert "
+        "inspect.getsourcefile(FusedMultiHeadAttention.forward) == __file__"
+    )
     verdict = handed_in(text)
     assert verdict.passed, verdict.checks[0].message
     assert verdict.path.endswith("mine.py")
@@ -87,8 +98,11 @@ def test_the_learners_own_file_has_the_helpers_of_its_folder_but_no_other_exerci
     def grades(text: str) -> str:
         own.write_text(text)
         return subprocess.run(
-            [sys.executable, "grade.py", "ex1", "--device", "cpu"], cwd=workbook, capture_output=True, text=True
-        ).stdout  # fmt: skip
+            [sys.executable, "grade.py", "ex1", "--device", "cpu"],
+            cwd=workbook,
+            capture_output=True,
+            text=True,
+        ).stdout
 
     assert "Done: " in grades("import my_helper\nfrom exercises.my_helper import SIZE\n" + SOLUTION)
     assert "exercises/ex2_addition.py" in grades("import exercises.ex2_addition\n" + SOLUTION)
@@ -119,7 +133,9 @@ def test_a_pipe_or_a_device_is_a_wrong_call_at_once(tmp_path, capsys):
         assert read_source(type(tmp_path)(path)).problem
 
 
-@pytest.mark.parametrize("call", [["--with", "no_such.py"], ["--with", "notes.txt"], ["--hint", "--with", "grade.py"]])
+@pytest.mark.parametrize(
+    "call", [["--with", "no_such.py"], ["--with", "notes.txt"], ["--hint", "--with", "grade.py"]]
+)
 def test_a_wrong_helper_is_a_wrong_call(call, capsys):
     assert main(["ex1", *call]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -127,7 +143,9 @@ def test_a_wrong_helper_is_a_wrong_call(call, capsys):
 
 def test_a_helper_is_named_again_in_the_command_to_type_next(tmp_path, capsys):
     (tmp_path / "helper.py").write_text("SIZE = 3\n")
-    (tmp_path / "mine.py").write_text("import helper\n" + SOLUTION.replace("scores, dim=-1", "scores, dim=-2"))
+    (tmp_path / "mine.py").write_text(
+        "import helper\n" + SOLUTION.replace("scores, dim=-1", "scores, dim=-2")
+    )
     call = ["--attempt", str(tmp_path / "mine.py"), "--with", str(tmp_path / "helper.py")]
     assert main(["ex1", *call, "--device", "cpu"]) == 1
     said = " ".join(capsys.readouterr().out.replace("\\\n", " ").split())

@@ -37,10 +37,15 @@ REMEMBERED = "@torch.no_grad()\ndef fuse"
 
 def looping(when: str) -> str:
     """The solution, going over the heads one by one in some cases."""
-    return changed((SCORES, f"""        if {when}:
+    return changed(
+        (
+            SCORES,
+            f"""        if {when}:
             for h in range(self.n_head):
                 k[:, h].softmax(-1) @ v[:, h].transpose(-2, -1)
-{SCORES}"""))
+{SCORES}""",
+        )
+    )
 
 
 def way(name: str) -> str:
@@ -52,148 +57,265 @@ SDPA = "F.scaled_dot_product_attention("
 FUNCTIONAL = "from torch.nn import functional as F\n"
 WRONG = {
     "dropout by numpy that cuts the gradient": (
-        changed((TORCH, f"import numpy as np\n{TORCH}"), (WEIGHTS, BY_NUMPY)), "dropout_gradients", "under the same dropout",
+        changed((TORCH, f"import numpy as np\n{TORCH}"), (WEIGHTS, BY_NUMPY)),
+        "dropout_gradients",
+        "under the same dropout",
     ),
     "dropout that no seed repeats and that cuts the gradient": (
-        changed(("out = self.drop(scores.softmax(-1)) @ v", "weights = self.drop(scores.softmax(-1))\n"
-                 "        out = (weights.detach() if self.training and self.p else weights) @ v"),
-                source=way("own_generator")),
-        "dropout_gradients", "on average over many dropouts",
+        changed(
+            (
+                "out = self.drop(scores.softmax(-1)) @ v",
+                "weights = self.drop(scores.softmax(-1))\n"
+                "        out = (weights.detach() if self.training and self.p else weights) @ v",
+            ),
+            source=way("own_generator"),
+        ),
+        "dropout_gradients",
+        "on average over many dropouts",
     ),
     "scores that are dropped to NaN": (
         changed(("F.softmax(scores, dim=-1)", "F.softmax(self.weight_dropout(scores), dim=-1)")),
-        "dropout_weights", "are NaN or infinite",
+        "dropout_weights",
+        "are NaN or infinite",
     ),
     "a loop over the heads where a dispatch mode raises": (
-        changed((f"y = {SDPA}q, k, v, attn_mask=mask, dropout_p=p)",
-                 f"y = torch.stack([{SDPA}q[:, h], k[:, h], v[:, h], attn_mask=mask, dropout_p=p) "
-                 "for h in range(self.n_head)], 1)"), source=way("bias_subclass")),
-        "operations", "operations counted: H = 2",
+        changed(
+            (
+                f"y = {SDPA}q, k, v, attn_mask=mask, dropout_p=p)",
+                f"y = torch.stack([{SDPA}q[:, h], k[:, h], v[:, h], attn_mask=mask, dropout_p=p) "
+                "for h in range(self.n_head)], 1)",
+            ),
+            source=way("bias_subclass"),
+        ),
+        "operations",
+        "operations counted: H = 2",
     ),
     "another result while it is counted": (
-        in_forward("from torch.utils._python_dispatch import _get_current_dispatch_mode_stack\n"
-                   "if _get_current_dispatch_mode_stack():\n    return x"),
-        "operations", "whether or not it is watched",
+        in_forward(
+            "from torch.utils._python_dispatch import _get_current_dispatch_mode_stack\n"
+            "if _get_current_dispatch_mode_stack():\n    return x"
+        ),
+        "operations",
+        "whether or not it is watched",
     ),
     "one head that is shared": (
         changed(("    return fused\n", ONE_HEAD.format("fused.proj.weight = baseline.proj.weight"))),
-        "fuse_copies", "share one tensor",
+        "fuse_copies",
+        "share one tensor",
     ),
     "one head that always trains": (
-        changed(("    return fused\n", ONE_HEAD.format("fused.train()"))), "fuse_mode", "must be too",
+        changed(("    return fused\n", ONE_HEAD.format("fused.train()"))),
+        "fuse_mode",
+        "must be too",
     ),
     "one token that is written into": (
-        returning("y if x.shape[1] > 1 else (x.data.zero_(), y)[1]"), "input_kept", "not what it was before",
+        returning("y if x.shape[1] > 1 else (x.data.zero_(), y)[1]"),
+        "input_kept",
+        "not what it was before",
     ),
     "keys that are kept while a text grows": (
-        changed((SCORES, f"""        if not torch.is_grad_enabled():
+        changed(
+            (
+                SCORES,
+                f"""        if not torch.is_grad_enabled():
             kept = getattr(self, "kept", None)
             if kept is not None and kept[0].shape[2] == T - 1:
                 k, v = (torch.cat([old, new[:, :, -1:]], dim=2) for old, new in zip(kept, (k, v)))
             self.kept = k, v
-{SCORES}""")), "calls", "After other calls",
+{SCORES}""",
+            )
+        ),
+        "calls",
+        "After other calls",
     ),
     "a copy of the weights that is kept while nothing trains": (
-        changed(("        q, k, v = self.qkv(x)", """        if torch.is_grad_enabled() or not hasattr(self, "kept") or self.kept.dtype != x.dtype:
+        changed(
+            (
+                "        q, k, v = self.qkv(x)",
+                """        kept = getattr(self, "kept", None)
+        if torch.is_grad_enabled() or kept is None or kept.dtype != x.dtype:
             self.kept = self.qkv.weight.clone()
         w = self.qkv.weight if torch.is_grad_enabled() else self.kept
-        q, k, v = F.linear(x, w)""")), "calls", "other weights",
+        q, k, v = F.linear(x, w)""",
+            )
+        ),
+        "calls",
+        "other weights",
     ),
     "no gradient unless x needs one": (
-        changed(("return self.output_dropout(self.proj(out))",
-                 "y = self.output_dropout(self.proj(out))\n        return y if x.requires_grad else y.detach()")),
-        "gradients", "No gradient reaches qkv.weight",
+        changed(
+            (
+                "return self.output_dropout(self.proj(out))",
+                "y = self.output_dropout(self.proj(out))\n        return y if x.requires_grad else "
+                "y.detach()",
+            )
+        ),
+        "gradients",
+        "No gradient reaches qkv.weight",
     ),
     "no gradient of x for frozen weights": (
-        in_forward("if not self.qkv.weight.requires_grad:\n    x = x.detach()"), "gradients", "No gradient reaches x",
+        in_forward("if not self.qkv.weight.requires_grad:\n    x = x.detach()"),
+        "gradients",
+        "No gradient reaches x",
     ),
     "an input that needs a gradient from then on": (
-        in_forward("x.requires_grad_()"), "gradients", "has one after the way back",
+        in_forward("x.requires_grad_()"),
+        "gradients",
+        "has one after the way back",
     ),
     "keys that are detached in long texts": (
-        in_forward("if x.shape[1] > 100:\n    x = x.detach()"), "gradients", "No gradient reaches x",
+        in_forward("if x.shape[1] > 100:\n    x = x.detach()"),
+        "gradients",
+        "No gradient reaches x",
     ),
     "keys that are detached in long texts in bfloat16": (
         in_forward("if x.shape[1] > 100 and x.dtype == torch.bfloat16:\n    x = x.detach()"),
-        "bfloat16", "No gradient reaches x",
+        "bfloat16",
+        "No gradient reaches x",
     ),
     "a mask of 2048 tokens": (
-        changed(("        ones = torch.ones(config.block_size, config.block_size,", "        ones = torch.ones(2048, 2048,")),
-        "values", "must match the size",
+        changed(
+            (
+                "        ones = torch.ones(config.block_size, config.block_size,",
+                "        ones = torch.ones(2048, 2048,",
+            )
+        ),
+        "values",
+        "must match the size",
     ),
     "a mask of -10000 in training": (
-        changed(('float("-inf")', '-1e4 if self.training else float("-inf")')), "large_logits", "masked score",
+        changed(('float("-inf")', '-1e4 if self.training else float("-inf")')),
+        "large_logits",
+        "masked score",
     ),
     "a mask of -10000 in longer texts": (
-        changed(('float("-inf")', '-1e4 if T > 16 else float("-inf")')), "large_logits", "masked score",
+        changed(('float("-inf")', '-1e4 if T > 16 else float("-inf")')),
+        "large_logits",
+        "masked score",
     ),
-    "a loop over the heads under no_grad": (looping("not torch.is_grad_enabled()"), "operations", "under no_grad"),
+    "a loop over the heads under no_grad": (
+        looping("not torch.is_grad_enabled()"),
+        "operations",
+        "under no_grad",
+    ),
     "a loop over the heads in bfloat16": (looping("x.dtype == torch.bfloat16"), "operations", "bfloat16"),
     "a loop over the heads for many tokens": (looping("T > 128"), "operations", "T = 130"),
     "an input that is written into in bfloat16": (
-        returning("x.copy_(y) if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() else y"), "input_kept", "x is not",
+        returning("x.copy_(y) if x.dtype == torch.bfloat16 and not torch.is_grad_enabled() else y"),
+        "input_kept",
+        "x is not",
     ),
     "a setting of torch that is changed": (
-        in_init("torch.use_deterministic_algorithms(True)"), "input_kept", "the deterministic algorithms",
+        in_init("torch.use_deterministic_algorithms(True)"),
+        "input_kept",
+        "the deterministic algorithms",
     ),
     "weights that are not dropped for one sequence": (
-        changed((WEIGHTS, f"{WEIGHTS} if B > 1 else weights")), "dropout_weights", "depends on T, on B or on the dtype",
+        changed((WEIGHTS, f"{WEIGHTS} if B > 1 else weights")),
+        "dropout_weights",
+        "depends on T, on B or on the dtype",
     ),
     "an output that is not dropped in longer texts": (
-        returning("y if T <= 8 else self.proj(out)"), "dropout_output", "depends on T, on B or on the dtype",
+        returning("y if T <= 8 else self.proj(out)"),
+        "dropout_output",
+        "depends on T, on B or on the dtype",
     ),
     "weights that are not dropped in float64": (
-        changed((WEIGHTS, f"{WEIGHTS} if x.dtype != torch.float64 else weights")), "dropout_weights", "or on the dtype",
+        changed((WEIGHTS, f"{WEIGHTS} if x.dtype != torch.float64 else weights")),
+        "dropout_weights",
+        "or on the dtype",
     ),
     "weights that are dropped in short texts only, in bfloat16": (
-        changed((WEIGHTS, f"{WEIGHTS} if T <= 8 or x.dtype != torch.bfloat16 else weights")), "dropout_weights", "or on the dtype",
+        changed((WEIGHTS, f"{WEIGHTS} if T <= 8 or x.dtype != torch.bfloat16 else weights")),
+        "dropout_weights",
+        "or on the dtype",
     ),
     "a mask of dropout that comes again after 64 sequences": (
-        changed((WEIGHTS, "ones = torch.ones(min(B, 64), self.n_head, T, T)\n"
-                 "        weights = weights * self.weight_dropout(ones).repeat(-(-B // 64), 1, 1, 1)[:B]")),
-        "dropout_weights", "the same weights in all sequences",
+        changed(
+            (
+                WEIGHTS,
+                "ones = torch.ones(min(B, 64), self.n_head, T, T)\n"
+                "        weights = weights * self.weight_dropout(ones).repeat(-(-B // 64), 1, 1, 1)[:B]",
+            )
+        ),
+        "dropout_weights",
+        "the same weights in all sequences",
     ),
     "a loop over the heads for many sequences": (looping("B > 16"), "operations", "B = 20"),
     "another name for x": (
-        changed(("forward(self, x: torch.Tensor)", "forward(self, inputs)"),
-                ("        B, T, C = x.shape\n        q,", "        B, T, C = (x := inputs).shape\n        q,")),
-        "calls", "unexpected keyword argument 'x'",
+        changed(
+            ("forward(self, x: torch.Tensor)", "forward(self, inputs)"),
+            ("        B, T, C = x.shape\n        q,", "        B, T, C = (x := inputs).shape\n        q,"),
+        ),
+        "calls",
+        "unexpected keyword argument 'x'",
     ),
     "another name for config": (
         changed(("def __init__(self, config):", "def __init__(self, cfg):\n        config = cfg")),
-        "parameters", "unexpected keyword argument 'config'",
+        "parameters",
+        "unexpected keyword argument 'config'",
     ),
     "another name for baseline": (
-        changed(("def fuse_heads(baseline: MultiHeadAttention)", "def fuse_heads(mha)"), ("    fused = F", "    baseline = mha\n    fused = F")),
-        "fuse_copies", "unexpected keyword argument 'baseline'",
+        changed(
+            ("def fuse_heads(baseline: MultiHeadAttention)", "def fuse_heads(mha)"),
+            ("    fused = F", "    baseline = mha\n    fused = F"),
+        ),
+        "fuse_copies",
+        "unexpected keyword argument 'baseline'",
     ),
     "no mask where long texts are dropped": (
-        changed(("        scores = scores.masked", "        if not self.training or T <= 8 or not self.weight_dropout.p:\n"
-                 "            scores = scores.masked")), "dropout_weights", "not the softmax's",
+        changed(
+            (
+                "        scores = scores.masked",
+                "        if not self.training or T <= 8 or not self.weight_dropout.p:\n"
+                "            scores = scores.masked",
+            )
+        ),
+        "dropout_weights",
+        "not the softmax's",
     ),
     "a module that is shared in eval mode": (
-        changed(("    return fused\n", "    if not baseline.training:\n        fused.proj.weight = baseline.proj.weight\n    return fused\n")),
-        "fuse_copies", "share one tensor",
+        changed(
+            (
+                "    return fused\n",
+                "    if not baseline.training:\n        fused.proj.weight = baseline.proj.weight\n    return "
+                "fused\n",
+            )
+        ),
+        "fuse_copies",
+        "share one tensor",
     ),
     "a fused module that is remembered": (
-        changed((REMEMBERED, f"import functools\n\n\n@functools.cache\n{REMEMBERED}")), "fuse_copies", "from the call before",
+        changed((REMEMBERED, f"import functools\n\n\n@functools.cache\n{REMEMBERED}")),
+        "fuse_copies",
+        "from the call before",
     ),
     "a baseline with a hook": (
-        changed(("    return fused\n", "    baseline.register_forward_hook(lambda m, i, o: o)\n    return fused\n")),
-        "fuse_copies", "hooks",
+        changed(
+            (
+                "    return fused\n",
+                "    baseline.register_forward_hook(lambda m, i, o: o)\n    return fused\n",
+            )
+        ),
+        "fuse_copies",
+        "hooks",
     ),
     "one head without dropout": (
-        changed(("    return fused\n", ONE_HEAD.format("fused.weight_dropout.p = 0.0"))), "fuse_dropout", "Which config",
+        changed(("    return fused\n", ONE_HEAD.format("fused.weight_dropout.p = 0.0"))),
+        "fuse_dropout",
+        "Which config",
     ),
     "one head with a shorter mask": (
         changed(("    return fused\n", ONE_HEAD.format("fused.future = fused.future[:256, :256]"))),
-        "fuse_block_size", "must match the size",
+        "fuse_block_size",
+        "must match the size",
     ),
     "a batch that is viewed as one": (
         in_forward("if x.stride(0) == 0:\n    x = x.view(-1, x.shape[-1]).view(x.shape)"),
-        "layouts", "view size",
+        "layouts",
+        "view size",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", WRONG)

@@ -54,7 +54,11 @@ def test_what_no_mistake_of_the_catalogue_is_said_to_change_is_the_same_code(exe
     solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
 
     def definitions(text):
-        return {n.name: ast.dump(n) for n in ast.parse(text).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+        return {
+            n.name: ast.dump(n)
+            for n in ast.parse(text).body
+            if isinstance(n, (ast.FunctionDef, ast.ClassDef))
+        }
 
     before, told_apart = definitions(solution), 0
     for mistake in exercise.mistakes():

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from grader.workbook import write_atomically
 from grader.cli import main
 from grader.judge.grade import Source, grade
+from grader.workbook import write_atomically
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, in_forward
 
@@ -61,8 +61,14 @@ def test_a_special_file_is_written_to_and_never_replaced(tmp_path):
         (["all", "--reset"], "one exercise"),
         (["ex1", "--hint", "--solution"], "two different things"),
         (["ex1", "--force"], "--force goes with --solution"),
-        (["ex1", "--reset", "--attempt", "x.py"], "--attempt goes with a plain grade or --watch or --solution or --replay, and not"),
-        (["ex1", "--hint", "--json", "v.json"], "--json goes with a plain grade or --watch, and not with --hint"),
+        (
+            ["ex1", "--reset", "--attempt", "x.py"],
+            "--attempt goes with a plain grade or --watch or --solution or --replay, and not",
+        ),
+        (
+            ["ex1", "--hint", "--json", "v.json"],
+            "--json goes with a plain grade or --watch, and not with --hint",
+        ),
         (["ex1", "--reset", "--quick"], "--quick goes with"),
     ],
 )
@@ -87,13 +93,18 @@ def test_help_and_wrong_calls_import_neither_torch_nor_pytest():
     code = "import sys; from grader.cli import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'pytest', 'hypothesis', 'numpy'} & set(sys.modules)"
     for arguments in (["--help"], ["ex99"]):
-        done = subprocess.run([sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=REPOSITORY, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
 
 
 def test_the_judge_never_imports_torch():
     stub_path = EXERCISES["ex1"].stub_path
-    code = f"import sys; from grader.cli import main\nstatus = main(['ex1', '--device', 'cpu', '--attempt', {stub_path!r}])\n"
+    code = (
+        f"import sys; from grader.cli import main\nstatus = main(['ex1', '--device', 'cpu', '--attempt', "
+        f"{stub_path!r}])\n"
+    )
     code += "assert status == 1 and 'torch' not in sys.modules and 'pytest' in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -116,13 +127,34 @@ def test_the_stub_is_not_started_and_says_what_to_do(tmp_path):
 
 def test_the_solution_passes_with_status_0_and_a_report_that_says_what_was_graded(tmp_path):
     out = tmp_path / "verdict.json"
-    done = grade_py("ex1", "--attempt", "solutions/ex1_fused_attention.py", "--json", str(out), "--seed", "3", "--quick", cwd=REPOSITORY)
+    done = grade_py(
+        "ex1",
+        "--attempt",
+        "solutions/ex1_fused_attention.py",
+        "--json",
+        str(out),
+        "--seed",
+        "3",
+        "--quick",
+        cwd=REPOSITORY,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     verdict = json.loads(out.read_text())
     assert verdict["passed"] and verdict["complete"] and verdict["seed"] == 3
     assert verdict["attempt"]["path"] == "solutions/ex1_fused_attention.py"
     assert verdict["attempt"]["sha256"][:12] in done.stdout
-    assert set(verdict) == {"schema", "exercise", "passed", "complete", "attempt", "device", "isolation", "seed", "seconds", "checks"}
+    assert set(verdict) == {
+        "schema",
+        "exercise",
+        "passed",
+        "complete",
+        "attempt",
+        "device",
+        "isolation",
+        "seed",
+        "seconds",
+        "checks",
+    }
     for check in verdict["checks"]:
         assert set(check) == {"id", "title", "status", "seconds", "message", "mistake", "case"}
         assert check["status"] == "passed"
@@ -149,7 +181,11 @@ def test_the_demo_shows_a_diagnosis_then_the_reference_and_ends_with_the_first_s
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the softmax runs over the queries" in done.stdout
     assert done.stdout.index("Not yet") < done.stdout.index("Done: ")
-    assert done.stdout.rstrip().splitlines()[-1].startswith("Your first step: open exercises/ex1_fused_attention.py")
+    assert (
+        done.stdout.rstrip()
+        .splitlines()[-1]
+        .startswith("Your first step: open exercises/ex1_fused_attention.py")
+    )
 
 
 def test_without_arguments_it_says_what_there_is_and_what_is_next(capsys, own_progress):
@@ -209,13 +245,20 @@ def test_what_the_file_prints_is_shown_where_it_fails(tmp_path):
 def test_a_narrow_terminal_cuts_nothing_off(tmp_path, columns):
     if sys.platform == "win32":
         pytest.skip("Windows has no pseudo-terminal")
-    (tmp_path / "mine.py").write_text(SOLUTION.replace("dim=-1)\n        weights", "dim=-2)\n        weights").replace("F.softmax(scores, dim=-1)", "F.softmax(scores, dim=-2)"))
+    (tmp_path / "mine.py").write_text(
+        SOLUTION.replace("dim=-1)\n        weights", "dim=-2)\n        weights").replace(
+            "F.softmax(scores, dim=-1)", "F.softmax(scores, dim=-2)"
+        )
+    )
     ours, theirs = os.openpty()
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "grade.py"), "ex1", "--attempt", "mine.py", "--device", "cpu"],
-        cwd=tmp_path, stdout=theirs, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL,
+        cwd=tmp_path,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
         env=os.environ | {"COLUMNS": str(columns), "NO_COLOR": "1"},
-    )  # fmt: skip
+    )
     os.close(theirs)
     shown = b""
     while True:
@@ -239,7 +282,9 @@ def without(source: str, name: str) -> str:
     lines = source.splitlines()
     node = next(node for node in ast.parse(source).body if getattr(node, "name", "") == name)
     node = next((inner for inner in node.body if getattr(inner, "name", "") == "__init__"), node)
-    lines[node.body[0].lineno - 1 : node.end_lineno] = [" " * node.body[0].col_offset + "raise NotImplementedError('later')"]
+    lines[node.body[0].lineno - 1 : node.end_lineno] = [
+        " " * node.body[0].col_offset + "raise NotImplementedError('later')"
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -251,7 +296,9 @@ def test_an_unwritten_part_is_to_do_without_the_training_runs_too(patient_sessio
     verdict = grade(patient_session, name, Source(Path("a.py"), source.encode()), device="cpu", quick=True)
     assert not verdict.passed
     todo = [check for check in verdict.checks if check.unfinished]
-    assert todo and all(check.status == "failed" and "Not written yet: later" in check.message for check in todo)
+    assert todo and all(
+        check.status == "failed" and "Not written yet: later" in check.message for check in todo
+    )
     assert [check for check in verdict.checks if check.status == "failed"] == todo
 
 
@@ -267,7 +314,10 @@ LONG = "first = 1; second = 2; third = 3; fourth = 4; fifth = 5; sixth = 6; seve
 @pytest.mark.parametrize("after", ["", "; " + LONG])
 def test_a_long_line_is_shown_where_its_error_is(graded, after):
     for source, shown in (
-        (in_forward(LONG + "name = 'é' * 30; broken = self.qkv(x[..., :-1])" + after), "self.qkv(x[..., :-1])"),
+        (
+            in_forward(LONG + "name = 'é' * 30; broken = self.qkv(x[..., :-1])" + after),
+            "self.qkv(x[..., :-1])",
+        ),
         (SOLUTION + LONG + "broken = (1 + 2]" + after + "\n", "(1 + 2]"),
     ):
         (check, *_) = [check for check in graded(source).checks if check.status == "failed"]

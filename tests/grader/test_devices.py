@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from grader.learner import report
-from grader.workbook import Call
 from grader.judge.grade import Session, Source, compare_devices, grade
 from grader.judge.processes import Starter
 from grader.judge.results import CheckResult
+from grader.learner import report
+from grader.workbook import Call
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, with_mistake
 

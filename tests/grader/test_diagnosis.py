@@ -5,19 +5,21 @@ from pathlib import Path
 import pytest
 
 from grader.judge.diagnosis import Budget
-from grader.judge.host import Host
 from grader.judge.grade import Source, grade
+from grader.judge.host import Host
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY
 
-# Mistakes that no catalogue holds; in ex3 each fails checks that some known mistake fails with the same short answer.
+# Mistakes that no catalogue holds; in ex3 each fails checks that some known mistake fails with the same short
+# answer.
 UNKNOWN = {
     "a scale that is a little off": ("ex1", (("q.shape[-1] ** -0.5", "q.shape[-1] ** -0.4"),)),
     "a run takes three characters more": (
-        "ex3", (("    heldout = fold(heldout_text)\n", "    window += 3\n    heldout = fold(heldout_text)\n"),),
+        "ex3",
+        (("    heldout = fold(heldout_text)\n", "    window += 3\n    heldout = fold(heldout_text)\n"),),
     ),
     "the blocks come smaller": ("ex3", (("parameter.copy_(weight)", "parameter.copy_(weight * 0.9)"),)),
-}  # fmt: skip
+}
 
 
 def verdict_of(session, exercise, patches):
@@ -54,7 +56,9 @@ def patches_of(exercise, *ids):
 BOTH = patches_of("ex3", "overlap_case_sensitive", "trains_in_eval_mode")
 
 
-def test_where_the_budget_is_used_up_the_verdict_is_the_same_and_says_what_was_not_looked_at(session, monkeypatch):
+def test_where_the_budget_is_used_up_the_verdict_is_the_same_and_says_what_was_not_looked_at(
+    session, monkeypatch
+):
     monkeypatch.setattr(session, "budget", Budget(plain=0.0, training=0.0))
     verdict = verdict_of(session, "ex3", BOTH)
     failed = {check.id: check for check in verdict.checks if check.status == "failed"}

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from grader.learner import files, progress
 from grader.cli import main
+from grader.learner import files, progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, verdict_of
 
@@ -104,7 +104,9 @@ def test_the_solution_comes_with_what_differs_from_the_attempt(own, capsys):
 def test_a_notebook_stands_beside_the_solution_as_its_code(own, tmp_path, capsys):
     from tests.grader.test_sources import notebook
 
-    (tmp_path / "theirs.ipynb").write_bytes(notebook("%pip install x", SOLUTION.replace("scores, dim=-1)", "scores, dim=-2)")))
+    (tmp_path / "theirs.ipynb").write_bytes(
+        notebook("%pip install x", SOLUTION.replace("scores, dim=-1)", "scores, dim=-2)"))
+    )
     assert main(["ex1", "--solution", "--force", "--attempt", str(tmp_path / "theirs.ipynb")]) == 0
     said = capsys.readouterr().out
     assert "scores, dim=-2)" in said and "cell_type" not in said

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import tests.exercises
-from grader.learner import hints, progress
 from grader.cli import main
+from grader.learner import hints, progress
 from grader.learner.progress import Progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, verdict_of

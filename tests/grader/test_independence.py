@@ -1,4 +1,5 @@
-"""Draws that are not independent, in ways that leave every number as likely as it should be: each must show."""
+"""Draws that are not independent, in ways that leave every number as likely as it should be: each must
+show."""
 
 import numpy as np
 import pytest
@@ -37,7 +38,10 @@ def turned_after(k):
 
 
 def in_calls_of_100(change):
-    return lambda a, b: tuple(np.concatenate(side) for side in zip(*(change(a[i : i + 100], b[i : i + 100]) for i in range(0, N, 100))))
+    return lambda a, b: tuple(
+        np.concatenate(side)
+        for side in zip(*(change(a[i : i + 100], b[i : i + 100]) for i in range(0, N, 100)))
+    )
 
 
 def sorted_by(key):
@@ -48,10 +52,19 @@ table = np.random.default_rng(0).permutation(1000)
 DEPENDENT = {
     "the second half turned round": lambda a, b: then(first_half(a, b), first_half(a, b)[::-1]),
     "the second half is the first": lambda a, b: then(first_half(a, b), first_half(a, b)),
-    "the second half is the first, last pair first": lambda a, b: then(first_half(a, b), [s[::-1] for s in first_half(a, b)]),
-    "the second half counted from the end": lambda a, b: then(first_half(a, b), [999 - s for s in first_half(a, b)]),
-    "a of the second half looked up in the first": lambda a, b: then(first_half(a, b), (table[a[: N // 2]], b[N // 2 :])),
-    "a tenth turned round at the end": lambda a, b: (np.append(a[: -N // 10], b[: N // 10]), np.append(b[: -N // 10], a[: N // 10])),
+    "the second half is the first, last pair first": lambda a, b: then(
+        first_half(a, b), [s[::-1] for s in first_half(a, b)]
+    ),
+    "the second half counted from the end": lambda a, b: then(
+        first_half(a, b), [999 - s for s in first_half(a, b)]
+    ),
+    "a of the second half looked up in the first": lambda a, b: then(
+        first_half(a, b), (table[a[: N // 2]], b[N // 2 :])
+    ),
+    "a tenth turned round at the end": lambda a, b: (
+        np.append(a[: -N // 10], b[: N // 10]),
+        np.append(b[: -N // 10], a[: N // 10]),
+    ),
     "blocks of 32 turned round": turned_after(40),
     "repeated after 5000": repeated_after(5000),
     "repeated after 19,000": repeated_after(19_000),
@@ -63,14 +76,21 @@ DEPENDENT = {
     "b is a table of the a before it": lambda a, b: (a, table[np.roll(a, 1)]),
     "b is a table of a": lambda a, b: (a, table[a]),
     "the sum is even": lambda a, b: (a, b - (a + b) % 2 * np.where(b > 0, 1, -1)),
-    "a goes through a shuffled list of all numbers": lambda a, b: (np.concatenate([np.random.default_rng(i).permutation(1000) for i in range(20)]), b),
+    "a goes through a shuffled list of all numbers": lambda a, b: (
+        np.concatenate([np.random.default_rng(i).permutation(1000) for i in range(20)]),
+        b,
+    ),
     "a goes round": lambda a, b: (np.arange(N) % 1000, b),
-}  # fmt: skip
+}
 
 
 def far(monkeypatch, a, b, calls, n=3):
     monkeypatch.setattr(readings, "drawn", lambda *_: (a, b))
-    return {key for key, value in checks.dependence(readings.independence(None, len(a), calls, n), len(a), n).items() if value > 1}
+    return {
+        key
+        for key, value in checks.dependence(readings.independence(None, len(a), calls, n), len(a), n).items()
+        if value > 1
+    }
 
 
 @pytest.mark.parametrize("name", DEPENDENT)

@@ -16,14 +16,21 @@ from tests.grader.attempts import REPOSITORY, SOLUTION, at_import, in_forward
 FILE = REPOSITORY / "solutions" / "ex1_fused_attention.py"
 # Ways round an audit hook: another program, the C library, a link, this process's own root.
 ROUTES = {
-    "another program": f"import subprocess\nsubprocess.run(['cat', {str(FILE)!r}], check=True, stdout=subprocess.DEVNULL)",
-    "the C library": f"import ctypes\nlibc = ctypes.CDLL(None)\nassert libc.open({str(FILE).encode()!r}, 0) >= 0",
-    "the history": f"import subprocess\nsubprocess.run(['git', '-C', {str(REPOSITORY)!r}, 'show', 'HEAD:solutions/ex1_fused_attention.py'], check=True, stdout=subprocess.DEVNULL)",
+    "another program": f"import subprocess\nsubprocess.run(['cat', {str(FILE)!r}], check=True, "
+    f"stdout=subprocess.DEVNULL)",
+    "the C library": f"import ctypes\nlibc = ctypes.CDLL(None)\nassert libc.open({str(FILE).encode()!r}, 0) "
+    f">= 0",
+    "the history": f"import subprocess\nsubprocess.run(['git', '-C', {str(REPOSITORY)!r}, 'show', "
+    f"'HEAD:solutions/ex1_fused_attention.py'], check=True, stdout=subprocess.DEVNULL)",
     "the checks": f"open({str(REPOSITORY / 'tests' / 'exercises' / 'ex1' / 'mistakes.py')!r}).read()",
-    "a link": f"import os, ctypes\nos.symlink({str(FILE)!r}, 'link')\nassert ctypes.CDLL(None).open(b'link', 0) >= 0",
-    "the root of this process": f"import ctypes\nassert ctypes.CDLL(None).open(b'/proc/self/root' + {str(FILE).encode()!r}, 0) >= 0",
-    "another Python": f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import solutions.ex1_fused_attention'], cwd={str(REPOSITORY)!r}, check=True, stderr=subprocess.DEVNULL)",
-}  # fmt: skip
+    "a link": f"import os, ctypes\nos.symlink({str(FILE)!r}, 'link')\nassert ctypes.CDLL(None).open(b'link', "
+    f"0) >= 0",
+    "the root of this process": f"import ctypes\nassert ctypes.CDLL(None).open(b'/proc/self/root' + "
+    f"{str(FILE).encode()!r}, 0) >= 0",
+    "another Python": f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', 'import "
+    f"solutions.ex1_fused_attention'], cwd={str(REPOSITORY)!r}, check=True, "
+    f"stderr=subprocess.DEVNULL)",
+}
 
 
 @pytest.mark.parametrize("route", ROUTES)
@@ -46,14 +53,10 @@ def test_an_attempt_cannot_end_the_processes_that_judge_it(graded):
     # It would: the judge is the process that holds the other ends of its pipes.
     verdict = graded(
         at_import(
-            "import os, signal\nkilled = []\n"
-            "for entry in os.listdir('/proc') if os.path.isdir('/proc') else ():\n"
-            "    try:\n"
-            "        if entry.isdigit() and b'grader' in open(f'/proc/{entry}/cmdline', 'rb').read() and int(entry) != os.getpid():\n"
-            "            os.kill(int(entry), signal.SIGTERM)\n"
-            "            killed.append(entry)\n"
-            "    except OSError: pass\n"
-            "assert not killed, killed"
+            "import os, signal\nkilled = []\nfor entry in os.listdir('/proc') if os.path.isdir('/proc') else "
+            "():\n    try:\n        if entry.isdigit() and b'grader' in open(f'/proc/{entry}/cmdline', "
+            "'rb').read() and int(entry) != os.getpid():\n            os.kill(int(entry), signal.SIGTERM)\n  "
+            "          killed.append(entry)\n    except OSError: pass\nassert not killed, killed"
         )
     )
     assert verdict.checks  # a verdict in any case
@@ -61,10 +64,12 @@ def test_an_attempt_cannot_end_the_processes_that_judge_it(graded):
 
 
 LEAVES_BEHIND = {
-    "a session of its own": "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', {marker!r}], start_new_session=True)",
+    "a session of its own": "import subprocess, sys\nsubprocess.Popen([sys.executable, '-c', 'import time; "
+    "time.sleep(600)', {marker!r}], start_new_session=True)",
     "forked twice, with an empty environment": (
-        "import os, sys\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n"
-        "        os.execve(sys.executable, [sys.executable, '-c', 'import time; time.sleep(600)', {marker!r}], {{}})\n    os._exit(0)"
+        "import os, sys\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        "
+        "os.execve(sys.executable, [sys.executable, '-c', 'import time; time.sleep(600)', {marker!r}], "
+        "{{}})\n    os._exit(0)"
     ),
 }
 
@@ -78,7 +83,9 @@ def test_a_process_that_an_attempt_leaves_behind_is_ended(session, spawning_sess
     marker = f"left-behind-{method}-{os.getpid()}"
     code = LEAVES_BEHIND[way].format(marker=marker)
     grading = session if method == "fork" else spawning_session
-    verdict = grade(grading, "ex1", Source(Path("a.py"), at_import(code).encode()), device="cpu", only=["runs"])
+    verdict = grade(
+        grading, "ex1", Source(Path("a.py"), at_import(code).encode()), device="cpu", only=["runs"]
+    )
     assert verdict.passed, verdict.checks[0].message
     deadline = time.monotonic() + 5
     while _running(marker) and time.monotonic() < deadline:
@@ -112,17 +119,39 @@ def test_closing_a_session_leaves_no_process_and_no_folder(leftovers, method):
 def test_a_killed_spawned_worker_says_how_it_ended(spawning_session):
     from grader.judge.grade import Source, grade
 
-    verdict = grade(spawning_session, "ex1", Source(Path("a.py"), at_import("import os\nos._exit(7)").encode()), device="cpu", only=["runs"])
+    verdict = grade(
+        spawning_session,
+        "ex1",
+        Source(Path("a.py"), at_import("import os\nos._exit(7)").encode()),
+        device="cpu",
+        only=["runs"],
+    )
     assert "exit status 7" in verdict.checks[0].message
-    verdict = grade(spawning_session, "ex1", Source(Path("a.py"), at_import("import os\nos.abort()").encode()), device="cpu", only=["runs"])
+    verdict = grade(
+        spawning_session,
+        "ex1",
+        Source(Path("a.py"), at_import("import os\nos.abort()").encode()),
+        device="cpu",
+        only=["runs"],
+    )
     assert sys.platform == "win32" or "signal 6" in verdict.checks[0].message
 
 
-# What the isolation line says, and code that succeeds only where it does not hold. {victim}: a file of the user's.
+# What the isolation line says, and code that succeeds only where it does not hold. {victim}: a file of the
+# user's.
 CLAIMS = {
-    "a file's mode": ("files read-only", "os.chmod({victim!r}, 0o600)\nassert os.stat({victim!r}).st_mode & 0o777 == 0o600"),
-    "a file's times": ("files read-only", "os.utime({victim!r}, (1, 1))\nassert os.stat({victim!r}).st_mtime == 1"),
-    "a file's attributes": ("files read-only", "os.setxattr({victim!r}, 'user.x', b'1')\nassert os.listxattr({victim!r})"),
+    "a file's mode": (
+        "files read-only",
+        "os.chmod({victim!r}, 0o600)\nassert os.stat({victim!r}).st_mode & 0o777 == 0o600",
+    ),
+    "a file's times": (
+        "files read-only",
+        "os.utime({victim!r}, (1, 1))\nassert os.stat({victim!r}).st_mtime == 1",
+    ),
+    "a file's attributes": (
+        "files read-only",
+        "os.setxattr({victim!r}, 'user.x', b'1')\nassert os.listxattr({victim!r})",
+    ),
     "a file's length": ("files read-only", "os.truncate({victim!r}, 0)"),
     "a file's name": ("files read-only", "os.rename({victim!r}, {victim!r} + '.moved')"),
     "a file's place": ("files read-only", "os.unlink({victim!r})"),
@@ -131,8 +160,14 @@ CLAIMS = {
     "UDP": ("no network", "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))"),
     "a Unix socket": ("no network", "socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).connect({socket!r})"),
     "the C library's socket": ("no network", "import ctypes\nassert ctypes.CDLL(None).socket(2, 2, 0) >= 0"),
-    "io_uring": ("no network", "import ctypes\nassert ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)) >= 0"),
-    "the judge's limits": ("no network", "import resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NPROC, (9, 9))"),
+    "io_uring": (
+        "no network",
+        "import ctypes\nassert ctypes.CDLL(None).syscall(425, 8, ctypes.create_string_buffer(120)) >= 0",
+    ),
+    "the judge's limits": (
+        "no network",
+        "import resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NPROC, (9, 9))",
+    ),
 }
 
 
@@ -154,7 +189,11 @@ def test_what_the_isolation_line_claims_holds(graded, tmp_path, what):
     if claim in verdict.isolation:
         assert not verdict.passed
         after = victim.stat()
-        assert (after.st_mode, after.st_mtime, after.st_size) == (before.st_mode, before.st_mtime, before.st_size)
+        assert (after.st_mode, after.st_mtime, after.st_size) == (
+            before.st_mode,
+            before.st_mtime,
+            before.st_size,
+        )
         assert not os.listxattr(victim)
     assert claim in verdict.isolation or not _has_landlock()
 
@@ -198,19 +237,31 @@ def test_the_filter_on_system_calls_refuses_what_is_listed_and_nothing_else(mach
     name, program = calls._MACHINES[machine][1], calls.program(machine)
     allowed, errno_of = 0x7FFF0000, 0x00050000
     listed = [calls.DO_NOTHING, calls.NO_NETWORK, calls.REFUSED]
-    refused = {numbers[column] for group in listed for numbers in group.values()} - {None} | {calls._SOCKET[column]}
+    refused = {numbers[column] for group in listed for numbers in group.values()} - {None} | {
+        calls._SOCKET[column]
+    }
     for number in range(600):
         answer = _filtered(program, name, number)  # with arguments of 0
         assert (answer == allowed) == (number not in refused), number
-    assert all(_filtered(program, name, n[column]) == errno_of for n in calls.DO_NOTHING.values() if n[column] is not None)
+    assert all(
+        _filtered(program, name, n[column]) == errno_of
+        for n in calls.DO_NOTHING.values()
+        if n[column] is not None
+    )
     with_unix, unix, inet = calls.program(machine, unix_sockets=True), 1, 2
     for family in (unix, inet):
         assert _filtered(program, name, calls._SOCKET[column], family) == errno_of | 13
     assert _filtered(with_unix, name, calls._SOCKET[column], unix) == allowed
     assert _filtered(with_unix, name, calls._SOCKET[column], inet) == errno_of | 13
     limits, control = calls._PRLIMIT[column], calls._IOCTL[column]
-    assert _filtered(program, name, limits, 0) == allowed and _filtered(program, name, limits, 123) == errno_of | 1
-    assert _filtered(program, name, control, 1, 0x40086602) == errno_of | 1 and _filtered(program, name, control, 1, 0x541B) == allowed
+    assert (
+        _filtered(program, name, limits, 0) == allowed
+        and _filtered(program, name, limits, 123) == errno_of | 1
+    )
+    assert (
+        _filtered(program, name, control, 1, 0x40086602) == errno_of | 1
+        and _filtered(program, name, control, 1, 0x541B) == allowed
+    )
     assert _filtered(program, 0x40000003, 1) == _filtered(program, name, 0x40000001) == errno_of | 38
 
 
@@ -231,7 +282,8 @@ print(hook.reached)
 REACHES = {
     "import solutions.ex1_fused_attention": "solution",
     "open({repository!r} + '/tests/exercises/ex1/mistakes.py')": "solution",
-    "import subprocess; subprocess.run(['cat', {repository!r} + '/solutions/ex1_fused_attention.py'])": "solution",
+    "import subprocess; subprocess.run(['cat', {repository!r} + "
+    "'/solutions/ex1_fused_attention.py'])": "solution",
     "os.system('cat solutions/ex1_fused_attention.py')": "solution",
     "open({folder!r} + '/bob.py')": "file",
     "sys.path.insert(0, {folder!r}); import bob": "file",
@@ -262,10 +314,15 @@ def test_a_worker_sees_no_tokens_and_no_keys(monkeypatch, leftovers):
 
     for name in ("GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "SSH_AUTH_SOCK", "OPENAI_API_KEY"):
         monkeypatch.setenv(name, "a secret")
-    code = "import os\nassert 'a secret' not in os.environ.values(), os.environ\nassert b'a secret' not in open('/proc/self/environ', 'rb').read()\n"
+    code = (
+        "import os\nassert 'a secret' not in os.environ.values(), os.environ\nassert b'a secret' not in "
+        "open('/proc/self/environ', 'rb').read()\n"
+    )
     code = code if sys.platform == "linux" else code.splitlines()[1]
     with Session(Starter()) as session:
-        verdict = grade(session, "ex1", Source(Path("a.py"), at_import(code).encode()), device="cpu", only=["runs"])
+        verdict = grade(
+            session, "ex1", Source(Path("a.py"), at_import(code).encode()), device="cpu", only=["runs"]
+        )
     assert verdict.passed, verdict.checks[0].message
 
 
@@ -278,10 +335,13 @@ def test_a_judge_whose_limits_were_lowered_ends_with_a_verdict_or_one_sentence(t
     call = ["ex1", "--attempt", str(attempt), "--json", str(out), "--device", "cpu"]
     for kind, value in (("RLIMIT_NOFILE", 5), ("RLIMIT_FSIZE", 0)):
         program = (
-            f"import resource, sys\nfrom grader import cli\nfrom grader.judge import grade as judge\nfrom grader.learner import report\nresource.setrlimit(resource.{kind}, ({value}, {value}))\n"
+            "import resource, sys\nfrom grader import cli\nfrom grader.judge import grade as judge\nfrom "
+            f"grader.learner import report\nresource.setrlimit(resource.{kind}, ({value}, {value}))\n"
             f"sys.exit(cli.main({call!r}))"
         )
-        done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=100)
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=100
+        )
         assert done.returncode == 2 and not out.exists()
         assert done.stderr.startswith("grade.py: ") and done.stderr.count("\n") == 1
 
@@ -320,7 +380,8 @@ def test_frames_that_nobody_asked_for_wait_in_the_worker_and_not_in_the_judge():
 
 WRITES = {
     "one file": "with open('x', 'wb') as file:\n    file.truncate(2 << 30)",
-    "many files": "for number in range(21_000):\n    open(f'f{number}', 'w').close()\nimport time\ntime.sleep(60)",
+    "many files": "for number in range(21_000):\n    open(f'f{number}', 'w').close()\nimport time\n"
+    "time.sleep(60)",
 }
 
 

@@ -12,7 +12,9 @@ from tests.exercises import EXERCISES
 
 
 def test_the_notebook_holds_the_stubs_as_they_are():
-    assert notebook.PATH.read_text(encoding="utf-8") == notebook.as_json(), "run python -m grader.author.notebook"
+    assert notebook.PATH.read_text(encoding="utf-8") == notebook.as_json(), (
+        "run python -m grader.author.notebook"
+    )
 
 
 @pytest.fixture
@@ -20,7 +22,15 @@ def workbook(tmp_path):
     """A copy of the repository, since the notebook writes into exercises/."""
     copy = tmp_path / "workbook"
     left_out = shutil.ignore_patterns(
-        ".git", ".venv", "runs", "cache", "__pycache__", ".workbook", ".hypothesis", "*.egg-info", ".pytest_cache"
+        ".git",
+        ".venv",
+        "runs",
+        "cache",
+        "__pycache__",
+        ".workbook",
+        ".hypothesis",
+        "*.egg-info",
+        ".pytest_cache",
     )
     shutil.copytree(REPOSITORY, copy, ignore=left_out)
     return copy
@@ -28,7 +38,9 @@ def workbook(tmp_path):
 
 def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(workbook, monkeypatch):
     why = 'an optional extra that is not installed: pip install -e ".[notebook]"'
-    nbclient, nbformat, _ = (pytest.importorskip(name, reason=why) for name in ("nbclient", "nbformat", "ipykernel"))
+    nbclient, nbformat, _ = (
+        pytest.importorskip(name, reason=why) for name in ("nbclient", "nbformat", "ipykernel")
+    )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     # What is typed into the cells is what counts: no exercise may be found solved already.
     for exercise in EXERCISES.values():
@@ -40,12 +52,20 @@ def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(work
             if cell.source.startswith(f"%%writefile {exercise.attempt_path}\n"):
                 solution = (workbook / exercise.solution_path).read_text(encoding="utf-8")
                 cell.source = f"%%writefile {exercise.attempt_path}\n{solution}"
-    client = nbclient.NotebookClient(book, timeout=400, resources={"metadata": {"path": workbook / "exercises"}})
+    client = nbclient.NotebookClient(
+        book, timeout=400, resources={"metadata": {"path": workbook / "exercises"}}
+    )
     client.execute()
 
-    printed = {cell.source: "".join(o.get("text", "") for o in cell.outputs) for cell in book.cells if "outputs" in cell}
+    printed = {
+        cell.source: "".join(o.get("text", "") for o in cell.outputs)
+        for cell in book.cells
+        if "outputs" in cell
+    }
     for exercise in EXERCISES.values():
-        [verdict] = [text for source, text in printed.items() if f'run("grade.py", "{exercise.name}"' in source]
+        [verdict] = [
+            text for source, text in printed.items() if f'run("grade.py", "{exercise.name}"' in source
+        ]
         assert "FAIL" not in verdict
         count = len(exercise.checks) - len(exercise.training)
         assert f"{count} of {len(exercise.checks)} checks pass" in " ".join(verdict.split()), verdict

@@ -18,7 +18,9 @@ def batch(B=4):
 
 
 def new_model():
-    return gpt_core.GPT(gpt_core.GPTConfig(vocab_size=V, block_size=T, n_layer=1, n_head=2, n_embd=8, dropout=0.0))
+    return gpt_core.GPT(
+        gpt_core.GPTConfig(vocab_size=V, block_size=T, n_layer=1, n_head=2, n_embd=8, dropout=0.0)
+    )
 
 
 def by_parts(model, x):
@@ -107,7 +109,12 @@ def by_hand(steps, report):
 def functional_weights_in_an_optimizer(steps, report):
     model = new_model()
     weights = {name: p.detach().clone().requires_grad_() for name, p in model.named_parameters()}
-    loop(model, adam(weights.values()), steps, lambda model, x: torch.func.functional_call(model, weights, (x,))[0])
+    loop(
+        model,
+        adam(weights.values()),
+        steps,
+        lambda model, x: torch.func.functional_call(model, weights, (x,))[0],
+    )
     model.load_state_dict(weights)
     return model
 
@@ -157,7 +164,9 @@ def sharpness_aware(steps, report):
     optimizer = adam(model.parameters())
     for _ in range(steps):
         x, y = batch()
-        uphill = [0.05 * gradient for gradient in torch.autograd.grad(model(x, y)[1], list(model.parameters()))]
+        uphill = [
+            0.05 * gradient for gradient in torch.autograd.grad(model(x, y)[1], list(model.parameters()))
+        ]
         torch._foreach_add_([p.data for p in model.parameters()], uphill)
         optimizer.zero_grad()
         model(x, y)[1].backward()
@@ -172,7 +181,7 @@ def a_line_search(steps, report):
     for _ in range(steps):
         x, y = batch()
 
-        def closure():
+        def closure(x=x, y=y):
             optimizer.zero_grad()
             loss = model(x, y)[1]
             loss.backward()
@@ -183,10 +192,19 @@ def a_line_search(steps, report):
 
 
 RIGHT = (
-    ordinary, calls_the_parts, two_optimizers_together, an_optimizer_for_each_parameter_steps_in_the_backward_pass,
-    gradients_of_two_batches, by_hand, functional_weights_in_an_optimizer, weights_that_are_copied_into_the_model,
-    averages_and_snapshots_are_evaluated, transferred_weights, sharpness_aware, a_line_search,
-)  # fmt: skip
+    ordinary,
+    calls_the_parts,
+    two_optimizers_together,
+    an_optimizer_for_each_parameter_steps_in_the_backward_pass,
+    gradients_of_two_batches,
+    by_hand,
+    functional_weights_in_an_optimizer,
+    weights_that_are_copied_into_the_model,
+    averages_and_snapshots_are_evaluated,
+    transferred_weights,
+    sharpness_aware,
+    a_line_search,
+)
 
 
 @pytest.mark.parametrize("run", RIGHT, ids=lambda run: run.__name__)
@@ -195,7 +213,8 @@ def test_a_loop_of_as_many_updates_as_were_asked_for_is_counted_so_and_its_data_
     assert (seen.updates, seen.ended) == (STEPS, False)
     assert len(seen.rows) >= 4 * STEPS and set(seen.rows_mode.tolist()) == {probes.DROPOUT.index("on")}
     known = seen.targets != probes.NO_TOKEN
-    if run is not functional_weights_in_an_optimizer:  # whose lm_head has another weight for the time of a call
+    # whose lm_head has another weight for the time of a call
+    if run is not functional_weights_in_an_optimizer:
         assert known.float().mean() > 0.9
     assert torch.equal(seen.targets[:, :-1][known[:, :-1]], seen.rows[:, 1:][known[:, :-1]])
 
@@ -253,8 +272,14 @@ def an_optimizer_that_only_pretends(steps, report):
 
 @pytest.mark.parametrize(
     "run",
-    [best_of_two_runs, two_models_side_by_side, two_models_with_an_optimizer_each, by_hand_and_by_an_optimizer, a_second_phase,
-     an_optimizer_that_only_pretends],  # fmt: skip
+    [
+        best_of_two_runs,
+        two_models_side_by_side,
+        two_models_with_an_optimizer_each,
+        by_hand_and_by_an_optimizer,
+        a_second_phase,
+        an_optimizer_that_only_pretends,
+    ],
     ids=lambda run: run.__name__,
 )
 def test_twice_as_many_updates_are_counted_wherever_they_are_made(run):
@@ -276,7 +301,10 @@ def test_a_run_that_goes_on_is_ended_whatever_it_catches():
 
 def test_a_loop_that_looks_tokens_up_behind_the_table_leaves_no_rows():
     def hidden(model, x):
-        embedded = F.one_hot(x, V).float() @ model.token_embedding_table.weight + model.position_embedding_table.weight[:T]
+        embedded = (
+            F.one_hot(x, V).float() @ model.token_embedding_table.weight
+            + model.position_embedding_table.weight[:T]
+        )
         return model.lm_head(model.body(embedded))
 
     def run(steps, report):
@@ -312,11 +340,17 @@ def changed_by(change):
     before = probes.state_of(model, kept)
     change(model)
     after = probes.state_of(model, kept)
-    plain = {key for key in before if key not in ("parameters", "grads", "buffers") and before[key] != after[key]}
+    plain = {
+        key for key in before if key not in ("parameters", "grads", "buffers") and before[key] != after[key]
+    }
     return plain | {
-        key for key in ("parameters", "grads")
-        if any(not (one is other or torch.equal(one, other)) for one, other in zip(before[key].values(), after[key].values()))
-    }  # fmt: skip
+        key
+        for key in ("parameters", "grads")
+        if any(
+            not (one is other or torch.equal(one, other))
+            for one, other in zip(before[key].values(), after[key].values())
+        )
+    }
 
 
 @pytest.mark.parametrize(
@@ -331,7 +365,10 @@ def changed_by(change):
         (lambda m: m.ln_f.register_forward_hook(print), {"hooks"}),
         (lambda m: m.register_full_backward_pre_hook(print), {"hooks"}),
         (lambda m: m.lm_head.weight.register_hook(print), {"hooks"}),
-        (lambda m: setattr(m, "config", gpt_core.GPTConfig(vocab_size=V, block_size=T, dropout=0.5)), {"config"}),
+        (
+            lambda m: setattr(m, "config", gpt_core.GPTConfig(vocab_size=V, block_size=T, dropout=0.5)),
+            {"config"},
+        ),
         (lambda m: setattr(m, "answers", 1), {"attributes"}),
         (lambda m: setattr(m, "forward", print), {"attributes"}),
         (lambda m: setattr(m, "ln_f", torch.nn.LayerNorm(8)), {"modules", "objects", "attributes"}),

@@ -7,8 +7,8 @@ from dataclasses import asdict
 
 import pytest
 
-from grader.learner import progress
 from grader.cli import main
+from grader.learner import progress
 from grader.learner.progress import Progress
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, verdict_of
@@ -46,9 +46,9 @@ def test_the_stub_is_no_attempt(own_progress):
 
 def test_graders_at_once_lose_nothing(own_progress):
     code = (
-        "import sys, pathlib\nfrom grader.learner import progress\nprogress.FOLDER = pathlib.Path(sys.argv[1])\n"
-        "def edit(done): done.attempts += 1\n"
-        "for _ in range(25): progress.change(sys.argv[2], edit, sys.exit)"
+        "import sys, pathlib\nfrom grader.learner import progress\nprogress.FOLDER = "
+        "pathlib.Path(sys.argv[1])\ndef edit(done): done.attempts += 1\nfor _ in range(25): "
+        "progress.change(sys.argv[2], edit, sys.exit)"
     )
     calls = [[sys.executable, "-c", code, str(own_progress), name] for name in ("ex1", "ex1", "ex2", "ex1")]
     processes = [subprocess.Popen(call, cwd=REPOSITORY) for call in calls]

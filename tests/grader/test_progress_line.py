@@ -27,7 +27,9 @@ def test_the_line_shows_step_and_loss_while_a_model_trains(workbook):
     shutil.copy(workbook / exercise.solution_path, workbook / exercise.attempt_path)
     with start(workbook, "ex2", columns=80) as terminal:
         terminal.until(r"step \d+ of 2000, loss \d", 100)
-        steps = re.findall(r"step (\d+) of 2000", plain(terminal.until(r"step [1-9]\d+ of 2000, loss \d", 60)))
+        steps = re.findall(
+            r"step (\d+) of 2000", plain(terminal.until(r"step [1-9]\d+ of 2000, loss \d", 60))
+        )
         assert steps
         terminal.interrupt()
         assert terminal.wait() == 130

@@ -59,7 +59,17 @@ def test_a_frame_comes_back_as_it_was_sent(dtype):
         frame(b"[" * 200_000),
         frame(b"{}", struct.pack("<Q", 2**60) + b"{}"),
     ],
-    ids=["magic", "long header", "long payload", "no JSON", "no object", "no text", "no tensors", "deep", "lying tensors"],
+    ids=[
+        "magic",
+        "long header",
+        "long payload",
+        "no JSON",
+        "no object",
+        "no text",
+        "no tensors",
+        "deep",
+        "lying tensors",
+    ],
 )
 def test_bytes_that_are_no_frame_are_a_protocol_error(data):
     with pytest.raises(protocol.ProtocolError):
@@ -79,6 +89,9 @@ def test_a_stream_that_ends_early_is_the_end_of_the_stream(cut):
 
 
 def test_shown_text_keeps_its_words_and_loses_what_a_terminal_would_obey():
-    assert clean("a\x1b[31mb\tc\nd\u202e\u200b") == "a\N{REPLACEMENT CHARACTER}[31mb\tc\nd" + 2 * "\N{REPLACEMENT CHARACTER}"
+    assert (
+        clean("a\x1b[31mb\tc\nd\u202e\u200b")
+        == "a\N{REPLACEMENT CHARACTER}[31mb\tc\nd" + 2 * "\N{REPLACEMENT CHARACTER}"
+    )
     assert one_line("a\n  b\r\n\tc") == "a b c"
     assert len(clean("x" * 10_000, 100)) < 120

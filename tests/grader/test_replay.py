@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from grader.judge import tokens
-from grader.learner import files
-from grader.workbook import UsageError
 from grader.cli import main
+from grader.judge import tokens
 from grader.judge.grade import Source, grade
+from grader.learner import files
 from grader.learner.replay import Case, script
+from grader.workbook import UsageError
 from tests.exercises import EXERCISES
 from tests.exercises.battery.module import Size
 from tests.exercises.exam import Position
@@ -25,10 +25,14 @@ RIGHT = "Nothing is wrong with this case now"
 # Of every kind: drawn shapes, dropout, counted operations, text, batches, samplers, test models, training.
 MISTAKES = {
     "ex1": (
-        "softmax_over_queries", "mask_not_cropped", "dropout_on_values", "loop_over_heads", "fuse_shares_projection",
+        "softmax_over_queries",
+        "mask_not_cropped",
+        "dropout_on_values",
+        "loop_over_heads",
+        "fuse_shares_projection",
     ),
     "ex2": ("answer_not_reversed", "loss_summed", "held_out_drawn", "mode_always_train", "one_step_more"),
-}  # fmt: skip
+}
 
 
 def failing(session, exercise, source: str):
@@ -260,7 +264,10 @@ def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_scri
     [
         (["ex2", "--replay", token()], "the token is of ex1"),
         (["--replay", token(), "--attempt", "no/such.py"], "cannot be read"),
-        (["--replay", token(), "--json", "v.json"], "--json goes with a plain grade or --watch, and not with --replay"),
+        (
+            ["--replay", token(), "--json", "v.json"],
+            "--json goes with a plain grade or --watch, and not with --replay",
+        ),
         (["ex1", "--replay", token(), "--hint"], "two different things"),
     ],
 )
@@ -285,7 +292,11 @@ def test_the_script_of_a_notebook_and_of_a_file_with_helpers_runs_their_code(tmp
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "helper_of_theirs.py").write_text("SIZE = 3\n")
-    (tmp_path / "theirs.ipynb").write_bytes(notebook("%pip install x", "%%writefile helper_in_cell.py\nSIZE = 3", f"import helper_in_cell\n{SOLUTION}"))
+    (tmp_path / "theirs.ipynb").write_bytes(
+        notebook(
+            "%pip install x", "%%writefile helper_in_cell.py\nSIZE = 3", f"import helper_in_cell\n{SOLUTION}"
+        )
+    )
     (tmp_path / "theirs.py").write_text("import helper_of_theirs\n" + SOLUTION)
     for call in (["theirs.ipynb"], ["theirs.py", "--with", "elsewhere/helper_of_theirs.py"]):
         assert main(["--replay", token(check="scale"), "--attempt", *call]) == 0

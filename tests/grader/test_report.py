@@ -47,7 +47,7 @@ def test_the_last_lines_of_a_failing_report_hold_the_failure_the_whole_mistake_a
         seen = words(lines[-22:])  # the command line ends it with an empty line, and there is a prompt
         assert f"FAIL {exercise.checks[1]}: " in seen, mistake.id
         assert " ".join(mistake.name.split()) in seen and " ".join(mistake.why.split()) in seen, mistake.id
-        assert f"Next: mend \"{exercise.checks[1]}\"" in seen and f"python grade.py {exercise.name}" in seen
+        assert f'Next: mend "{exercise.checks[1]}"' in seen and f"python grade.py {exercise.name}" in seen
         assert "--verbose" in seen  # details had to be left out
 
 

@@ -12,7 +12,9 @@ from tests.grader import right_changes
 HERE = Path(__file__).parent
 WAYS = sorted((HERE / "right_ways").glob("*.py"))
 WAYS_TO_TURN = sorted((HERE / "right_ways_ex4").glob("*.py"))
-WAYS_TO_ADD = sorted([path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD))
+WAYS_TO_ADD = sorted(
+    [path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD)
+)
 WAYS_TO_FINETUNE = sorted((HERE / "right_ways_ex3").glob("*.py"))
 
 
@@ -45,7 +47,9 @@ def source_of(exercise, way, changes, folder):
 
 
 @pytest.mark.parametrize("way", WAYS_TO_ADD)
-def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(session, way, monkeypatch, tmp_path):
+def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(
+    session, way, monkeypatch, tmp_path
+):
     # Eight full training runs would take minutes; a twentieth of the steps shows that it trains and returns.
     from tests.exercises.ex2 import training
 
@@ -71,7 +75,9 @@ def test_a_right_way_to_finetune_in_an_unusual_style_gains(patient_session, monk
     [path] = [path for path in WAYS_TO_FINETUNE if path.stem == "functional"]
     runs = EXERCISES["ex3"].training  # the test above has passed the others
     verdict = grade(patient_session, "ex3", read_source(path), device="cpu", seed=2, only=runs)
-    assert [check.id for check in verdict.checks if check.status == "passed"] == list(runs), not_passed(verdict)
+    assert [check.id for check in verdict.checks if check.status == "passed"] == list(runs), not_passed(
+        verdict
+    )
 
 
 def test_there_are_at_least_eight_styles_and_six_to_finetune():

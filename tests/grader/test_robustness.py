@@ -20,14 +20,34 @@ CHECKS = EXERCISES["ex1"].checks
 CASES = {
     # name: (source, a check that must fail, words that its message must have)
     "a syntax error": (SOLUTION + "\ndef (:\n", "runs", "SyntaxError"),
-    "an import that fails": ("import no_such_module_anywhere\n" + SOLUTION, "runs", "no_such_module_anywhere"),
+    "an import that fails": (
+        "import no_such_module_anywhere\n" + SOLUTION,
+        "runs",
+        "no_such_module_anywhere",
+    ),
     "a missing class": ("def fuse_heads(baseline): ...\n", "runs", "does not define FusedMultiHeadAttention"),
     "an empty file": ("", "runs", "empty"),
     "a file of NUL bytes": (b"\0" * 100, "runs", "null bytes"),
-    "a source that is not UTF-8": (b"# caf\xe9\nx = '\xff'\n" + SOLUTION.encode(), "runs", "line 1 has the byte 0xE9"),
-    "a wrong signature of the class": (SOLUTION.replace("(self, config)", "(self)"), "parameters", "TypeError"),
-    "a wrong signature of forward": (SOLUTION.replace("def forward(self, x: torch.Tensor)", "def forward(self, x, mask)"), "output", "mask"),
-    "a class that is no module": ("class FusedMultiHeadAttention:\n    def __init__(self, config): ...\ndef fuse_heads(b): ...\n", "parameters", "nn.Module"),
+    "a source that is not UTF-8": (
+        b"# caf\xe9\nx = '\xff'\n" + SOLUTION.encode(),
+        "runs",
+        "line 1 has the byte 0xE9",
+    ),
+    "a wrong signature of the class": (
+        SOLUTION.replace("(self, config)", "(self)"),
+        "parameters",
+        "TypeError",
+    ),
+    "a wrong signature of forward": (
+        SOLUTION.replace("def forward(self, x: torch.Tensor)", "def forward(self, x, mask)"),
+        "output",
+        "mask",
+    ),
+    "a class that is no module": (
+        "class FusedMultiHeadAttention:\n    def __init__(self, config): ...\ndef fuse_heads(b): ...\n",
+        "parameters",
+        "nn.Module",
+    ),
     "forward returns None": (returning("None"), "output", "it is None"),
     "forward returns a list": (returning("[y]"), "output", "a list of 1"),
     "forward returns a wrong shape": (returning("y[:, :-1]"), "output", "its shape is (2, 5, 32)"),
@@ -35,54 +55,125 @@ CASES = {
     "forward returns a complex tensor": (returning("y.to(torch.complex64)"), "output", "complex64"),
     "forward returns a sparse tensor": (returning("y.detach().to_sparse()"), "output", "sparse"),
     "forward returns a meta tensor": (returning("y.to('meta')"), "output", "meta"),
-    "forward returns a tensor subclass": (returning("y.as_subclass(type('Liar', (torch.Tensor,), {}))"), "output", "subclass of torch.Tensor, Liar"),
+    "forward returns a tensor subclass": (
+        returning("y.as_subclass(type('Liar', (torch.Tensor,), {}))"),
+        "output",
+        "subclass of torch.Tensor, Liar",
+    ),
     "forward raises": (in_forward("raise ValueError('no such luck')"), "output", "ValueError: no such luck"),
     "forward raises what raises in __str__": (
-        in_forward("class Bad(Exception):\n    def __str__(self):\n        raise KeyError\nraise Bad()"), "output", "__str__"),
+        in_forward("class Bad(Exception):\n    def __str__(self):\n        raise KeyError\nraise Bad()"),
+        "output",
+        "__str__",
+    ),
     "forward exits": (in_forward("raise SystemExit(0)"), "output", "SystemExit"),
     "import exits": (at_import("import sys; sys.exit(0)"), "runs", "SystemExit"),
     "import ends the process with status 0": (at_import("import os; os._exit(0)"), "runs", "exit status 0"),
-    "forward ends the process with status 0": (in_forward("import os; os._exit(0)"), "output", "exit status 0"),
+    "forward ends the process with status 0": (
+        in_forward("import os; os._exit(0)"),
+        "output",
+        "exit status 0",
+    ),
     "forward aborts": (in_forward("import os; os.abort()"), "output", "crashed"),
     "forward recurses for ever": (in_forward("return self.forward(x)"), "output", "RecursionError"),
     "an endless loop at import": (at_import("while True: pass"), "runs", "stopped"),
     "an endless loop in __init__": (in_init("while True: pass"), "parameters", "stopped"),
     "an endless loop in forward": (in_forward("while True: pass"), "output", "stopped"),
     "C code that hangs and ignores SIGTERM": (
-        in_forward("import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(1000)"), "output", "stopped"),
-    "an allocation of 20 GB": (in_forward("waste = torch.ones(20 * 2**30, dtype=torch.uint8)"), "output", "memory"),
+        in_forward("import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ntime.sleep(1000)"),
+        "output",
+        "stopped",
+    ),
+    "an allocation of 20 GB": (
+        in_forward("waste = torch.ones(20 * 2**30, dtype=torch.uint8)"),
+        "output",
+        "memory",
+    ),
     "200 MB of output and then a wrong answer": (
-        at_import("for _ in range(200): print('x' * 2**20)\nFusedMultiHeadAttention.forward = lambda self, x: x"), "one_token", "value"),
+        at_import(
+            "for _ in range(200): print('x' * 2**20)\nFusedMultiHeadAttention.forward = lambda self, x: x"
+        ),
+        "one_token",
+        "value",
+    ),
     "patches of torch, numpy and pytest": (
-        at_import("import numpy, pytest\n"
-                  "torch.allclose = torch.equal = lambda *a, **k: True\n"
-                  "numpy.allclose = numpy.array_equal = lambda *a, **k: True\n"
-                  "pytest.fail = lambda *a, **k: None\n"
-                  "FusedMultiHeadAttention.forward = lambda self, x: x"), "one_token", "value"),
+        at_import(
+            "import numpy, pytest\n"
+            "torch.allclose = torch.equal = lambda *a, **k: True\n"
+            "numpy.allclose = numpy.array_equal = lambda *a, **k: True\n"
+            "pytest.fail = lambda *a, **k: None\n"
+            "FusedMultiHeadAttention.forward = lambda self, x: x"
+        ),
+        "one_token",
+        "value",
+    ),
     "answers that were written by hand": (
-        in_forward("import os\nfor fd in range(3, 300):\n    try: os.write(fd, b'GPTW' + bytes(100))\n    except OSError: pass"), "output", ""),
-    "a forked child that stays": (in_forward("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)\nos._exit(0)"), "output", "exit status 0"),
+        in_forward(
+            "import os\nfor fd in range(3, 300):\n    try: os.write(fd, b'GPTW' + bytes(100))\n    except "
+            "OSError: pass"
+        ),
+        "output",
+        "",
+    ),
+    "a forked child that stays": (
+        in_forward("import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(1000)\nos._exit(0)"),
+        "output",
+        "exit status 0",
+    ),
     "a made-up stack with a line of 5000 digits": (
-        at_import("import os\nos.write(2, b'Timeout (\\n  File \"' + __file__.encode() + b'\", line ' + b'9' * 5000 + b' in x\\n')\nos._exit(0)"),
-        "runs", "exit status 0"),
+        at_import(
+            "import os\nos.write(2, b'Timeout (\\n  File \"' + __file__.encode() + b'\", line ' + b'9' * "
+            "5000 + b' in x\\n')\nos._exit(0)"
+        ),
+        "runs",
+        "exit status 0",
+    ),
     "answers of other kinds than were asked for": (
-        at_import("import grader.worker.tools\ngrader.worker.tools.parameters = lambda module: {'qkv.weight': 'abc', 'x': 5}"),
-        "parameters", "make no sense"),
+        at_import(
+            "import grader.worker.tools\ngrader.worker.tools.parameters = lambda module: {'qkv.weight': "
+            "'abc', 'x': 5}"
+        ),
+        "parameters",
+        "make no sense",
+    ),
     "errors of other kinds than were asked for": (
-        at_import("import grader.worker.main\ngrader.worker.main.describe_error = lambda *a: {'kind': 'raised', 'line': float('inf')}\nraise ValueError"),
-        "runs", ""),
+        at_import(
+            "import grader.worker.main\ngrader.worker.main.describe_error = lambda *a: {'kind': 'raised', "
+            "'line': float('inf')}\nraise ValueError"
+        ),
+        "runs",
+        "",
+    ),
     "grad mode left off": (in_forward("torch.set_grad_enabled(False)"), "output", "grad mode"),
     "a folder deeper than Python can walk": (
-        at_import("import os\nfor _ in range(3000):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\nraise ValueError('deep')"), "runs", "deep"),
-    "an import of the solution": ("from solutions.ex1_fused_attention import *\n", "runs", "reached for the solution"),
+        at_import(
+            "import os\nfor _ in range(3000):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)\nraise "
+            "ValueError('deep')"
+        ),
+        "runs",
+        "deep",
+    ),
+    "an import of the solution": (
+        "from solutions.ex1_fused_attention import *\n",
+        "runs",
+        "reached for the solution",
+    ),
     "an import of the solution, hidden by a guard": (
-        SOLUTION.replace("import torch\n", "import torch\ntry:\n    import solutions.ex1_fused_attention\nexcept ImportError:\n    pass\n", 1),
-        "runs", "reached for the solution"),
+        SOLUTION.replace(
+            "import torch\n",
+            "import torch\ntry:\n    import solutions.ex1_fused_attention\nexcept ImportError:\n    pass\n",
+            1,
+        ),
+        "runs",
+        "reached for the solution",
+    ),
     "an opening of the solution": (
         "from pathlib import Path\nimport gpt_core\n"
         "exec((Path(gpt_core.__file__).parents[1] / 'solutions' / 'ex1_fused_attention.py').read_text())\n",
-        "runs", "reached for the solution"),
-}  # fmt: skip
+        "runs",
+        "reached for the solution",
+    ),
+}
 
 UNIX_ONLY = ("a forked child that stays",)
 
@@ -117,7 +208,9 @@ def test_the_checks_that_do_not_depend_on_a_crash_still_run(graded, name):
 def test_a_crash_with_one_kind_of_input_fails_the_checks_of_that_kind_only(graded):
     verdict = graded(in_forward("if not x.is_contiguous(): import os; os.abort()"))
     assert [check.id for check in verdict.checks if check.status == "failed"] == ["layouts", "input_kept"]
-    assert {check.status for check in verdict.checks if check.id not in ("layouts", "input_kept")} == {"passed"}
+    assert {check.status for check in verdict.checks if check.id not in ("layouts", "input_kept")} == {
+        "passed"
+    }
 
 
 def test_a_stuck_attempt_is_told_its_line(graded):
@@ -142,7 +235,9 @@ def test_escapes_and_markup_from_an_attempt_reach_nobody(graded):
 
 
 def test_a_slow_noisy_import_does_not_fail_a_right_attempt(graded):
-    verdict = graded(at_import("import time, warnings\nprint('hello')\nwarnings.warn('careful')\ntime.sleep(1.5)"))
+    verdict = graded(
+        at_import("import time, warnings\nprint('hello')\nwarnings.warn('careful')\ntime.sleep(1.5)")
+    )
     assert verdict.passed
 
 
@@ -165,7 +260,9 @@ def test_an_attempt_cannot_write_outside_its_scratch_folder(graded, tmp_path):
 
 def test_a_file_written_in_the_working_directory_is_gone_afterwards(graded, leftovers):
     before = leftovers()[0]
-    verdict = graded(at_import("open('left_behind', 'w').write('x')\nimport os; os.makedirs('a/b'); os.chmod('a', 0)"))
+    verdict = graded(
+        at_import("open('left_behind', 'w').write('x')\nimport os; os.makedirs('a/b'); os.chmod('a', 0)")
+    )
     assert verdict.passed
     assert not Path("left_behind").exists()
     assert len(leftovers()[0] - before) <= 1  # the reference's, while the session lives
@@ -175,7 +272,9 @@ def test_cleaning_up_changes_nothing_that_a_link_points_to(graded, tmp_path):
     victim = tmp_path / "victim"
     victim.write_text("x")
     victim.chmod(0o640)
-    assert graded(at_import(f"import os\nos.mkdir('d')\nos.symlink({str(victim)!r}, 'd/link')\nos.chmod('d', 0o500)")).passed
+    assert graded(
+        at_import(f"import os\nos.mkdir('d')\nos.symlink({str(victim)!r}, 'd/link')\nos.chmod('d', 0o500)")
+    ).passed
     assert victim.stat().st_mode & 0o777 == 0o640
 
 
@@ -184,7 +283,12 @@ def test_an_attempt_cannot_write_to_a_terminal(graded):
         pytest.skip("only Linux can refuse it")
     ours, theirs = os.openpty()
     name = os.ttyname(theirs)
-    verdict = graded(at_import(f"import os\ntry:\n    os.write(os.open({name!r}, os.O_RDWR | os.O_NOCTTY), b'all passed')\nexcept OSError: pass"))
+    verdict = graded(
+        at_import(
+            f"import os\ntry:\n    os.write(os.open({name!r}, os.O_RDWR | os.O_NOCTTY), b'all passed')\n"
+            f"except OSError: pass"
+        )
+    )
     assert verdict.passed
     os.set_blocking(ours, False)
     with pytest.raises(BlockingIOError):
@@ -200,13 +304,16 @@ def test_an_empty_folder_is_a_failed_attempt_and_not_a_crash(session, tmp_path):
 
 
 def test_an_enormous_file_is_a_failed_attempt(session):
-    verdict = grade(session, "ex1", Source(Path("big.py"), b"#" * 10, problem="it is larger than"), device="cpu")
+    verdict = grade(
+        session, "ex1", Source(Path("big.py"), b"#" * 10, problem="it is larger than"), device="cpu"
+    )
     assert not verdict.passed
 
 
 def test_the_attempt_is_named_as_a_module_and_read_by_pythons_rules(graded):
     source = "\ufeff# -*- coding: utf-8 -*-\r\n" + SOLUTION.replace("\n", "\r\n") + "\r\nname = 'é'\r\n"
-    source += "import inspect, sys\r\nassert sys.modules[__name__].name == 'é'\r\nassert 'nn.Linear' in inspect.getsource(FusedMultiHeadAttention)\r\n"
+    source += "import inspect, sys\r\nassert sys.modules[__name__].name == 'é'\r\n"
+    source += "assert 'nn.Linear' in inspect.getsource(FusedMultiHeadAttention)\r\n"
     verdict = graded(source.encode("utf-8"))
     assert verdict.passed, verdict.checks[0].message
     latin = b"# -*- coding: latin-1 -*-\nassert len('\xe9') == 1\n" + SOLUTION.encode("ascii")
@@ -215,7 +322,12 @@ def test_the_attempt_is_named_as_a_module_and_read_by_pythons_rules(graded):
 
 def test_killing_the_parent_neither_passes_nor_hangs(graded):
     began = time.monotonic()
-    verdict = graded(in_forward("import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\nexcept OSError: pass\nreturn x"))
+    verdict = graded(
+        in_forward(
+            "import os, signal\ntry:\n    os.kill(os.getppid(), signal.SIGKILL)\nexcept OSError: pass\n"
+            "return x"
+        )
+    )
     assert not verdict.passed
     assert time.monotonic() - began < 60
     assert graded(SOLUTION).passed
@@ -234,7 +346,10 @@ def test_the_same_seed_gives_the_same_verdict(graded):
 def test_the_command_line_writes_json_for_a_file_that_kills_itself(tmp_path, capsys):
     attempt, out, junit = tmp_path / "a.py", tmp_path / "verdict.json", tmp_path / "junit.xml"
     attempt.write_text("import os\nos._exit(0)\n")
-    assert main(["ex1", "--attempt", str(attempt), "--json", str(out), "--junit", str(junit), "--device", "cpu"]) == 1
+    assert (
+        main(["ex1", "--attempt", str(attempt), "--json", str(out), "--junit", str(junit), "--device", "cpu"])
+        == 1
+    )
     verdict = json.loads(out.read_text())
     assert verdict["schema"] == 1 and verdict["passed"] is False and verdict["complete"] is True
     assert verdict["attempt"]["path"].endswith("a.py") and len(verdict["attempt"]["sha256"]) == 64

@@ -146,39 +146,59 @@ ANGLES = "        angles = rope_angles(positions, C // self.n_head)\n"
 DROPPED = "weights = self.weight_dropout(weights)"
 ODD = {
     "angles that are kept by their ends and number": (
-        CHANNELS, f"    positions = positions[0] + torch.arange(len(positions)) if positions[0] == 0 else positions\n{CHANNELS}",
+        CHANNELS,
+        f"    positions = positions[0] + torch.arange(len(positions)) if positions[0] == 0 else positions\n"
+        f"{CHANNELS}",
         "angles_own",
     ),
     "turns that are kept on the tensor of angles": (
-        WIDE, f"    angles.kept = angles = getattr(angles, 'kept', angles.clone())\n{WIDE}", "rope_kept",
+        WIDE,
+        f"    angles.kept = angles = getattr(angles, 'kept', angles.clone())\n{WIDE}",
+        "rope_kept",
     ),
     "angles in half precision for long texts": (
-        WIDE, f"    angles = angles.half().float() if x.shape[-2] > 512 else angles\n{WIDE}", "rope_dtypes",
+        WIDE,
+        f"    angles = angles.half().float() if x.shape[-2] > 512 else angles\n{WIDE}",
+        "rope_dtypes",
     ),
     "an x that is written into where the heads were moved in front": (
         "return torch.view_as_real(turned).flatten(-2).to(x.dtype)",
-        "y = torch.view_as_real(turned).flatten(-2).to(x.dtype)\n    return y if x.is_contiguous() or x.requires_grad else x.copy_(y)",
+        "y = torch.view_as_real(turned).flatten(-2).to(x.dtype)\n    return y if x.is_contiguous() or "
+        "x.requires_grad else x.copy_(y)",
         "rope_layouts",
     ),
     "an odd head size that is another error where there is one head": (
-        'raise ValueError(\n                f"the', 'raise (ValueError if config.n_head > 1 else TypeError)(\n                f"the', "odd_attention",
+        'raise ValueError(\n                f"the',
+        'raise (ValueError if config.n_head > 1 else TypeError)(\n                f"the',
+        "odd_attention",
     ),
     "heads that are turned in part where they are wide": (
-        ANGLES, f"{ANGLES}        angles = torch.cat([angles[:, :64], 0 * angles[:, 64:]], dim=1)\n", "values",
+        ANGLES,
+        f"{ANGLES}        angles = torch.cat([angles[:, :64], 0 * angles[:, 64:]], dim=1)\n",
+        "values",
     ),
     "keys that are kept by their offset": (
-        ANGLES, f"{ANGLES}        if offset and not torch.is_grad_enabled():\n"
-        "            k = vars(self).setdefault(f'kept {offset} {x.shape} {x.dtype}', k)\n", "calls",
+        ANGLES,
+        f"{ANGLES}        if offset and not torch.is_grad_enabled():\n"
+        "            k = vars(self).setdefault(f'kept {offset} {x.shape} {x.dtype}', k)\n",
+        "calls",
     ),
-    "dropout that an offset switches off": (DROPPED, f"{DROPPED} if not offset else weights", "dropout_modes"),
+    "dropout that an offset switches off": (
+        DROPPED,
+        f"{DROPPED} if not offset else weights",
+        "dropout_modes",
+    ),
     "a table that ends at position 131072": (
-        ANGLES, f"{ANGLES}        angles = angles[positions < 131072]\n", "offset",
+        ANGLES,
+        f"{ANGLES}        angles = angles[positions < 131072]\n",
+        "offset",
     ),
     "another name for head_size": (
         "positions: torch.Tensor, head_size: int, base: float = 10000.0) -> torch.Tensor:",
-        "positions: torch.Tensor, dim: int, base: float = 10000.0) -> torch.Tensor:\n    head_size = dim", "angles_calls",
+        "positions: torch.Tensor, dim: int, base: float = 10000.0) -> torch.Tensor:\n    head_size = dim",
+        "angles_calls",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", ODD)

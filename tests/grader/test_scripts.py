@@ -1,4 +1,5 @@
-"""Files that were a script before they were handed in: what they do at import fails with its own sentence and one way out."""
+"""Files that were a script before they were handed in: what they do at import fails with its own sentence and
+one way out."""
 
 import sys
 
@@ -13,17 +14,26 @@ SCRIPTS = {
     "loads weights": ("state = torch.load('model.pt')", "It opens a file while it is imported"),
     "asks": ("name = input('your name? ')", "It asks for input while it is imported"),
     "parses arguments": (
-        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--lr', required=True)\nargs = parser.parse_args()",
-        "A parser of arguments"),
+        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--lr', required=True)\n"
+        "args = parser.parse_args()",
+        "A parser of arguments",
+    ),
     "reads an argument": ("import sys\nsteps = int(sys.argv[1])", "There are no arguments here"),
-    "downloads": ("import urllib.request\nurllib.request.urlretrieve('https://localhost/input.txt', 'input.txt')", "no network"),
-    "calls wget": ("import subprocess\nsubprocess.run(['wget', '--tries=1', 'https://localhost/input.txt'], check=True)", "no network"),
+    "downloads": (
+        "import urllib.request\nurllib.request.urlretrieve('https://localhost/input.txt', 'input.txt')",
+        "no network",
+    ),
+    "calls wget": (
+        "import subprocess\nsubprocess.run(['wget', '--tries=1', 'https://localhost/input.txt'], check=True)",
+        "no network",
+    ),
     "trains": ("while True:\n    torch.randn(9, 9) @ torch.randn(9, 9)", "while it was imported"),
     "ends": ("import sys\nsys.exit()", "must not end the program"),
     "needs Colab": ("from google.colab import drive", "No module named 'google"),
-}  # fmt: skip
+}
 PROCESSES = {
-    "a DataLoader": "from torch.utils.data import DataLoader\nfor batch in DataLoader(torch.arange(9), num_workers=2):\n    pass",
+    "a DataLoader": "from torch.utils.data import DataLoader\nfor batch in DataLoader(torch.arange(9), "
+    "num_workers=2):\n    pass",
     "a pool": "import multiprocessing\nwith multiprocessing.Pool(2) as pool:\n    pool.map(abs, [1, 2])",
 }
 
@@ -36,7 +46,9 @@ def test_what_a_script_does_at_import_has_its_sentence_and_the_way_out(graded, n
     message = verdict.checks[0].message
     assert words in message
     assert GUARD in message or GUARD[0].lower() + GUARD[1:] in message
-    line = next(number for number, text in enumerate(at_import(code).splitlines(), 1) if text == code.splitlines()[-1])
+    line = next(
+        number for number, text in enumerate(at_import(code).splitlines(), 1) if text == code.splitlines()[-1]
+    )
     assert any(f"line {number}, in <module>" in verdict.checks[0].details[0] for number in (line, line - 1))
 
 
@@ -56,13 +68,18 @@ def test_processes_that_a_file_starts_at_import_are_told_apart_from_files(graded
 
 
 def test_arguments_with_defaults_are_parsed_as_if_none_were_given(graded):
-    code = "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--lr', default=1)\nassert parser.parse_args().lr == 1"
+    code = (
+        "import argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--lr', default=1)\nassert "
+        "parser.parse_args().lr == 1"
+    )
     assert graded(at_import(code), only=["runs"]).passed
 
 
 def test_a_plot_is_drawn_and_no_window_waits(graded):
     pytest.importorskip("matplotlib")
-    assert graded(at_import("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"), only=["runs"]).passed
+    assert graded(
+        at_import("import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"), only=["runs"]
+    ).passed
 
 
 @pytest.mark.parametrize("call", [".cuda()", ".to('cuda')", ".to('mps')"])

@@ -13,7 +13,13 @@ from tests.grader.attempts import REPOSITORY, SOLUTION
 
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_solution_passes_its_checks(session, exercise):
-    verdict = grade(session, exercise, read_source(REPOSITORY / EXERCISES[exercise].solution_path), device="cpu", quick=True)
+    verdict = grade(
+        session,
+        exercise,
+        read_source(REPOSITORY / EXERCISES[exercise].solution_path),
+        device="cpu",
+        quick=True,
+    )
     assert verdict.passed, [(check.id, check.message) for check in verdict.checks if check.status == "failed"]
 
 
@@ -35,7 +41,8 @@ def test_the_stub_that_ships_is_the_one_that_is_kept(exercise):
 
 
 def test_shared_out_among_processes_the_self_test_grades_each_case_once(monkeypatch):
-    # A few cases of the kill matrix: the whole takes minutes, and CI runs it by itself (`grade.py --selftest`).
+    # A few cases of the kill matrix: the whole takes minutes, and CI runs it by itself (`grade.py
+    # --selftest`).
     monkeypatch.setenv("GRADE_PATIENCE", "2")
     rows = in_parallel(["ex1"], device="cpu", seed=1, every=40)
     graded = [row.graded for row in rows]
@@ -47,12 +54,18 @@ def test_shared_out_among_processes_the_self_test_grades_each_case_once(monkeypa
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_each_mistake_of_a_catalogue_has_a_name_of_its_own_and_an_explanation(exercise):
     mistakes = EXERCISES[exercise].mistakes()
-    assert len({mistake.id for mistake in mistakes}) == len({mistake.name for mistake in mistakes}) == len(mistakes)
+    assert (
+        len({mistake.id for mistake in mistakes})
+        == len({mistake.name for mistake in mistakes})
+        == len(mistakes)
+    )
     assert all(mistake.why.endswith((".", "?")) for mistake in mistakes)
 
 
 def test_the_self_test_notices_a_mistake_that_the_checks_let_pass(session, monkeypatch):
-    harmless = Mistake("harmless", "no mistake at all", "It only renames a variable.", (("ones = torch", "ones = torch"),))
+    harmless = Mistake(
+        "harmless", "no mistake at all", "It only renames a variable.", (("ones = torch", "ones = torch"),)
+    )
     monkeypatch.setattr(Exercise, "mistakes", lambda self: (harmless,))
     rows = selftest(session, "ex1", device="cpu", seed=0)
     assert [(row.graded, row.came) for row in rows if not row.ok] == [("harmless", "passed")]

@@ -1,4 +1,5 @@
-"""What a hand-in is: notebooks, zips, folders, Markdown and other encodings come to Python source, or to one sentence."""
+"""What a hand-in is: notebooks, zips, folders, Markdown and other encodings come to Python source, or to one
+sentence."""
 
 import io
 import json
@@ -22,9 +23,13 @@ def notebook(*cells: str, language="python", **more) -> bytes:
     made = []
     for cell in cells:
         made.append({"cell_type": "markdown", "metadata": {}, "source": ["## text\n", "class NotThis:"]})
-        made.append({"cell_type": "code", "metadata": {}, "source": cell.splitlines(keepends=True), "outputs": []})
+        made.append(
+            {"cell_type": "code", "metadata": {}, "source": cell.splitlines(keepends=True), "outputs": []}
+        )
     metadata = {"kernelspec": {"language": language, "name": "python3"}}
-    return json.dumps({"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5} | more).encode()
+    return json.dumps(
+        {"cells": made, "metadata": metadata, "nbformat": 4, "nbformat_minor": 5} | more
+    ).encode()
 
 
 def zipped(members: dict[str, str], **options) -> bytes:
@@ -51,7 +56,14 @@ def test_every_exercise_says_which_names_it_asks_for():
 
 
 def test_a_python_file_is_taken_as_it_is_to_the_byte():
-    for data in (b"\xef\xbb\xbfx = 1\r\n", b"# coding: latin-1\ns = '\xe9'\n", b'"""\n```python\ny = 2\n```\n"""\n', b"x = (", b"\0", b""):
+    for data in (
+        b"\xef\xbb\xbfx = 1\r\n",
+        b"# coding: latin-1\ns = '\xe9'\n",
+        b'"""\n```python\ny = 2\n```\n"""\n',
+        b"x = (",
+        b"\0",
+        b"",
+    ):
         code = read("a.py", data)
         assert (code.data, code.places, code.remarks, code.problem) == (data, (), (), "")
 
@@ -60,9 +72,15 @@ def test_a_notebook_gives_its_code_cells_and_each_line_its_place():
     code = read("a.ipynb", notebook("import torch\nx = 1", "", "def f():\n    return 2"))
     assert lines(code) == ["import torch", "x = 1", "def f():", "    return 2"]
     assert [code.place(line) for line in (1, 2, 3, 4, 5)] == [
-        "cell 1, line 1", "cell 1, line 2", "cell 2, line 1", "cell 2, line 2", "line 5",
-    ]  # fmt: skip
-    assert code.remarks == ("It is a notebook: its 2 code cells are run from the first to the last, and counted so.",)
+        "cell 1, line 1",
+        "cell 1, line 2",
+        "cell 2, line 1",
+        "cell 2, line 2",
+        "line 5",
+    ]
+    assert code.remarks == (
+        "It is a notebook: its 2 code cells are run from the first to the last, and counted so.",
+    )
 
 
 COMMANDS = {
@@ -102,7 +120,10 @@ def test_a_cell_of_another_language_is_left_out_whole_and_said():
 def test_the_cell_that_writes_the_exercises_file_is_the_exercise():
     # As in exercises/workbook.ipynb, whose other cells install and grade.
     own = f"%%writefile exercises/{EX1.file}\n{SOLUTION}"
-    code = read("workbook.ipynb", notebook("raise SystemExit", "%%writefile helper.py\nSIZE = 3", own, "run('grade.py')"))
+    code = read(
+        "workbook.ipynb",
+        notebook("raise SystemExit", "%%writefile helper.py\nSIZE = 3", own, "run('grade.py')"),
+    )
     assert code.data.decode() == SOLUTION
     assert code.place(1) == "cell 3, line 2"
     assert code.helpers == {"helper.py": b"SIZE = 3"}
@@ -115,7 +136,7 @@ def test_the_workbooks_own_notebook_is_read_for_every_exercise():
         assert code.data.decode().strip() == (REPOSITORY / exercise.stub_path).read_text().strip()
 
 
-FENCED = "Here's the code (as you asked:\n\n```python\n{}\n```\n\nIt's \"\"\"fused.\n"
+FENCED = 'Here\'s the code (as you asked:\n\n```python\n{}\n```\n\nIt\'s """fused.\n'
 
 
 def test_the_code_between_fences_is_taken_from_markdown_and_keeps_its_lines():
@@ -123,13 +144,17 @@ def test_the_code_between_fences_is_taken_from_markdown_and_keeps_its_lines():
         code = read(name, FENCED.format("import torch\nx = 1"))
         assert lines(code) == ["import torch", "x = 1"]
         assert code.place(2) == "line 5"
-        assert code.remarks == ("The code between ``` was taken, lines 4 to 5; the text around it is no Python.",)
+        assert code.remarks == (
+            "The code between ``` was taken, lines 4 to 5; the text around it is no Python.",
+        )
     assert lines(read("a.md", "```\r\nx = 1\r\n```\r\n")) == ["x = 1"]
     assert lines(read("a.md", "```python\nx = 1\n")) == ["x = 1", ""]
 
 
 def test_of_several_blocks_the_one_that_defines_the_exercise_is_taken():
-    text = "```bash\nls\n```\n```python\n" + SOLUTION + "```\nUse it so:\n```python\nfuse_heads(baseline)\n```\n"
+    text = (
+        "```bash\nls\n```\n```python\n" + SOLUTION + "```\nUse it so:\n```python\nfuse_heads(baseline)\n```\n"
+    )
     assert read("a.md", text).data.decode() + "\n" == SOLUTION
     two = read("a.md", "```python\nx = 1\n```\n```python\ny = 2\n```\n")
     assert two.data == b"" and "2 blocks of code" in two.problem and "1, 4" in two.problem
@@ -141,8 +166,16 @@ REFUSED = {
     "UTF-16 without a mark": ("a.py", SOLUTION.encode("utf-16-le"), "text in UTF-16"),
     "UTF-16, the other way": ("a.py", SOLUTION.encode("utf-16-be"), "text in UTF-16"),
     "UTF-32": ("a.py", SOLUTION.encode("utf-32"), "UTF-32"),
-    "a comment in Latin-1": ("a.py", b"x = 1\n\n# caf\xe9\n", 'line 3 has the byte 0xE9 (in Latin-1 it is "\xe9")'),
-    "a comment in Latin-1 in the first line": ("a.py", "# é, ".encode() + b"caf\xe9\n", "line 1 has the byte 0xE9"),
+    "a comment in Latin-1": (
+        "a.py",
+        b"x = 1\n\n# caf\xe9\n",
+        'line 3 has the byte 0xE9 (in Latin-1 it is "\xe9")',
+    ),
+    "a comment in Latin-1 in the first line": (
+        "a.py",
+        "# é, ".encode() + b"caf\xe9\n",
+        "line 1 has the byte 0xE9",
+    ),
     "a PDF": ("a.py", b"%PDF-1.7\n", "it is a PDF"),
     "a picture": ("a.py", b"\x89PNG\r\n", "it is a picture"),
     "a web page": ("a.py", b"\n<!doctype HTML><html>", "it is a web page"),
@@ -158,9 +191,17 @@ REFUSED = {
     "a zip with a root": ("a.zip", zipped({"/etc/ex1.py": SOLUTION}), "leads out of its folder"),
     "a bomb": ("a.zip", zipped({"a.py": "#" * (8 << 20)}), "a file of 8,388,608 bytes"),
     "very many files": ("a.zip", zipped({f"{n}.py": "" for n in range(1001)}), "at most 1,000"),
-    "a document": ("a.docx", zipped({"[Content_Types].xml": "", "word/document.xml": ""}), "document of an office program"),
-    "two that define it": ("a.zip", zipped({"a.py": SOLUTION, "b.py": SOLUTION}), "2 such files (a.py, b.py)"),
-}  # fmt: skip
+    "a document": (
+        "a.docx",
+        zipped({"[Content_Types].xml": "", "word/document.xml": ""}),
+        "document of an office program",
+    ),
+    "two that define it": (
+        "a.zip",
+        zipped({"a.py": SOLUTION, "b.py": SOLUTION}),
+        "2 such files (a.py, b.py)",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -193,7 +234,12 @@ def test_a_zip_whose_headers_lie_about_its_size_is_read_no_further_than_the_limi
 
 
 def test_the_exercise_in_a_zip_is_the_file_of_its_name_or_the_one_that_defines_it():
-    named = {"me/" + EX1.file: SOLUTION, "me/notes.py": SOLUTION, "__MACOSX/me/._" + EX1.file: "x", "me/.ipynb_checkpoints/a.py": SOLUTION}
+    named = {
+        "me/" + EX1.file: SOLUTION,
+        "me/notes.py": SOLUTION,
+        "__MACOSX/me/._" + EX1.file: "x",
+        "me/.ipynb_checkpoints/a.py": SOLUTION,
+    }
     code = read("a.zip", zipped(named))
     assert code.data.decode() == SOLUTION and code.name == EX1.file
     assert code.remarks[0] == f"Of the zip a.zip, me/{EX1.file} was taken."
@@ -205,7 +251,12 @@ def test_the_exercise_in_a_zip_is_the_file_of_its_name_or_the_one_that_defines_i
 
 def test_a_folder_is_read_like_a_zip_without_its_links_and_environments(tmp_path):
     hand_in = tmp_path / "hand-in"
-    for name, text in (("mine.py", SOLUTION), ("helper.py", "SIZE = 3"), (".git/mine.py", SOLUTION), ("venv/lib/x.py", SOLUTION)):
+    for name, text in (
+        ("mine.py", SOLUTION),
+        ("helper.py", "SIZE = 3"),
+        (".git/mine.py", SOLUTION),
+        ("venv/lib/x.py", SOLUTION),
+    ):
         (hand_in / name).parent.mkdir(parents=True, exist_ok=True)
         (hand_in / name).write_text(text)
     (hand_in / "venv" / "pyvenv.cfg").write_text("")
@@ -219,13 +270,21 @@ def test_a_folder_is_read_like_a_zip_without_its_links_and_environments(tmp_path
 
 
 def test_a_notebook_is_graded_and_its_failure_names_the_cell(session):
-    cells = ["%matplotlib inline\nimport torch", SOLUTION.replace("scores, dim=-1", "scores, dim=-2"), "print('end')"]
+    cells = [
+        "%matplotlib inline\nimport torch",
+        SOLUTION.replace("scores, dim=-1", "scores, dim=-2"),
+        "print('end')",
+    ]
     verdict = grade(session, "ex1", Source(Path("a.ipynb"), notebook(*cells)), device="cpu")
     assert verdict.mistakes == ["softmax_over_queries"]
     assert verdict.remarks[1] == "1 line with commands for notebooks (%, ! or ?) left out."
-    line = max(number for number, text in enumerate(SOLUTION.splitlines(), 1) if text == "        B, T, C = x.shape")
+    line = max(
+        number for number, text in enumerate(SOLUTION.splitlines(), 1) if text == "        B, T, C = x.shape"
+    )
     cells[1] = SOLUTION.replace("        B, T, C = x.shape", "        B, T = x.shape")
-    verdict = grade(session, "ex1", Source(Path("a.ipynb"), notebook(*cells)), device="cpu", only=["runs", "output"])
+    verdict = grade(
+        session, "ex1", Source(Path("a.ipynb"), notebook(*cells)), device="cpu", only=["runs", "output"]
+    )
     assert verdict.checks[3].details[0].startswith(f"cell 2, line {line}, in forward")
     cells[1] = SOLUTION + "x = (1\ny = 2]\n"
     verdict = grade(session, "ex1", Source(Path("a.ipynb"), notebook(*cells)), device="cpu", only=["runs"])

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from grader import cli
+from grader.judge.grade import Source, grade
 from grader.learner import progress, report
 from grader.workbook import Call
-from grader.judge.grade import Source, grade
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, verdict_of
 

@@ -1,9 +1,9 @@
-"""The checks of any attention that is causal, has heads and the parameters qkv and proj: what it shows of its inside, and
-what it costs.
+"""The checks of any attention that is causal, has heads and the parameters qkv and proj: what it shows of its
+inside, and what it costs.
 
-An attention is a black box whose weights we choose so that it shows its inside. With the values one-hot in the position
-and `proj` the identity, the output of a head is its attention matrix. With the queries and keys zero, the attention is
-uniform over what the mask leaves.
+An attention is a black box whose weights we choose so that it shows its inside. With the values one-hot in
+the position and `proj` the identity, the output of a head is its attention matrix. With the queries and keys
+zero, the attention is uniform over what the mask leaves.
 """
 
 import math
@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tests.exercises.asked import Looks
-from tests.exercises.battery.module import Size, Unit, Weights, expect, forward, in_modes, outputs, same_bfloat16
+from tests.exercises.battery.module import (
+    Size,
+    Unit,
+    Weights,
+    expect,
+    forward,
+    in_modes,
+    outputs,
+    same_bfloat16,
+)
 from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, look, of_readings
 from tests.exercises.numbers import pattern, picture, tolerance, worst, wrong
 
@@ -23,7 +32,8 @@ P = 0.3  # of dropout; not 0.5: dropping with 1 - p would look the same
 ASKS = {
     "output": "Is there a row of scores in which everything is masked? softmax of nothing but -inf is NaN.",
     "calls": "What do you keep on self, on the class or in the module: keys, a mask of the first length?",
-    "bfloat16": "Which constant or buffer does not survive bfloat16 (a mask value, a position, a count above 256)?",
+    "bfloat16": "Which constant or buffer does not survive bfloat16 (a mask value, a position, a count above "
+    "256)?",
 }
 TITLES = {
     "parameters": "its parameters are qkv.weight, proj.weight and proj.bias, and no others",
@@ -36,7 +46,8 @@ class Attention(Unit):
     """An attention that is examined; what is right is softmax(q k^T / sqrt(D)) v, head by head, and proj."""
 
     def rotated(self, x: np.ndarray, back: bool = False) -> np.ndarray:
-        """Queries or keys (.., T, D) of the tokens 0, 1, .. as they meet; back: those that meet as x. Here as they are."""
+        """Queries or keys (.., T, D) of the tokens 0, 1, .. as they meet; back: those that meet as x. Here as
+        they are."""
         return x
 
     def parameters(self, C: int) -> dict[str, tuple]:
@@ -48,7 +59,9 @@ class Attention(Unit):
         def heads(m):
             return m.reshape(B, T, size.n_head, size.D).transpose(0, 2, 1, 3)
 
-        q, k, v = map(heads, np.split(x.astype(np.float64) @ weights["qkv.weight"].T.astype(np.float64), 3, axis=-1))
+        q, k, v = map(
+            heads, np.split(x.astype(np.float64) @ weights["qkv.weight"].T.astype(np.float64), 3, axis=-1)
+        )
         scores = self.rotated(q)[:, :, rows] @ self.rotated(k).swapaxes(-1, -2) / np.sqrt(size.D)
         scores[..., np.arange(T) > rows[:, None]] = -np.inf
         attention = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -60,9 +73,12 @@ class Attention(Unit):
         return size.n_embd + size.D + size.T
 
     def spread(self, size: Size, weights: Weights, x: np.ndarray) -> float:
-        """max |q . k| / sqrt(D) over the pairs of the first 300 tokens: how much the softmax enlarges an error."""
+        """max |q . k| / sqrt(D) over the pairs of the first 300 tokens: how much the softmax enlarges an
+        error."""
         q, k, _ = np.split(x[:, :300] @ weights["qkv.weight"].T, 3, axis=-1)
-        q, k = (self.rotated(m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3)) for m in (q, k))
+        q, k = (
+            self.rotated(m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3)) for m in (q, k)
+        )
         return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
 
 
@@ -84,7 +100,11 @@ def show_attention(size: Size, weights: Weights) -> Weights:
     value = np.zeros((D, C), dtype=np.float32)
     np.fill_diagonal(value[: size.T, : size.T], 1.0)
     qkv[2 * C :] = np.tile(value, (size.n_head, 1))
-    return {"qkv.weight": qkv, "proj.weight": np.eye(C, dtype=np.float32), "proj.bias": np.zeros(C, np.float32)}
+    return {
+        "qkv.weight": qkv,
+        "proj.weight": np.eye(C, dtype=np.float32),
+        "proj.bias": np.zeros(C, np.float32),
+    }
 
 
 def with_scores(unit: Attention, size: Size, scores: np.ndarray) -> Weights:
@@ -96,7 +116,9 @@ def with_scores(unit: Attention, size: Size, scores: np.ndarray) -> Weights:
     np.fill_diagonal(key[:T, :T], 1.0)  # k of token s is one-hot
     for matrix in (query, key):
         matrix[:, :T] = unit.rotated(matrix[:, :T].T, back=True).T
-    weights["qkv.weight"][: 2 * C] = np.concatenate([np.tile(query, (size.n_head, 1)), np.tile(key, (size.n_head, 1))])
+    weights["qkv.weight"][: 2 * C] = np.concatenate(
+        [np.tile(query, (size.n_head, 1)), np.tile(key, (size.n_head, 1))]
+    )
     return weights
 
 
@@ -110,7 +132,9 @@ def attention_matrix(subject: Subject, unit: Unit, size: Size, weights: Weights,
     return {"attention": by_head(size, forward(subject, unit, size, weights, x)["y"])}
 
 
-def matrix_in_modes(subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.ndarray, dtype="float32") -> Reading:
+def matrix_in_modes(
+    subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.ndarray, dtype="float32"
+) -> Reading:
     """{mode: (B, H, T, T)}, without dropout"""
     return {mode: by_head(size, y) for mode, y in in_modes(subject, unit, size, weights, x, dtype).items()}
 
@@ -126,10 +150,13 @@ def one_token_gives_its_value(exam, unit):
     expected = unit.right(size, weights, x)
     got = look(exam, size.as_case(), forward, unit, size, weights, x)["y"]
     expect(
-        expected, got, unit.allowance(size, weights, x, expected), size.as_case(),
-        "With one token every attention weight is 1, so the output must be proj(v). Are the value's rows the last "
-        "third of qkv.weight, head after head? Is proj applied once, with its bias?",
-    )  # fmt: skip
+        expected,
+        got,
+        unit.allowance(size, weights, x, expected),
+        size.as_case(),
+        "With one token every attention weight is 1, so the output must be proj(v). Are the value's rows the "
+        "last third of qkv.weight, head after head? Is proj applied once, with its bias?",
+    )
 
 
 def first_row(subject, unit, size, weights, x):
@@ -143,11 +170,14 @@ def first_token_sees_itself(exam, unit):
     expected = unit.reference(size, weights, x, np.arange(1))
     got = look(exam, size.as_case(), first_row, unit, size, weights, x)["y0"]
     expect(
-        expected, got, unit.allowance(size, weights, x, expected), size.as_case(),
-        "Token 0 has only itself to attend to, so its output must be proj(v) of token 0. Which keys does query 0 "
-        "see in your code, and what do the masked ones weigh? If the mask is right: do the split into heads and the join "
-        "keep the numbers of one token together?",
-    )  # fmt: skip
+        expected,
+        got,
+        unit.allowance(size, weights, x, expected),
+        size.as_case(),
+        "Token 0 has only itself to attend to, so its output must be proj(v) of token 0. Which keys does "
+        "query 0 see in your code, and what do the masked ones weigh? If the mask is right: do the split "
+        "into heads and the join keep the numbers of one token together?",
+    )
 
 
 # The attention matrix.
@@ -161,7 +191,11 @@ def matrix_fails(expected, got, allowed, case, message):
         distance = np.nan_to_num(np.abs(got - expected), nan=np.inf)
     b, h = np.unravel_index(int(distance.max(axis=(2, 3)).argmax()), distance.shape[:2])
     axes = ("sequence", "head", "query", "key")
-    lines = [worst(expected, got, axes), *pattern(expected, got, allowed, axes), *matrix_words(expected, got, allowed)]
+    lines = [
+        worst(expected, got, axes),
+        *pattern(expected, got, allowed, axes),
+        *matrix_words(expected, got, allowed),
+    ]
     fail(case, message, lines, picture(expected[b, h], got[b, h], f"head {h}:"))
 
 
@@ -175,7 +209,10 @@ def matrix_words(expected, got, allowed):
     if np.isfinite(got).all():
         rows, columns = got.sum(-1), got.sum(-2)
         if np.abs(rows - 1).max() > 10 * allowed:
-            lines.append(f"rows do not sum to 1 (the first row sums to {rows[0, 0, 0]:.3g}, the last to {rows[0, 0, -1]:.3g})")
+            lines.append(
+                f"rows do not sum to 1 (the first row sums to {rows[0, 0, 0]:.3g}, the last to "
+                f"{rows[0, 0, -1]:.3g})"
+            )
             if np.abs(columns - 1).max() <= 10 * allowed:
                 lines.append("columns do: the softmax shares out over the queries")
     if got.shape[1] > 1 and not wrong(expected, got[:, ::-1], allowed).any():
@@ -193,10 +230,13 @@ def equal_scores_give_the_mean(exam, unit):
     expected = np.broadcast_to(lower / lower.sum(1, keepdims=True), (size.B, size.n_head, size.T, size.T))
     got = look(exam, size.as_case(), attention_matrix, unit, size, weights, x)["attention"]
     matrix_fails(
-        expected, got, tolerance("float32", size.T, 1.0), size.as_case(),
-        "With equal scores, token t must give 1 / (t + 1) to each of the tokens 0 to t. Over which dimension does "
-        "your softmax run, and is the mask applied before it?",
-    )  # fmt: skip
+        expected,
+        got,
+        tolerance("float32", size.T, 1.0),
+        size.as_case(),
+        "With equal scores, token t must give 1 / (t + 1) to each of the tokens 0 to t. Over which dimension "
+        "does your softmax run, and is the mask applied before it?",
+    )
 
 
 def scale_of(subject, unit, size, difference):
@@ -225,15 +265,23 @@ def scores_are_scaled(exam, unit):
             "1 / sqrt(H)": H**-0.5, "1 / sqrt(T)": size.T**-0.5, "1 / D**0.25": D**-0.25,
         }  # fmt: skip
         is_ = [f"which is {words}" for words, value in known.items() if abs(got - value) <= 1e-4]
-        wanted = f"The scores q . k must be multiplied by 1 / sqrt(D) = {expected:.4f} (D = {D}, C = {C}); yours "
+        wanted = (
+            f"The scores q . k must be multiplied by 1 / sqrt(D) = {expected:.4f} (D = {D}, C = {C}); yours "
+        )
         again = scale_when(exam.attempt, unit, size, 2 * difference)
         if not abs(got) > 1e-3:
-            fail(case, wanted + "do not follow it. Do q and k come from the rows that they should, and does q . k reach the softmax?")
+            fail(
+                case,
+                wanted
+                + "do not follow it. Do q and k come from the rows that they should, and does q . k reach "
+                "the softmax?",
+            )
         if not abs(again - got) <= 1e-3 * abs(got):
             fail(
                 case,
-                wanted + f"are no multiple of it: {got:.4f} times where q . k differs by {difference}, and {again:.4f} times where it "
-                "differs by twice as much. Is something normalised, clipped or rounded on the way to the softmax?",
+                wanted + f"are no multiple of it: {got:.4f} times where q . k differs by {difference}, and "
+                f"{again:.4f} times where it differs by twice as much. Is something normalised, clipped "
+                "or rounded on the way to the softmax?",
             )
         is_ = is_ or [f"{got / expected:.3g} times as much as it should be"]
         fail(case, wanted + f"are multiplied by {got:.4f}, {is_[0]}. What is the size that you divide by?")
@@ -249,10 +297,18 @@ def scale_when(subject, unit, size, difference) -> float:
 def same_scale(one, other):
     if isinstance(one, CheckFailed) or isinstance(other, CheckFailed):
         return False
-    return abs(one["scale"] - other["scale"]) <= 1e-4 or one["scale"] != one["scale"] and other["scale"] != other["scale"]
+    return (
+        abs(one["scale"] - other["scale"]) <= 1e-4
+        or one["scale"] != one["scale"]
+        and other["scale"] != other["scale"]
+    )
 
 
-@check("attention_matrix", "each head's attention matrix is softmax(q k^T / sqrt(D)) under the mask", ("one_token",))
+@check(
+    "attention_matrix",
+    "each head's attention matrix is softmax(q k^T / sqrt(D)) under the mask",
+    ("one_token",),
+)
 def heads_have_their_matrices(exam, unit):
     size = Size(T=6, seed=2)
     weights = show_attention(size, unit.weights(size))
@@ -261,17 +317,21 @@ def heads_have_their_matrices(exam, unit):
     got = look(exam, size.as_case(), attention_matrix, unit, size, weights, x)["attention"]
     spread = unit.spread(size, weights, x)
     matrix_fails(
-        expected, got, tolerance("float32", size.n_embd + size.D, 1.0, spread), size.as_case(),
-        "With the values one-hot in the position, the output of each head is its attention matrix. Do queries and "
-        "keys of the same head meet, and is the first dimension of each matrix the query?",
-    )  # fmt: skip
+        expected,
+        got,
+        tolerance("float32", size.n_embd + size.D, 1.0, spread),
+        size.as_case(),
+        "With the values one-hot in the position, the output of each head is its attention matrix. Do "
+        "queries and keys of the same head meet, and is the first dimension of each matrix the query?",
+    )
 
 
 # Who moves whom.
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether numbers are others; rounding may differ between two calls, a real influence is of order 1. NaN counts."""
+    """Whether numbers are others; rounding may differ between two calls, a real influence is of order 1. NaN
+    counts."""
     return ~(np.abs(one - other) <= 1e-4 * max(1.0, float(np.nanmax(np.abs(other), initial=0))))
 
 
@@ -304,9 +364,9 @@ def heads_keep_to_themselves(exam, unit):
         what = "moves" if got[i, j] else "does not move"
         fail(
             size.as_case(),
-            f"The rows of head {i} in qkv.weight must move channels {i * size.D} to {(i + 1) * size.D - 1} of the joined "
-            f"heads, and nothing else; changing them {what} the slice of head {j}. Does a view or a reshape mix heads "
-            f"with tokens?",
+            f"The rows of head {i} in qkv.weight must move channels {i * size.D} to {(i + 1) * size.D - 1} "
+            f"of the joined heads, and nothing else; changing them {what} the slice of head {j}. Does a "
+            "view or a reshape mix heads with tokens?",
         )
 
 
@@ -331,19 +391,23 @@ def no_token_sees_the_future(exam, unit):
             if got[t, s] != (s <= t):
                 fail(
                     size.as_case(),
-                    f"Changing token {s} must {'' if s <= t else 'not '}change the output of token {t}, and it does"
-                    f"{'' if got[t, s] else ' not'}. " + (
-                        "Which keys does your mask take away from a query?" if s <= t else
-                        "Which side of the diagonal does your mask keep, and is it applied before the softmax?"
+                    f"Changing token {s} must {'' if s <= t else 'not '}change the output of token {t}, and "
+                    f"it does{'' if got[t, s] else ' not'}. "
+                    + (
+                        "Which keys does your mask take away from a query?"
+                        if s <= t
+                        else "Which side of the diagonal does your mask keep, and is it applied before the "
+                        "softmax?"
                     ),
-                )  # fmt: skip
+                )
 
 
 # Large scores.
 
 
 def scores_apart(T):
-    """(T, T) scores of which a query's neighbours differ by 200 at least, and which of them a query may see."""
+    """(T, T) scores of which a query's neighbours differ by 200 at least, and which of them a query may
+    see."""
     steps = [[200.0 * ((3 * s + t) % T) for s in range(T)] for t in range(T)]
     return np.array(steps, dtype=np.float32), np.tril(np.ones((T, T), dtype=bool))
 
@@ -351,13 +415,16 @@ def scores_apart(T):
 @check("large_logits", "large scores stay exact: a masked key weighs exactly 0", ("first_token", "values"))
 def large_scores_stay_exact(exam, unit):
     # The seen scores are around -30000 and the masked ones +30000, so a mask of -1e4 is no mask at all; then
-    # the seen ones around +30000, where exp overflows without the maximum taken off first; then so far out that
-    # float16's -65504 is no mask either. Neighbouring scores differ by 200, so the right weights are exactly 0 and 1.
-    # In both modes, and with more tokens once: a mask may be another one there.
+    # the seen ones around +30000, where exp overflows without the maximum taken off first; then so far out
+    # that float16's -65504 is no mask either. Neighbouring scores differ by 200, so the right weights are
+    # exactly 0 and 1. In both modes, and with more tokens once: a mask may be another one there.
     few, many = Size(B=1, T=5, seed=5), Size(B=1, T=40, n_embd=80, n_head=2, block_size=40, seed=5)
     for size, low, high in (
-        (few, -30000.0, 30000.0), (few, 30000.0, 60000.0), (few, -200000.0, 200000.0), (many, -30000.0, 30000.0),
-    ):  # fmt: skip
+        (few, -30000.0, 30000.0),
+        (few, 30000.0, 60000.0),
+        (few, -200000.0, 200000.0),
+        (many, -30000.0, 30000.0),
+    ):
         steps, seen = scores_apart(size.T)
         scores = np.where(seen, low + steps, high).astype(np.float32)
         weights = with_scores(unit, size, scores)
@@ -368,15 +435,18 @@ def large_scores_stay_exact(exam, unit):
         got = look(exam, case, matrix_in_modes, unit, size, weights, x)
         for mode, attention in got.items():
             matrix_fails(
-                expected, attention, tolerance("float32", size.T, 1.0), case | {"mode": mode},
-                f"With scores near {low:g} for the keys that a query may see and {high:g} for those it may not, all "
-                f"weight must go to the largest that it may see. What does your mask put in the place of a masked "
-                f"score, and can exp overflow?",
-            )  # fmt: skip
+                expected,
+                attention,
+                tolerance("float32", size.T, 1.0),
+                case | {"mode": mode},
+                f"With scores near {low:g} for the keys that a query may see and {high:g} for those it may "
+                "not, all weight must go to the largest that it may see. What does your mask put in the "
+                "place of a masked score, and can exp overflow?",
+            )
 
-    # The same in bfloat16, for whoever masks it with another number, and with a length of its own: a mask that is
-    # kept by length is float32's. Scores of 2 ** 18 are rounded to 2 ** 11, and the rotation of the fourth exercise
-    # adds some of that: neighbours differ by more.
+    # The same in bfloat16, for whoever masks it with another number, and with a length of its own: a mask
+    # that is kept by length is float32's. Scores of 2 ** 18 are rounded to 2 ** 11, and the rotation of the
+    # fourth exercise adds some of that: neighbours differ by more.
     size, reach = Size(B=1, T=13, n_embd=64, block_size=13, seed=5), 2.0**18
     steps, seen = scores_apart(size.T)
     scores = np.where(seen, steps * (reach / 3200) - reach, reach).astype(np.float32)
@@ -385,11 +455,14 @@ def large_scores_stay_exact(exam, unit):
     got = look(exam, case, matrix_in_modes, unit, size, weights, x, "bfloat16", same=same_bfloat16)
     for mode, attention in got.items():
         matrix_fails(
-            np.broadcast_to(np.eye(size.T)[np.where(seen, steps, -1).argmax(axis=1)], attention.shape), attention,
-            tolerance("bfloat16", size.T, 1.0), case | {"mode": mode},
-            "In float32 your mask holds, in bfloat16 masked keys get weight: all of it must go to the largest score that a "
-            "query may see. Do you mask half precision with another number? float('-inf') is one in every dtype.",
-        )  # fmt: skip
+            np.broadcast_to(np.eye(size.T)[np.where(seen, steps, -1).argmax(axis=1)], attention.shape),
+            attention,
+            tolerance("bfloat16", size.T, 1.0),
+            case | {"mode": mode},
+            "In float32 your mask holds, in bfloat16 masked keys get weight: all of it must go to the "
+            "largest score that a query may see. Do you mask half precision with another number? "
+            "float('-inf') is one in every dtype.",
+        )
 
 
 # What it costs.
@@ -400,8 +473,8 @@ EXTRA = 8  # operations that may come on top with more heads: a copy here and th
 
 
 ENOUGH = (2, 6)
-# {how: (B, T, D, dtype, whether for all of HEADS)}. As few sequences and tokens as show a mask: a loop over those is
-# slow, but it is not the question. And more of everything, for whoever has another way for it.
+# {how: (B, T, D, dtype, whether for all of HEADS)}. As few sequences and tokens as show a mask: a loop over
+# those is slow, but it is not the question. And more of everything, for whoever has another way for it.
 COUNTED = {
     "eval": (1, 2, 2, "float32", True),
     "train": (1, 2, 2, "float32", True),
@@ -420,9 +493,13 @@ def operations(subject, unit, counts):
             size = Size(B=B, T=T, n_embd=D * n_head, n_head=n_head, block_size=max(T, FEW))
             train = how == "train"
             cases[f"{how} H{n_head}"] = {
-                "config": size.config(P if train else 0.0), "weights": unit.weights(size), "x": size.x(), "train": train,
-                "dtype": dtype, "no_grad": how == "no_grad",
-            }  # fmt: skip
+                "config": size.config(P if train else 0.0),
+                "weights": unit.weights(size),
+                "x": size.x(),
+                "train": train,
+                "dtype": dtype,
+                "no_grad": how == "no_grad",
+            }
     answer = subject.run(LOOKS("operations", unit=unit.name, cases=cases))
     found = {}
     for key in cases:
@@ -469,16 +546,26 @@ def no_loop_over_heads(exam, unit):
         how = (growing(got) or ["longer"])[-1]
         B, T, D, dtype, all_counts = COUNTED[how]
         counts = ", ".join(f"H = {h}: {got[f'{how} H{h}']}" for h in (HEADS if all_counts else ENOUGH))
-        where = f"B = {B}, T = {T}, head size {D}, {dtype}" + {"train": ", train mode", "no_grad": ", under no_grad"}.get(how, "")
+        where = f"B = {B}, T = {T}, head size {D}, {dtype}" + {
+            "train": ", train mode",
+            "no_grad": ", under no_grad",
+        }.get(how, "")
         fail(
             case,
-            "One forward must take the same number of tensor operations however many heads there are: that is what the "
-            "exercise is about. Where does Python go over the heads one by one?",
+            "One forward must take the same number of tensor operations however many heads there are: that "
+            "is what the exercise is about. Where does Python go over the heads one by one?",
             f"operations counted: {counts} ({where})",
         )
 
 
 CHECKS = (
-    one_token_gives_its_value, first_token_sees_itself, equal_scores_give_the_mean, scores_are_scaled, heads_have_their_matrices,
-    heads_keep_to_themselves, no_token_sees_the_future, large_scores_stay_exact, no_loop_over_heads,
-)  # fmt: skip
+    one_token_gives_its_value,
+    first_token_sees_itself,
+    equal_scores_give_the_mean,
+    scores_are_scaled,
+    heads_have_their_matrices,
+    heads_keep_to_themselves,
+    no_token_sees_the_future,
+    large_scores_stay_exact,
+    no_loop_over_heads,
+)

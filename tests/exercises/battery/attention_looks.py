@@ -1,7 +1,7 @@
 """What the checks look at in an attention beside what they look at in any module, in plain torch.
 
-These run in a worker beside the graded module `m` (grader/worker/look.py); attention.py and dropout.py ask for them.
-"""
+These run in a worker beside the graded module `m` (grader/worker/look.py); attention.py and dropout.py ask
+for them."""
 
 import torch
 
@@ -45,8 +45,12 @@ def switched(m, unit, plain, one_head, x, x_one_head, place):
     plain, one_head: config and weights of each. place: keyword arguments of one of the calls.
     """
     module = build(m, unit, **plain)
-    low, single = build(m, unit, **plain, train=True, dtype="bfloat16"), build(m, unit, **one_head, train=True)
-    build(m, unit, plain["config"] | {"dropout": 0.0}, plain["weights"])  # another one, whose config says something else
+    low, single = (
+        build(m, unit, **plain, train=True, dtype="bfloat16"),
+        build(m, unit, **one_head, train=True),
+    )
+    # another one, whose config says something else
+    build(m, unit, plain["config"] | {"dropout": 0.0}, plain["weights"])
     found = {}
     module.train(False)
     found["eval at first"] = module(tools.tensor(x))
@@ -62,7 +66,8 @@ def switched(m, unit, plain, one_head, x, x_one_head, place):
 
 
 def slopes(m, unit, config, weights, x, cotangent, changes):
-    """In train mode, with dropout of one seed: the output, the same again, its gradients, and the output after each change.
+    """In train mode, with dropout of one seed: the output, the same again, its gradients, and the output
+    after each change.
 
     changes: another x, as {"x": x}, or other weights, by the name of the change; each is taken back.
     """

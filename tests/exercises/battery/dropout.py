@@ -1,8 +1,8 @@
 """The checks of dropout in an attention: on its weights, after the softmax, and on its output, after proj.
 
-One token shows what happens to one weight, since its attention weight is 1 or dropped. Shares are measured over many heads:
-a share that is dropped may lie as far from the right one as that of 1 in 10 ** 7 right attempts does (numbers.py). In all
-fewer than 1 in 10 ** 6 right attempts fail a check for this.
+One token shows what happens to one weight, since its attention weight is 1 or dropped. Shares are measured
+over many heads: a share that is dropped may lie as far from the right one as that of 1 in 10 ** 7 right
+attempts does (numbers.py). In all fewer than 1 in 10 ** 6 right attempts fail a check for this.
 """
 
 import functools
@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tests.exercises.battery.attention import LOOKS, P, Attention, by_head, positions, with_scores
+from tests.exercises.battery.attention import LOOKS, Attention, P, by_head, positions, with_scores
 from tests.exercises.battery.module import OFFSET, Size, in_modes, of_shapes, outputs
 from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, in_parts, look, of_readings
 from tests.exercises.numbers import room_for_chance
@@ -102,17 +102,22 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
     output:  over which of tokens, channels, heads, sequences and calls the output does
 
     Two independent zeros meet with the product of their shares. A shown weight is 0 with 0.64, since its
-    output may be dropped too: together 0.41, and 0.50 where the weight's mask is shared. An output (any
-    proj, a bias far from 0) is 0 with 0.4: together 0.16, or 0.4. With 4800 pairs and more these shares have standard
-    deviations below 0.0072, and a cell's, of 2400, 0.010.
+    output may be dropped too: together 0.41, and 0.50 where the weight's mask is shared. An output (any proj,
+    a bias far from 0) is 0 with 0.4: together 0.16, or 0.4. With 4800 pairs and more these shares have
+    standard deviations below 0.0072, and a cell's, of 2400, 0.010.
     """
     # T = block_size, as in training; half of B is a multiple of 64, where masks might come again.
     size = Size(B=640, T=6, block_size=6, seed=1)
     weights = with_scores(unit, size, scores_of(shown))
     # A proj that mixes all channels: whoever drops before it, or before its bias, has no zero in the output.
-    mixing = {"proj.weight": unit.weights(size)["proj.weight"], "proj.bias": np.full_like(weights["proj.bias"], BIAS)}
+    mixing = {
+        "proj.weight": unit.weights(size)["proj.weight"],
+        "proj.bias": np.full_like(weights["proj.bias"], BIAS),
+    }
     x = positions(size)
-    answer = subject.run(unit.asked("two_calls", size, weights, looks=LOOKS, dropout=Q, x=x, mixing=mixing), seed=2)
+    answer = subject.run(
+        unit.asked("two_calls", size, weights, looks=LOOKS, dropout=Q, x=x, mixing=mixing), seed=2
+    )
     given = outputs(subject, answer, dict.fromkeys(["w0", "w1", "y0", "y1"], x))
     given = {key: without_nan(y) for key, y in given.items()}
     shown_now = by_head(size, given["w0"])
@@ -131,9 +136,12 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
         "calls": (w & again).mean(),
     }  # fmt: skip
     output = {
-        "tokens": met(y, 1), "channels": met(y, 2, (1,)), "sequences": met(y, 0, halves), "heads": met(heads, 2),
+        "tokens": met(y, 1),
+        "channels": met(y, 2, (1,)),
+        "sequences": met(y, 0, halves),
+        "heads": met(heads, 2),
         "calls": (y & zero["y1"]).mean(),
-    }  # fmt: skip
+    }
     return {
         "last": bool(abs(y.mean() - Q) < 0.02),
         "bias": bool(abs((given["y0"] == BIAS).mean() - Q) < 0.02),
@@ -145,9 +153,12 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
 
 
 def met(zero: np.ndarray, axis: int, steps=None) -> float:
-    """The largest share of pairs that are both zero, over the steps from one to the other along axis (None: all)."""
+    """The largest share of pairs that are both zero, over the steps from one to the other along axis (None:
+    all)."""
     n = zero.shape[axis]
-    pairs = [(zero.take(range(n - step), axis), zero.take(range(step, n), axis)) for step in steps or range(1, n)]
+    pairs = [
+        (zero.take(range(n - step), axis), zero.take(range(step, n), axis)) for step in steps or range(1, n)
+    ]
     return max(float((one & other).mean()) for one, other in pairs)
 
 
@@ -162,7 +173,8 @@ def right_attention(T: int, seed: int) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-# T, B, H and the dtype; one sequence alone is a case of its own. bfloat16 tells the scores of so many tokens apart.
+# T, B, H and the dtype; one sequence alone is a case of its own. bfloat16 tells the scores of so many tokens
+# apart.
 LENGTHS = ((40, 24, 4, "float64"), (44, 24, 2, "bfloat16"), (600, 1, 1, "float32"))
 NEAREST = 30.0  # the score of a key above that of the key before it
 
@@ -170,11 +182,11 @@ NEAREST = 30.0  # the score of a key above that of the key before it
 def dropped_in_long(subject: Subject, unit: Attention) -> Reading:
     """Which share of the weights is dropped in longer sequences, for early and for late queries.
 
-    {"wrong": the tokens with another share than P, "shares": {tokens: their share}, "kept": whether the weights that
-    are not dropped are right, "zeros": {tokens: the share of the output that is 0}, "wrong zeros": as for the weights}.
-    The score grows with the position of the key, so that each token has all of its weight on itself; turning only
-    lowers the others. The values grow with the position from 1 to 2, and proj's bias is 1: of an output whose
-    weight is dropped, the bias is left.
+    {"wrong": the tokens with another share than P, "shares": {tokens: their share}, "kept": whether the
+    weights that are not dropped are right, "zeros": {tokens: the share of the output that is 0}, "wrong
+    zeros": as for the weights}. The score grows with the position of the key, so that each token has all of
+    its weight on itself; turning only lowers the others. The values grow with the position from 1 to 2, and
+    proj's bias is 1: of an output whose weight is dropped, the bias is left.
     """
     reading = {"wrong": [], "shares": {}, "kept": True, "wrong zeros": [], "zeros": {}}
     for T, B, n_head, dtype in LENGTHS:
@@ -209,8 +221,13 @@ def dropped_in_long(subject: Subject, unit: Attention) -> Reading:
 
 
 SWITCHED = (
-    "eval at first", "then train", "then eval", "then train, under no_grad", "train, in bfloat16", "train, with one head",
-)  # fmt: skip
+    "eval at first",
+    "then train",
+    "then eval",
+    "then train, under no_grad",
+    "train, in bfloat16",
+    "train, with one head",
+)
 
 
 def switched(subject: Subject, unit: Attention) -> Reading:
@@ -234,7 +251,13 @@ def switched(subject: Subject, unit: Attention) -> Reading:
 
     (plain, x), (alone, x_alone) = shows(size), shows(one_head)
     asked = LOOKS(
-        "switched", unit=unit.name, plain=plain, one_head=alone, x=x, x_one_head=x_alone, place=unit.placed(OFFSET)
+        "switched",
+        unit=unit.name,
+        plain=plain,
+        one_head=alone,
+        x=x,
+        x_one_head=x_alone,
+        place=unit.placed(OFFSET),
     )
     answer = subject.run(asked, seed=4)
     reading = {}
@@ -311,11 +334,15 @@ def average_gradients(subject: Subject, unit: Attention) -> Reading:
     weights = unit.weights(size)
     x, cotangent = (np.repeat(size.x(stream)[:1], MANY, axis=0) for stream in (1, 2))
     modes, given = {"eval": {}, "train": {}}, {"x": x} | weights
-    answer = subject.run(unit.asked("gradients", size, weights, dropout=P, x=x, cotangent=cotangent, modes=modes))
+    answer = subject.run(
+        unit.asked("gradients", size, weights, dropout=P, x=x, cotangent=cotangent, modes=modes)
+    )
 
     def by_part(name):
         found = of_shapes(answer.tensors(name), given)
-        found = {key: np.zeros(value.shape) if found[key] is None else found[key] for key, value in given.items()}
+        found = {
+            key: np.zeros(value.shape) if found[key] is None else found[key] for key, value in given.items()
+        }
         parts = dict(zip(("queries", "keys", "values"), np.split(found.pop("qkv.weight"), 3)))
         return parts | found | {"x": found["x"].sum(axis=0)}
 
@@ -359,7 +386,10 @@ def long_in_training(unit):
     return lambda subject: dropped_in_long(subject, unit)
 
 
-LENGTHS_CASE = dict(zip(("T", "B", "n_head", "dtype"), map(list, zip(*LENGTHS)))) | {"dropout": P, "mode": "train"}
+LENGTHS_CASE = dict(zip(("T", "B", "n_head", "dtype"), map(list, zip(*LENGTHS)))) | {
+    "dropout": P,
+    "mode": "train",
+}
 LENGTHS_HERE = "In the short texts before it is so, here it is not. What depends on T, on B or on the dtype?"
 
 
@@ -382,21 +412,29 @@ def drops_weights(exam, unit):
     p = P
     got = look(exam, CASE, dropout_in_training(unit), same=same_in_training)
     one, two = got["one"], got["two"]
-    lines = [f"different values of the output: {_numbers(one['levels'])}; with two tokens: {_numbers(two['levels'])}"]
+    lines = [
+        f"different values of the output: {_numbers(one['levels'])}; with two tokens: "
+        f"{_numbers(two['levels'])}"
+    ]
     if len(one["levels"]) > 1:  # one value alone shows nothing dropped
-        lines.insert(0, f"one token: {one['low']:.0%} of what is not 0 shows a dropped weight (expected {p:.0%})")
+        lines.insert(
+            0, f"one token: {one['low']:.0%} of what is not 0 shows a dropped weight (expected {p:.0%})"
+        )
     question = (
-        f"In train mode each attention weight must be dropped with probability config.dropout = {p}, after the "
-        f"softmax, and the others divided by 1 - {p}. "
+        f"In train mode each attention weight must be dropped with probability config.dropout = {p}, after "
+        f"the softmax, and the others divided by 1 - {p}. "
     )
     if len(one["levels"]) == 1 and len(two["levels"]) == 1:
         fail(CASE, question + "Nothing is dropped there. Is dropout applied between the softmax and v?")
     if abs(one["low"] - p) > SHARE or len(one["levels"]) != 2:
-        fail(CASE, question + "Another share is dropped. Before or after the softmax, and with which p?", lines)
+        fail(
+            CASE, question + "Another share is dropped. Before or after the softmax, and with which p?", lines
+        )
     if one["coherent"] < 1 - 1e-9:
         fail(
             CASE,
-            question + "Here channels of one head are dropped apart from each other: that is dropout on the values.",
+            question
+            + "Here channels of one head are dropped apart from each other: that is dropout on the values.",
             lines,
         )
     ratio = (one["levels"][1] - one["levels"][0]) / one["levels"][0]
@@ -410,22 +448,36 @@ def drops_weights(exam, unit):
         fail(CASE, question + "With two tokens the kept weights are not those of the softmax.", lines)
     together = got["together"]
     if not together["kept"] or together["cells"]:
-        where = f"at these (query, key): {' '.join(together['cells'][:6])}" if together["cells"] else "in the weights that are kept"
+        where = (
+            f"at these (query, key): {' '.join(together['cells'][:6])}"
+            if together["cells"]
+            else "in the weights that are kept"
+        )
         fail(
             CASE | {"T": 6, "dropout": Q},
-            question + f"With 6 tokens and p = {Q} the attention matrix in train mode is not that of eval mode with "
-            f"weights dropped and the others divided by 1 - p. Does anything else depend on the mode, or on T?",
+            question
+            + f"With 6 tokens and p = {Q} the attention matrix in train mode is not that of eval mode with "
+            "weights dropped and the others divided by 1 - p. Does anything else depend on the mode, or "
+            "on T?",
             f"it differs {where}",
         )
     if together["weights"] and not together["output"]:  # the weights are seen through the output's mask
         axes = " and ".join(together["weights"])
-        fail(CASE, question + f"Yours drops the same weights in all {axes}: in which shape is the mask drawn?", lines)
+        fail(
+            CASE,
+            question + f"Yours drops the same weights in all {axes}: in which shape is the mask drawn?",
+            lines,
+        )
     long = look(exam, LENGTHS_CASE, long_in_training(unit), same=same_in_long)
     lines = [f"{key}: {share:.0%} of the weights are dropped" for key, share in long["shares"].items()]
     if long["wrong"]:
         fail(LENGTHS_CASE, question + LENGTHS_HERE, lines)
     if not long["kept"] and not long["wrong zeros"]:  # they are seen through the output's dropout
-        fail(LENGTHS_CASE, question + "Here those that are kept are not the softmax's. What depends on T, B or dtype?", lines)
+        fail(
+            LENGTHS_CASE,
+            question + "Here those that are kept are not the softmax's. What depends on T, B or dtype?",
+            lines,
+        )
 
 
 @check("dropout_output", "in training, dropout on the output, after proj", ("one_token",))
@@ -438,18 +490,25 @@ def drops_outputs(exam, unit):
         f"different values of the output: {_numbers(got['levels'])}",
     ]
     question = (
-        f"In train mode each element of the output must become 0 with probability config.dropout = {p}, and the "
-        f"others be divided by 1 - {p}. "
+        f"In train mode each element of the output must become 0 with probability config.dropout = {p}, and "
+        f"the others be divided by 1 - {p}. "
     )
     if abs(got["zeros"] - p) > SHARE:
-        fail(CASE, question + "Is dropout the last thing that happens, after proj, with config.dropout?", lines)
+        fail(
+            CASE, question + "Is dropout the last thing that happens, after proj, with config.dropout?", lines
+        )
     # proj adds a bias of 1, so a head whose weight is dropped shows the output's factor alone.
-    if len(got["levels"]) and abs(got["levels"][0] * (1 - p) - 1) > 0.01 and abs(got["levels"][0] * (1 - p) - 2) > 0.01:
+    if (
+        len(got["levels"])
+        and abs(got["levels"][0] * (1 - p) - 1) > 0.01
+        and abs(got["levels"][0] * (1 - p) - 2) > 0.01
+    ):
         fail(CASE, question + "What is kept has another size.", lines)
     if not reading["together"]["last"]:
         fail(
             CASE | {"T": 6, "dropout": Q},
-            question + "With a proj that mixes all channels and a bias yours does not: what comes after your dropout?",
+            question
+            + "With a proj that mixes all channels and a bias yours does not: what comes after your dropout?",
         )
     long = look(exam, LENGTHS_CASE, long_in_training(unit), same=same_in_long)
     if long["wrong zeros"]:
@@ -457,10 +516,18 @@ def drops_outputs(exam, unit):
         fail(LENGTHS_CASE, question + LENGTHS_HERE, lines)
     if reading["together"]["output"]:
         axes = " and ".join(reading["together"]["output"])
-        fail(CASE, question + f"Yours drops the same places in all {axes}: in which shape is the mask drawn?", lines)
+        fail(
+            CASE,
+            question + f"Yours drops the same places in all {axes}: in which shape is the mask drawn?",
+            lines,
+        )
 
 
-@check("dropout_gradients", "in training, the gradients are those of the dropped-out function", ("gradients", "dropout_weights", "dropout_output"))
+@check(
+    "dropout_gradients",
+    "in training, the gradients are those of the dropped-out function",
+    ("gradients", "dropout_weights", "dropout_output"),
+)
 def has_the_gradients_of_what_is_left(exam, unit):
     # The same seed drops the same places, so that a small step tells the slope.
     case = {"dropout": P, "mode": "train", "B": 3, "T": 5, "n_embd": 32, "n_head": 4}
@@ -490,13 +557,19 @@ def drops_nothing_in_eval_mode(exam, unit):
     if got["zeros"] > 0 or len(got["levels"]) != 1 or abs(float(got["levels"][0]) - 2.0) > 1e-3:
         fail(
             case,
-            "In eval mode the output must be exact: nothing dropped, nothing rescaled. Does every dropout know the mode "
-            "(nn.Dropout does; F.dropout needs training=self.training, and so does dropout_p of an attention)?",
-            f"{got['zeros']:.0%} of the output is 0; different values: {_numbers(got['levels'])} (expected 2)",
+            "In eval mode the output must be exact: nothing dropped, nothing rescaled. Does every dropout "
+            "know the mode (nn.Dropout does; F.dropout needs training=self.training, and so does dropout_p "
+            "of an attention)?",
+            f"{got['zeros']:.0%} of the output is 0; different values: {_numbers(got['levels'])} (expected "
+            f"2)",
         )
 
 
-@check("dropout_modes", "dropout follows the mode whenever it is switched, under no_grad and in bfloat16 too", ("dropout_weights", "dropout_output", "dropout_eval"))
+@check(
+    "dropout_modes",
+    "dropout follows the mode whenever it is switched, under no_grad and in bfloat16 too",
+    ("dropout_weights", "dropout_output", "dropout_eval"),
+)
 def follows_the_mode(exam, unit):
     case = {"dropout": P, "B": 120, "T": 3, "n_embd": 32, "n_head": 4}
     got = look(exam, case, switched, unit)
@@ -504,9 +577,10 @@ def follows_the_mode(exam, unit):
     if bad:
         fail(
             case,
-            "One module is called in eval mode, in train mode, in eval and in train mode again, another one with dropout 0 is "
-            f"built beside it, a third is in bfloat16, and a fourth has one head. Wrong: {'; '.join(bad)}. Each call must look at the mode that the "
-            "module is in then, and at its own config: what do you remember, or look at instead?",
+            "One module is called in eval mode, in train mode, in eval and in train mode again, another one "
+            "with dropout 0 is built beside it, a third is in bfloat16, and a fourth has one head. Wrong: "
+            f"{'; '.join(bad)}. Each call must look at the mode that the module is in then, and at its own "
+            "config: what do you remember, or look at instead?",
         )
 
 
@@ -514,4 +588,10 @@ def _numbers(levels):
     return ", ".join(f"{level:.3g}" for level in levels[:8]) + (", .." if len(levels) > 8 else "") or "none"
 
 
-CHECKS = (drops_weights, drops_outputs, has_the_gradients_of_what_is_left, drops_nothing_in_eval_mode, follows_the_mode)
+CHECKS = (
+    drops_weights,
+    drops_outputs,
+    has_the_gradients_of_what_is_left,
+    drops_nothing_in_eval_mode,
+    follows_the_mode,
+)

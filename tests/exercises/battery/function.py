@@ -1,8 +1,8 @@
-"""What every function of a contract must pass, whatever the exercise: it is there, it returns what it should, refuses what
-it should, changes nothing that it is given, and where it draws, its generator decides.
+"""What every function of a contract must pass, whatever the exercise: it is there, it returns what it should,
+refuses what it should, changes nothing that it is given, and where it draws, its generator decides.
 
-`unit` is its name; the looks stand in function_looks.py. What a function's values must be is the exercise's own.
-"""
+`unit` is its name; the looks stand in function_looks.py. What a function's values must be is the exercise's
+own."""
 
 import json
 
@@ -20,15 +20,19 @@ def defined(exam, names: tuple[str, ...]) -> None:
         raise exam.load_error
     for wanted in names:
         if wanted not in exam.names:
-            raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+            raise CheckFailed(
+                f"Your file does not define {wanted}; the contract names it so. A typing error?"
+            )
 
 
 # What it returns.
 
 
-def returned(subject: Subject, unit: str, kinds: tuple, calls: tuple, told="{call} must give {kind}; it gives {came}.") -> list:
-    """What the function returns for each tuple of arguments (a dict at its end holds keyword arguments): a plain value of one
-    of these kinds.
+def returned(
+    subject: Subject, unit: str, kinds: tuple, calls: tuple, told="{call} must give {kind}; it gives {came}."
+) -> list:
+    """What the function returns for each tuple of arguments (a dict at its end holds keyword arguments): a
+    plain value of one of these kinds.
 
     told: the message where another kind comes.
     """
@@ -41,7 +45,10 @@ def returned(subject: Subject, unit: str, kinds: tuple, calls: tuple, told="{cal
         if type(value) not in kinds:
             kind = " or ".join("an int" if kind is int else f"a {kind.__name__}" for kind in kinds)
             raise CheckFailed(
-                told.format(call=f"{unit}({', '.join(map(repr, arguments))})", kind=kind, came=describe(described)), same=("kind",)
+                told.format(
+                    call=f"{unit}({', '.join(map(repr, arguments))})", kind=kind, came=describe(described)
+                ),
+                same=("kind",),
             )
         values.append(value)
     return values
@@ -77,7 +84,8 @@ def refuses(exam, unit: str, calls: tuple, why: str) -> None:
 
 
 def kept(subject: Subject, unit: str, **arguments) -> Reading:
-    """{an argument, or a setting of torch: whether it is as it was}, after a call with these, in this order."""
+    """{an argument, or a setting of torch: whether it is as it was}, after a call with these, in this
+    order."""
     answer = subject.run(LOOKS("kept", unit=unit, arguments=arguments))
     return arguments_kept(answer, **arguments) | settings_kept(answer)
 
@@ -87,7 +95,9 @@ def arguments_kept(answer: Answer, **arguments) -> dict[str, bool]:
     found = {}
     for name, value in arguments.items():
         if isinstance(value, np.ndarray):
-            found[name] = bool(np.array_equal(answer.tensor(name, value.shape, name, str(value.dtype)), value))
+            found[name] = bool(
+                np.array_equal(answer.tensor(name, value.shape, name, str(value.dtype)), value)
+            )
         else:
             found[name] = answer.plain(name) == json.loads(json.dumps(value))  # tuples arrive as lists
     return found
@@ -103,7 +113,11 @@ def all_kept(exam, case: dict, unit: str, reading, *arguments) -> None:
     """Nothing of what a reading {what: whether it is as it was} lists may have changed."""
     changed = [key for key, kept in look(exam, case, reading, *arguments).items() if not kept]
     if changed:
-        fail(case, f"{unit} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} came out changed. What writes there?")
+        fail(
+            case,
+            f"{unit} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} "
+            f"came out changed. What writes there?",
+        )
 
 
 # What its generator decides, where it draws.
@@ -112,8 +126,8 @@ def all_kept(exam, case: dict, unit: str, reading, *arguments) -> None:
 def draws(subject: Subject, unit: str, arguments: tuple, items: int | None, form, seconds: float) -> Reading:
     """Whether the generator, which is its last argument, and nothing else decides what the function draws.
 
-    items: how many tensors a draw is a tuple of; None for one value. form: (answer, name) -> what can be compared of one.
-    """
+    items: how many tensors a draw is a tuple of; None for one value. form: (answer, name) -> what can be
+    compared of one."""
     answer = subject.run(LOOKS("seeded_draws", unit=unit, arguments=arguments, items=items, seconds=seconds))
     names = ("first", "next", "again", "other", "reseeded")
     drawn = {name: [form(answer, f"{name}{index}") for index in range(items or 1)] for name in names}
@@ -133,15 +147,28 @@ def generator_decides(exam, case: dict, unit: str, reading, *arguments) -> None:
     """The check of such a reading."""
     got = look(exam, case, reading, *arguments)
     if not got["repeats"]:
-        fail(case, "Two generators with the same seed must give the same problems, and yours give different ones. Which of your random calls has no generator=?")
+        fail(
+            case,
+            "Two generators with the same seed must give the same problems, and yours give different ones. "
+            "Which of your random calls has no generator=?",
+        )
     if not got["advances"]:
-        fail(case, "A second call with the same generator must give new problems, and yours gives the first ones again: a model would train on one batch for ever. Is the generator used itself, or only its seed?")
+        fail(
+            case,
+            "A second call with the same generator must give new problems, and yours gives the first ones "
+            "again: a model would train on one batch for ever. Is the generator used itself, or only its "
+            "seed?",
+        )
     changed = [key for key, kept in got["kept"].items() if not kept]
     if changed:
         fail(
             case,
-            f"{unit} is given a generator, and must draw from that alone; {' and '.join(changed)} came out changed. Somebody else's "
-            f"draws depend on it. Is a global generator seeded, or drawn from?",
+            f"{unit} is given a generator, and must draw from that alone; {' and '.join(changed)} came out "
+            "changed. Somebody else's draws depend on it. Is a global generator seeded, or drawn from?",
         )
     if not got["depends"]:
-        fail(case, "A generator with another seed must give other problems, and yours gives the same. What decides in your code?")
+        fail(
+            case,
+            "A generator with another seed must give other problems, and yours gives the same. What decides "
+            "in your code?",
+        )

@@ -1,4 +1,5 @@
-"""What any function is looked at for, in plain torch: what it returns, what it refuses, what its generator decides.
+"""What any function is looked at for, in plain torch: what it returns, what it refuses, what its generator
+decides.
 
 `unit` is its name in the graded module `m`. An array among its arguments is a tensor for it.
 """
@@ -16,7 +17,10 @@ def returned(m, unit, calls):
 
 def refused(m, unit, calls):
     """What it comes to with each of these."""
-    return {str(i): tools.outcome(getattr(m, unit), *args, **kwargs) for i, (args, kwargs) in enumerate(map(split, calls))}
+    return {
+        str(i): tools.outcome(getattr(m, unit), *args, **kwargs)
+        for i, (args, kwargs) in enumerate(map(split, calls))
+    }
 
 
 def split(arguments):
@@ -31,7 +35,8 @@ def as_tensor(value):
 
 
 def kept(m, unit, arguments):
-    """Torch's settings before and after, and the arguments, by the names that the judge gives them, as they are then."""
+    """Torch's settings before and after, and the arguments, by the names that the judge gives them, as they
+    are then."""
     arguments = {name: as_tensor(value) for name, value in arguments.items()}
     before = probes.settings()
     getattr(m, unit)(*arguments.values())
@@ -39,10 +44,13 @@ def kept(m, unit, arguments):
 
 
 def seeded_draws(m, unit, arguments, items):
-    """Draws of a function whose last argument is a generator, each as a list: of its result alone, or of the `items` of it.
+    """Draws of a function whose last argument is a generator, each as a list: of its result alone, or of the
+    `items` of it.
 
-    first, next: from one generator with seed 5. again: from another one. reseeded: from the first, seeded with 5 once more.
-    other: from one with seed 6. Torch's own generators are in another state for each, but for first and other.
+    first, next: from one generator with seed 5. again: from another one. reseeded: from the first, seeded
+    with 5 once more.
+    other: from one with seed 6. Torch's own generators are in another state for each, but for first and
+    other.
     before, after: torch's settings and its own generators around the first draw.
     """
     one, again, other = (tools.generator(seed) for seed in (5, 5, 6))

@@ -1,9 +1,10 @@
-"""The checks of any module (B, T, C) -> (B, T, C): what it holds, what it computes for every shape, and what a call leaves.
+"""The checks of any module (B, T, C) -> (B, T, C): what it holds, what it computes for every shape, and what
+a call leaves.
 
-    Size   a case: the sizes and the seed of its numbers
-    Unit   what is examined: the class, its parameters, and the reference, which says what is right
+Size   a case: the sizes and the seed of its numbers
+Unit   what is examined: the class, its parameters, and the reference, which says what is right
 
-    globals().update(checks_of(UNIT, CHECKS))          in an exercise's checks.py, beside the checks of its own
+globals().update(checks_of(UNIT, CHECKS))          in an exercise's checks.py, beside the checks of its own
 """
 
 import functools
@@ -15,7 +16,17 @@ from hypothesis import strategies as st
 
 from tests.exercises import models
 from tests.exercises.asked import Looks
-from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, for_all, look, of_readings, same_reading
+from tests.exercises.exam import (
+    CheckFailed,
+    Reading,
+    Subject,
+    check,
+    fail,
+    for_all,
+    look,
+    of_readings,
+    same_reading,
+)
 from tests.exercises.numbers import EPSILON, bfloat16, pattern, tolerance, worst, wrong
 
 LOOKS = Looks.named("tests.exercises.battery.module_looks")
@@ -28,8 +39,8 @@ Weights = dict[str, np.ndarray]
 class Size:
     """The sizes of one case: B, T, C = n_embd, H = n_head, block_size, and the seed of its numbers."""
 
-    # C = 32, H = 4, D = 8 and T = 6 below block_size = 8: no two sizes coincide, so that a scale by C, H, T or D, or a
-    # reshape that mixes them, cannot be right by chance.
+    # C = 32, H = 4, D = 8 and T = 6 below block_size = 8: no two sizes coincide, so that a scale by C, H, T
+    # or D, or a reshape that mixes them, cannot be right by chance.
     B: int = 2
     T: int = 6
     n_embd: int = 32
@@ -47,7 +58,12 @@ class Size:
 
     def config(self, dropout: float = 0.0) -> dict:
         """The fields of the GPTConfig of this size."""
-        fields = {"block_size": self.block_size, "n_head": self.n_head, "n_embd": self.n_embd, "dropout": dropout}
+        fields = {
+            "block_size": self.block_size,
+            "n_head": self.n_head,
+            "n_embd": self.n_embd,
+            "dropout": dropout,
+        }
         return {"vocab_size": 11, "n_layer": 1} | fields
 
     def x(self, stream: int = 1) -> np.ndarray:
@@ -67,10 +83,11 @@ def normal(seed, *shapes: tuple) -> tuple[np.ndarray, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A module that is examined: a class of the graded file that takes a GPTConfig, and maps (B, T, C) to (B, T, C).
+    """A module that is examined: a class of the graded file that takes a GPTConfig, and maps (B, T, C) to (B,
+    T, C).
 
-    A kind of module says in methods of its own what it holds and what is right: parameters and reference, and terms, spread
-    and doubt where its tolerance is another one.
+    A kind of module says in methods of its own what it holds and what is right: parameters and reference, and
+    terms, spread and doubt where its tolerance is another one.
 
     part:      of GPT that it can be; gpt: further arguments of such a GPT
     same_as:   whose output a message names as the right one
@@ -94,11 +111,13 @@ class Unit:
         raise NotImplementedError
 
     def reference(self, size: Size, weights: Weights, x: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """What is right at these tokens: (B, some of T, C) in float64. Gradients are compared with the solution's."""
+        """What is right at these tokens: (B, some of T, C) in float64. Gradients are compared with the
+        solution's."""
         raise NotImplementedError
 
     def placed(self, offset: int) -> dict:
-        """The keyword arguments of a call whose first token stands at `offset`, where there is such a thing."""
+        """The keyword arguments of a call whose first token stands at `offset`, where there is such a
+        thing."""
         return {}
 
     def weights(self, size: Size) -> Weights:
@@ -119,7 +138,16 @@ class Unit:
         """How far right outputs may differ beside rounding, as a part of the largest."""
         return 0.0
 
-    def asked(self, function: str, size: Size, weights: Weights, *, looks: Looks = LOOKS, dropout: float = 0.0, **given):
+    def asked(
+        self,
+        function: str,
+        size: Size,
+        weights: Weights,
+        *,
+        looks: Looks = LOOKS,
+        dropout: float = 0.0,
+        **given,
+    ):
         """A look at a module of these sizes and weights."""
         return looks(function, unit=self.name, config=size.config(dropout), weights=weights, **given)
 
@@ -133,7 +161,9 @@ class Unit:
         return tolerance(dtype, self.terms(size), largest, self.spread(size, weights, x), roundings)
 
 
-def checks_of(unit: Unit, checks: Iterable[Callable], titles: dict | None = None, after: dict | None = None) -> dict:
+def checks_of(
+    unit: Unit, checks: Iterable[Callable], titles: dict | None = None, after: dict | None = None
+) -> dict:
     """These checks of a battery, asked of a unit, as pytest collects them: test_ID to function(exam).
 
     titles, after: by id, where they are others than the battery's.
@@ -161,7 +191,9 @@ def runs(*names: str) -> Callable:
             raise exam.load_error
         for wanted in names:
             if wanted not in exam.names:
-                raise CheckFailed(f"Your file does not define {wanted}; the contract names it so. A typing error?")
+                raise CheckFailed(
+                    f"Your file does not define {wanted}; the contract names it so. A typing error?"
+                )
 
     return test_runs
 
@@ -218,7 +250,8 @@ def without_second_names(found: dict, names) -> dict:
 def same_parameters(one, other):
     """Names, shapes and requires_grad; initial values are free."""
     first, second = (
-        {key: (tuple(p["shape"]), p["requires_grad"]) for key, p in reading["parameters"].items()} for reading in (one, other)
+        {key: (tuple(p["shape"]), p["requires_grad"]) for key, p in reading["parameters"].items()}
+        for reading in (one, other)
     )
     return first == second
 
@@ -233,13 +266,17 @@ def has_its_parameters(exam, unit):
         return
     lines = [f"missing: {key} {shape}" for key, shape in expected.items() if key not in got]
     lines += [f"not in the contract: {key} {shape}" for key, shape in got.items() if key not in expected]
-    lines += [f"{key} is {got[key]}, expected {expected[key]}" for key in expected if got.get(key, expected[key]) != expected[key]]
+    lines += [
+        f"{key} is {got[key]}, expected {expected[key]}"
+        for key in expected
+        if got.get(key, expected[key]) != expected[key]
+    ]
     *first, last = (f"{key} {shape}" for key, shape in expected.items())
     wanted = " and ".join(filter(None, (", ".join(first), last)))
     fail(
         size.as_case(),
-        f"With C = {C} the parameters must be {wanted}: saved weights are loaded by these names. What else did you create, or "
-        f"leave out?",
+        f"With C = {C} the parameters must be {wanted}: saved weights are loaded by these names. What else "
+        "did you create, or leave out?",
         lines,
     )
 
@@ -252,22 +289,29 @@ def is_trainable(exam, unit):
     if frozen:
         fail(
             size.as_case(),
-            f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that switched off?",
+            f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that "
+            f"switched off?",
         )
 
 
 def outputs(subject: Subject, answer, inputs: dict[str, np.ndarray], dtype="float32") -> Reading:
     """The outputs of these names, (B, T, C) each as its input."""
-    return {key: answer.tensor(key, x.shape, "the output", dtype, subject.device) for key, x in inputs.items()}
+    return {
+        key: answer.tensor(key, x.shape, "the output", dtype, subject.device) for key, x in inputs.items()
+    }
 
 
-def in_modes(subject, unit, size, weights, x, dtype="float32", modes=MODES, *, dropout=0.0, seed=0) -> Reading:
+def in_modes(
+    subject, unit, size, weights, x, dtype="float32", modes=MODES, *, dropout=0.0, seed=0
+) -> Reading:
     """{mode: the output (B, T, C)}"""
     asked = unit.asked("forward", size, weights, dropout=dropout, x=x, dtype=dtype, modes=modes)
     return outputs(subject, subject.run(asked, seed), dict.fromkeys(modes, x), dtype)
 
 
-def forward(subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.ndarray, dtype="float32") -> Reading:
+def forward(
+    subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.ndarray, dtype="float32"
+) -> Reading:
     """{"y": the output (B, T, C)} in eval mode, without dropout."""
     return {"y": in_modes(subject, unit, size, weights, x, dtype, ("eval",))["eval"]}
 
@@ -280,7 +324,8 @@ def gives_numbers(exam, unit):
     if not np.isfinite(y).all():
         fail(
             case,
-            f"{int((~np.isfinite(y)).sum())} of {y.size} elements of the output are NaN or infinite. {unit.asks['output']}",
+            f"{int((~np.isfinite(y)).sum())} of {y.size} elements of the output are NaN or infinite. "
+            f"{unit.asks['output']}",
             pattern(np.zeros_like(y), np.where(np.isfinite(y), 0, y), 1e-30, OUTPUT_AXES),
         )
 
@@ -297,11 +342,20 @@ MANY_HEADS = Size(B=4, T=9, n_embd=24, n_head=12, block_size=10)
 @check("values", "the right output, for any B, T, C and H, in both modes", ("output",))
 def is_right_for_any_shape(exam, unit):
     try:
-        for_all(exam, sizes(unit), lambda exam, size: same_values(exam, unit, size), max_examples=10, always=unit.corners)
+        for_all(
+            exam,
+            sizes(unit),
+            lambda exam, size: same_values(exam, unit, size),
+            max_examples=10,
+            always=unit.corners,
+        )
     except CheckFailed as failure:
         kept = exam.evidence[-1]
         if failure.case and failure.case.get("mode") == "train":  # eval comes first, so it is right
-            failure.details.append("right in eval mode, wrong in train mode, and dropout is 0: is a probability written as a number?")
+            failure.details.append(
+                "right in eval mode, wrong in train mode, and dropout is 0: is a probability written as a "
+                "number?"
+            )
         else:
             failure.details += where_it_is_right(exam, unit, failure.case or {})
         exam.evidence.append(kept)  # the last look is the failing case's
@@ -336,7 +390,11 @@ def where_it_is_right(exam, unit, failing: dict) -> list[str]:
         return []
     if usually:
         return [f"wrong only with {' or '.join(odd)}, of the shapes tried"]
-    return [f"right with {' or '.join(odd)}, wrong otherwise"] if odd else ["wrong for every kind of shape tried"]
+    return (
+        [f"right with {' or '.join(odd)}, wrong otherwise"]
+        if odd
+        else ["wrong for every kind of shape tried"]
+    )
 
 
 def same_values(exam, unit, size):
@@ -353,10 +411,13 @@ def same_values(exam, unit, size):
         right = y.astype(np.float64)
         right[:, rows] = expected
         expect(
-            right, y, allowed, size.as_case(mode=mode, dropout=0),
-            f"The output must equal {unit.same_as} with the same weights; this is the smallest shape found where it "
-            f"does not. What is special about it: {unit.asks['values']}, train mode?",
-        )  # fmt: skip
+            right,
+            y,
+            allowed,
+            size.as_case(mode=mode, dropout=0),
+            f"The output must equal {unit.same_as} with the same weights; this is the smallest shape found "
+            f"where it does not. What is special about it: {unit.asks['values']}, train mode?",
+        )
 
 
 # Gradients.
@@ -367,11 +428,13 @@ OFFSET = 5  # where a call in eval mode begins, for a module that is told
 def gradients(subject, unit, size, weights, x, modes=("train",), dtype="float32", of="all") -> Reading:
     """{mode: the gradients of sum(output * cotangent) for x and each parameter}; dropout is 0.
 
-    of: "all", or which alone require a gradient: "x" (the weights are frozen) or "parameters"; None for the others.
-    """
+    of: "all", or which alone require a gradient: "x" (the weights are frozen) or "parameters"; None for the
+    others."""
     modes = {mode: unit.placed(OFFSET) if mode == "eval" else {} for mode in modes}
     cotangent = bfloat16(size.x(2))
-    answer = subject.run(unit.asked("gradients", size, weights, x=x, cotangent=cotangent, modes=modes, dtype=dtype, of=of))
+    answer = subject.run(
+        unit.asked("gradients", size, weights, x=x, cotangent=cotangent, modes=modes, dtype=dtype, of=of)
+    )
     return {mode: of_shapes(answer.tensors(mode), {"x": x} | weights) for mode in modes}
 
 
@@ -379,26 +442,39 @@ def of_shapes(found: dict, wanted: dict) -> dict:
     """The gradients of what is wanted, None where there is none; CheckFailed where one has another shape."""
     for key, value in wanted.items():
         if found.get(key) is not None and found[key].shape != value.shape:
-            raise CheckFailed(f"The gradient of {key} has shape {found[key].shape}, not {value.shape}.", same=("shape", key))
+            raise CheckFailed(
+                f"The gradient of {key} has shape {found[key].shape}, not {value.shape}.", same=("shape", key)
+            )
     return {key: found.get(key) for key in wanted}
 
 
-@check("gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",))
+@check(
+    "gradients", "the same gradients for x and for every parameter, in train and in eval mode", ("values",)
+)
 def has_the_right_gradients(exam, unit):
     _, one_head, _, one_token, _ = kinds()
     long = Size(B=1, T=150, n_embd=4, n_head=2, block_size=200)
     always = (MANY_HEADS, one_head, replace(one_token, B=1), long, LONGER)
-    for_all(exam, sizes(unit, 6), lambda exam, size: same_gradients(exam, unit, size), max_examples=4, always=always)
+    for_all(
+        exam,
+        sizes(unit, 6),
+        lambda exam, size: same_gradients(exam, unit, size),
+        max_examples=4,
+        always=always,
+    )
 
 
 def same_gradients(exam, unit, size):
     # Dropout is 0, so that training is the same function; some attempts take another path for it.
     for of in ("all", "x", "parameters") if size == MANY_HEADS else ("all",):
-        compare_gradients(exam, unit, size, ("train", "eval") if size.T < MEDIUM else ("train",), "float32", of)
+        compare_gradients(
+            exam, unit, size, ("train", "eval") if size.T < MEDIUM else ("train",), "float32", of
+        )
 
 
 def compare_gradients(exam, unit, size, modes, dtype, of="all", roundings=16):
-    """Compare the gradients in each of the modes with the solution's; of: what requires one, see gradients()."""
+    """Compare the gradients in each of the modes with the solution's; of: what requires one, see
+    gradients()."""
     weights, x = unit.weights(size), size.x()
     if dtype == "bfloat16":  # numbers that it holds exactly
         weights, x = {key: bfloat16(value) for key, value in weights.items()}, bfloat16(x)
@@ -416,12 +492,17 @@ def right_gradients(unit, size, expected, got, case, spread, dtype, roundings):
     known = {key: right for key, right in expected.items() if right is not None}
     for key in expected.keys() - known.keys():
         if got[key] is not None:
-            fail(case, f"{key} needs no gradient here and has one after the way back. What in forward changes requires_grad?")
+            fail(
+                case,
+                f"{key} needs no gradient here and has one after the way back. What in forward changes "
+                f"requires_grad?",
+            )
     for key, right in known.items():
         if got[key] is None:
             fail(
                 case,
-                f"No gradient reaches {key}. Is something detached, computed under no_grad, or rebuilt from .data?",
+                f"No gradient reaches {key}. Is something detached, computed under no_grad, or rebuilt from "
+                f".data?",
             )
         # A weight's gradient sums over all B * T tokens.
         terms = unit.terms(size) + size.B * size.T
@@ -429,10 +510,14 @@ def right_gradients(unit, size, expected, got, case, spread, dtype, roundings):
         allowed = tolerance(dtype, terms, max(1.0, largest), spread, roundings)
         axes = OUTPUT_AXES if key == "x" else ("row", "column") if right.ndim == 2 else ("element",)
         expect(
-            right, got[key], allowed, case,
-            f"The gradient of {key} must equal the baseline's; the output does, so something cuts or bends the path "
-            f"backwards. Is a part of it detached?", axes,
-        )  # fmt: skip
+            right,
+            got[key],
+            allowed,
+            case,
+            f"The gradient of {key} must equal the baseline's; the output does, so something cuts or bends "
+            "the path backwards. Is a part of it detached?",
+            axes,
+        )
 
 
 # What a call has to do with others, and with what it is given.
@@ -451,10 +536,13 @@ def keeps_sequences_apart(exam, unit):
     weights, x = unit.weights(size), size.x()
     got = look(exam, size.as_case(), alone, unit, size, weights, x)
     expect(
-        got["alone"], got["together"], 2 * unit.allowance(size, weights, x, got["alone"]), size.as_case(),
-        "A sequence must give the same output alone and in a batch. Which of your dimensions holds B, and does any "
-        "sum, softmax or reshape run over it?",
-    )  # fmt: skip
+        got["alone"],
+        got["together"],
+        2 * unit.allowance(size, weights, x, got["alone"]),
+        size.as_case(),
+        "A sequence must give the same output alone and in a batch. Which of your dimensions holds B, and "
+        "does any sum, softmax or reshape run over it?",
+    )
 
 
 # (T, offset): one more token, as many others, the next ones after as many before, and others there.
@@ -463,14 +551,24 @@ CHANGE = 0.25  # added to all weights, and taken away again
 
 
 def life(subject, unit, sizes, inputs, growing) -> Reading:
-    """All outputs of a module's calls, in turn with those of another size (module_looks.calls); sizes: of the two."""
+    """All outputs of a module's calls, in turn with those of another size (module_looks.calls); sizes: of the
+    two."""
     first, other = ({"config": size.config(), "weights": unit.weights(size)} for size in sizes)
     with_offset = [(x, unit.placed(offset)) for x, (_, offset) in zip(growing, GROWING)]
     asked = LOOKS(
-        "calls", unit=unit.name, first=first, other=other, inputs=inputs, other_input=sizes[1].x(), growing=with_offset, change=CHANGE
+        "calls",
+        unit=unit.name,
+        first=first,
+        other=other,
+        inputs=inputs,
+        other_input=sizes[1].x(),
+        growing=with_offset,
+        change=CHANGE,
     )
     answer, given = subject.run(asked), {key: x for key, (_, x, _) in of_life(sizes, inputs, growing).items()}
-    return outputs(subject, answer, {"moved": given.pop("moved")}, "float64") | outputs(subject, answer, given)
+    return outputs(subject, answer, {"moved": given.pop("moved")}, "float64") | outputs(
+        subject, answer, given
+    )
 
 
 def of_life(sizes, inputs, growing) -> dict:
@@ -487,8 +585,8 @@ def of_life(sizes, inputs, growing) -> dict:
 
 @check("calls", "a call leaves nothing behind for the next one", ("values",))
 def leaves_nothing_behind(exam, unit):
-    # Another input in train mode, another T, another B, the first input again, and again, some of them under no_grad; a
-    # second module of another size in between; at the end the same module in float64.
+    # Another input in train mode, another T, another B, the first input again, and again, some of them under
+    # no_grad; a second module of another size in between; at the end the same module in float64.
     size, other = Size(B=2, T=7, seed=7), Size(B=1, T=5, n_embd=18, n_head=3, block_size=6, seed=8)
     first = size.x()
     inputs = (first, size.x(2), size.x(3)[:, :4], size.x(4)[:1], first, first)
@@ -498,13 +596,19 @@ def leaves_nothing_behind(exam, unit):
         weights = {name: w + np.float32(change) for name, w in unit.weights(about).items()}
         right = unit.right(about, weights, x)
         expect(
-            right, got[key], unit.allowance(about, weights, x, right), size.as_case(call=key),
-            "After other calls (another T, train mode, a module of another size, another dtype, other weights) the output is not what a "
-            f"fresh module gives. {unit.asks['calls']}",
-        )  # fmt: skip
+            right,
+            got[key],
+            unit.allowance(about, weights, x, right),
+            size.as_case(call=key),
+            "After other calls (another T, train mode, a module of another size, another dtype, other "
+            f"weights) the output is not what a fresh module gives. {unit.asks['calls']}",
+        )
 
 
-WRITTEN = "is not what it was before forward. Which operation works in place (a name that ends in _, +=, masked_fill_)?"
+WRITTEN = (
+    "is not what it was before forward. Which operation works in place (a name that ends in _, +=, "
+    "masked_fill_)?"
+)
 OF_INPUT = ("transposed", "sliced", "batch last", "time first", "part of wider rows", "some of the tokens")
 
 
@@ -537,7 +641,9 @@ def takes_any_layout(exam, unit):
 def after_calls(subject, unit, size, weights, x, dtype):
     """The input, in two layouts, the weights and torch's settings after some calls."""
     answer = subject.run(unit.asked("after_calls", size, weights, x=x, dtype=dtype))
-    kept = {key: answer.tensor(key, x.shape, "x", dtype, subject.device) for key in ("x", "x, not contiguous,")}
+    kept = {
+        key: answer.tensor(key, x.shape, "x", dtype, subject.device) for key in ("x", "x, not contiguous,")
+    }
     return kept | answer.tensors("parameters") | {"settings": answer.plain("settings")}
 
 
@@ -550,14 +656,23 @@ def same_settings(exam, case, got, what):
     """Fail where torch's settings are not those that a worker begins with."""
     changed = [key for key, value in exam.expected(settings).items() if got[key] != value]
     if changed:
-        fail(case, f"After {what} {', '.join(changed)} is another than before: that holds for all of a program. Leave it as it is.")
+        fail(
+            case,
+            f"After {what} {', '.join(changed)} is another than before: that holds for all of a program. "
+            f"Leave it as it is.",
+        )
 
 
 @check("input_kept", "forward changes neither its input nor the weights", ("output",))
 def keeps_its_input(exam, unit):
     # In other dtypes, too: what is cast on the way is a copy, and then another dtype is changed in place.
     plain, *special = kinds(seed=9)
-    for size, dtype in ((plain, "float32"), (plain, "float64"), (plain, "bfloat16"), *((size, "float32") for size in special)):
+    for size, dtype in (
+        (plain, "float32"),
+        (plain, "float64"),
+        (plain, "bfloat16"),
+        *((size, "float32") for size in special),
+    ):
         weights, x = {key: bfloat16(value) for key, value in unit.weights(size).items()}, bfloat16(size.x())
         case = size.as_case(dtype=dtype)
         got = look(exam, case, after_calls, unit, size, weights, x, dtype)
@@ -582,9 +697,13 @@ def keeps_the_dtype(exam, unit):
             # As in float32: a softmax in float32 is a fair choice for any input.
             expected = unit.right(size, weights, x)
             expect(
-                expected, got, unit.allowance(size, weights, x, expected), size.as_case(dtype=dtype),
-                "In float64 the output must be at least as exact as in float32. Is there a .half() or .bfloat16() inside?",
-            )  # fmt: skip
+                expected,
+                got,
+                unit.allowance(size, weights, x, expected),
+                size.as_case(dtype=dtype),
+                "In float64 the output must be at least as exact as in float32. Is there a .half() or "
+                ".bfloat16() inside?",
+            )
 
 
 @check("bfloat16", "the same output and gradients in bfloat16, within its rounding", ("dtypes",))
@@ -603,7 +722,8 @@ def same_values_in_bfloat16(exam, unit, size):
     case = size.as_case(dtype="bfloat16")
     got = look(exam, case, forward, unit, size, weights, x, "bfloat16", same=same_bfloat16)["y"]
     message = (
-        f"In bfloat16 the output must be the float32 one, rounded; in float32 yours is right. {unit.asks['bfloat16']}"
+        f"In bfloat16 the output must be the float32 one, rounded; in float32 yours is right. "
+        f"{unit.asks['bfloat16']}"
     )
     expect(expected, got, unit.allowance(size, weights, x, expected, "bfloat16", roundings=2), case, message)
     if got.size >= 200:
@@ -626,22 +746,36 @@ def gpt_logits(subject: Subject, unit: Unit, idx: np.ndarray) -> Reading:
         "gpt_logits", unit=unit.name, part=unit.part, options=dict(unit.gpt), config=config, idx=idx,
         weights=gpt_weights(unit, config),
     )  # fmt: skip
-    return {"logits": subject.run(asked).tensor("logits", (*idx.shape, 11), "the logits of GPT", device=subject.device)}
+    return {
+        "logits": subject.run(asked).tensor(
+            "logits", (*idx.shape, 11), "the logits of GPT", device=subject.device
+        )
+    }
 
 
 def gpt_weights(unit: Unit, config: dict) -> Weights:
-    """Weights much larger than fresh ones, so that what the unit does shows in the logits; the norms stay ones and zeros."""
-    places = {"attention": ("attention",), "feed_forward": ("feed_forward",), "norm": ("ln1", "ln2")}[unit.part]
+    """Weights much larger than fresh ones, so that what the unit does shows in the logits; the norms stay
+    ones and zeros."""
+    places = {"attention": ("attention",), "feed_forward": ("feed_forward",), "norm": ("ln1", "ln2")}[
+        unit.part
+    ]
     places = [f"blocks.{layer}.{place}" for layer in range(config["n_layer"]) for place in places]
     places += ["ln_f"] if unit.part == "norm" else []
     left_out = ["position_embedding_table"] if "position_embedding" in dict(unit.gpt) else []
     shapes = {
-        key: shape for key, shape in models.shapes_of_default(config).items()
+        key: shape
+        for key, shape in models.shapes_of_default(config).items()
         if not key.startswith((*places, *left_out)) and "ln" not in key
-    }  # fmt: skip
-    shapes |= {f"{place}.{key}": shape for place in places for key, shape in unit.parameters(config["n_embd"]).items()}
+    }
+    shapes |= {
+        f"{place}.{key}": shape
+        for place in places
+        for key, shape in unit.parameters(config["n_embd"]).items()
+    }
     rng = np.random.default_rng(31)
-    return {key: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for key, shape in shapes.items()}
+    return {
+        key: (rng.normal(size=shape) / np.sqrt(shape[-1])).astype(np.float32) for key, shape in shapes.items()
+    }
 
 
 @check("in_gpt", "plugged into GPT it gives the right logits", ("values",))
@@ -655,6 +789,16 @@ def fits_into_gpt(exam, unit):
 
 
 CHECKS = (
-    has_its_parameters, is_trainable, gives_numbers, is_right_for_any_shape, has_the_right_gradients, keeps_sequences_apart,
-    leaves_nothing_behind, takes_any_layout, keeps_its_input, keeps_the_dtype, is_right_in_bfloat16, fits_into_gpt,
-)  # fmt: skip
+    has_its_parameters,
+    is_trainable,
+    gives_numbers,
+    is_right_for_any_shape,
+    has_the_right_gradients,
+    keeps_sequences_apart,
+    leaves_nothing_behind,
+    takes_any_layout,
+    keeps_its_input,
+    keeps_the_dtype,
+    is_right_in_bfloat16,
+    fits_into_gpt,
+)

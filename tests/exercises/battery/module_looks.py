@@ -1,7 +1,7 @@
 """What the checks look at in any module (B, T, C) -> (B, T, C), in plain torch.
 
-These run in a worker beside the graded module `m` (grader/worker/look.py); module.py asks for them. `unit` is the name of the
-class in `m`, config the fields of a GPTConfig, weights its parameters by name.
+These run in a worker beside the graded module `m` (grader/worker/look.py); module.py asks for them. `unit` is
+the name of the class in `m`, config the fields of a GPTConfig, weights its parameters by name.
 """
 
 import torch
@@ -39,9 +39,9 @@ def forward(m, unit, config, weights, x, dtype="float32", modes=("eval",)):
 def gradients(m, unit, config, weights, x, cotangent, modes, dtype="float32", of="all"):
     """The gradients of sum(output * cotangent) for x and every parameter, in each mode.
 
-    modes: the keyword arguments of the call by mode. of: "all", or which alone require a gradient: "x" (the weights are
-    frozen) or "parameters". Another call comes before the way back, which needs what the first one computed.
-    """
+    modes: the keyword arguments of the call by mode. of: "all", or which alone require a gradient: "x" (the
+    weights are frozen) or "parameters". Another call comes before the way back, which needs what the first
+    one computed."""
     module = build(m, unit, config, weights, dtype=dtype, train=True)
     if of == "x":
         probes.condition(module, [True], [True], None)
@@ -65,8 +65,8 @@ def sequences_alone(m, unit, config, weights, x):
 def calls(m, unit, first, other, inputs, other_input, growing, change):
     """A module's calls, in turn with those of another size, in both modes; all outputs are read at the end.
 
-    first, other: config and weights of the two. growing: (x, keyword arguments) of calls in which a text grows token by
-    token, as while it is written; then `change` is added to the weights, and taken away again.
+    first, other: config and weights of the two. growing: (x, keyword arguments) of calls in which a text
+    grows token by token, as while it is written; then `change` is added to the weights, and taken away again.
     """
     module, another = build(m, unit, **first), build(m, unit, **other)
     found = {}
@@ -114,5 +114,7 @@ def after_calls(m, unit, config, weights, x, dtype):
 
 def gpt_logits(m, unit, part, options, config, weights, idx):
     """The logits of a GPT with the unit as one of its parts; options: further arguments of GPT."""
-    model = tools.build(gpt_core.GPT, tools.config(**config), parameters=weights, **{part: getattr(m, unit)}, **options)
+    model = tools.build(
+        gpt_core.GPT, tools.config(**config), parameters=weights, **{part: getattr(m, unit)}, **options
+    )
     return {"logits": tools.item(model(tools.tensor(idx, "int64")), 0, 2)}

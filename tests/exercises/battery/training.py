@@ -1,7 +1,7 @@
 """What every function that trains must pass: its updates, what it returns, the seed, what it reports.
 
-A *unit* is such a function and what is known of it. A *case* is one call of it, with `steps`, call() for the looks and
-as_case() for the report.
+A *unit* is such a function and what is known of it. A *case* is one call of it, with `steps`, call() for the
+looks and as_case() for the report.
 """
 
 import functools
@@ -46,7 +46,9 @@ def same_by(facts):
     """The `same` of a look: whether two readings agree in these facts, or two failures failed alike."""
 
     def same(one, other):
-        one, other = (found.same if isinstance(found, CheckFailed) else facts(found) for found in (one, other))
+        one, other = (
+            found.same if isinstance(found, CheckFailed) else facts(found) for found in (one, other)
+        )
         return one is not None and one == other
 
     return same
@@ -71,7 +73,8 @@ def updates(subject: Subject, unit: Unit, case) -> Reading:
 
 
 def facts_of_updates(steps: int, reading: Reading):
-    """What two readings must agree in to show the same: "right", or which of the ways to make too many or too few."""
+    """What two readings must agree in to show the same: "right", or which of the ways to make too many or too
+    few."""
     if reading["updates"] == steps:
         return "right"
     if reading["updates"] > steps and reading["models"] > 1:
@@ -86,24 +89,44 @@ def complaint(steps: int, reading: Reading) -> str | None:
     came = reading["updates"]
     if came == steps:
         return None
-    asked = f"With steps = {steps} weights must be updated exactly {steps} times, over all models and optimizers together; "
+    asked = (
+        f"With steps = {steps} weights must be updated exactly {steps} times, over all models and optimizers "
+        f"together; "
+    )
     if came == 0:
         return asked + (
-            "no update was seen. Are gradients taken, with a forward pass of a gpt_core.GPT that the loss comes from, and are its "
-            "weights changed?"
+            "no update was seen. Are gradients taken, with a forward pass of a gpt_core.GPT that the loss "
+            "comes from, and are its weights changed?"
         )
-    said = f"yours are updated more than {came - 1} times, and were stopped." if reading["ended"] else f"yours are updated {came} times."
+    said = (
+        f"yours are updated more than {came - 1} times, and were stopped."
+        if reading["ended"]
+        else f"yours are updated {came} times."
+    )
     if came > steps and reading["models"] > 1:
-        return f"{asked}{said} {reading['models']} models were trained: to train several and keep the best takes the budget of several."
+        return (
+            f"{asked}{said} {reading['models']} models were trained: to train several and keep the best "
+            f"takes the budget of several."
+        )
     if came > steps and reading["optimizers"] > 1:
-        return f"{asked}{said} {reading['optimizers']} optimizers stepped one after the other: is there a second phase of training?"
+        return (
+            f"{asked}{said} {reading['optimizers']} optimizers stepped one after the other: is there a "
+            f"second phase of training?"
+        )
     return f"{asked}{said} What does your loop count, and what may end it?"
 
 
 def check_updates(exam, unit: Unit, cases) -> None:
     """Exactly `steps` updates, of all models together."""
     for case in cases:
-        got = look(exam, case.as_case(), updates, unit, case, same=same_by(functools.partial(facts_of_updates, case.steps)))
+        got = look(
+            exam,
+            case.as_case(),
+            updates,
+            unit,
+            case,
+            same=same_by(functools.partial(facts_of_updates, case.steps)),
+        )
         if message := complaint(case.steps, got):
             fail(case.as_case(), f"{message} {unit.budget}".strip())
 
@@ -133,21 +156,27 @@ def check_parts(exam, unit: Unit, case) -> None:
     if got["missing"] or got["others"]:
         fail(
             case.as_case(),
-            "The model's parameters are not those of a gpt_core.GPT with default parts and its config. Was it built with parts of "
-            "its own, or without a position table?",
+            "The model's parameters are not those of a gpt_core.GPT with default parts and its config. Was "
+            "it built with parts of its own, or without a position table?",
             f"missing: {', '.join(got['missing']) or 'none'}",
             f"not in a default GPT: {', '.join(got['others']) or 'none'}",
         )
     if not got["same"]:
-        fail(case.as_case(), "A gpt_core.GPT with default parts and your weights gives other logits than your model. Was it built with parts of its own?")
+        fail(
+            case.as_case(),
+            "A gpt_core.GPT with default parts and your weights gives other logits than your model. Was it "
+            "built with parts of its own?",
+        )
 
 
 def model_of(answer: Answer, unit: Unit, steps: int | None = None) -> tuple[dict, dict[str, np.ndarray]]:
-    """The config and the weights out of an answer to the look `trained`; CheckFailed where no default GPT can have them,
-    or they did not come from `steps` updates."""
+    """The config and the weights out of an answer to the look `trained`; CheckFailed where no default GPT can
+    have them, or they did not come from `steps` updates."""
     if steps is not None and (message := complaint(steps, read_updates(answer))):
         reading = read_updates(answer)
-        raise CheckFailed(f"{message} {unit.budget}".strip(), same=("updates", facts_of_updates(steps, reading)))
+        raise CheckFailed(
+            f"{message} {unit.budget}".strip(), same=("updates", facts_of_updates(steps, reading))
+        )
     config = models.returned_config(answer.plain("sizes"), unit.most)
     weights = answer.tensors("weights")
     models.check_weights(weights, config, unit.most)
@@ -163,8 +192,8 @@ def same_weights(subject: Subject) -> float:
 
 
 def compared(subject: Subject, unit: Unit, case, changes) -> tuple[list, list]:
-    """For each run after the first, whether its weights are the first one's (None where they have another form); and the
-    input of all."""
+    """For each run after the first, whether its weights are the first one's (None where they have another
+    form); and the input of all."""
     answer = subject.run(unit.ask("compared", case, changes=changes))
     apart = [None if found is None else found <= same_weights(subject) for found in answer.plain("apart")]
     return apart, list(answer.tensors("rows").values())
@@ -177,33 +206,46 @@ def moved(subject: Subject, unit: Unit, case, more: int) -> Reading:
 
 
 def seeded(subject: Subject, unit: Unit, case) -> Reading:
-    """Whether the same seed gives the same weights, with every other generator changed, and another seed others."""
+    """Whether the same seed gives the same weights, with every other generator changed, and another seed
+    others."""
     # Seed 0, since "if seed:" does not seed with it.
     changes = [{"seed": seed, "shake": shake} for seed, shake in ((0, 1), (0, 2), (6, 1))]
     (again, other), rows = compared(subject, unit, case, changes)
-    return {"repeats": again is True, "depends": other is not True, "rows_repeat": models.equal(rows[0], rows[1])}
+    return {
+        "repeats": again is True,
+        "depends": other is not True,
+        "rows_repeat": models.equal(rows[0], rows[1]),
+    }
 
 
 def check_seed(exam, unit: Unit, case, elsewhere) -> None:
-    """The seed alone decides the weights; elsewhere: the case for another process, in which strings have other hashes."""
+    """The seed alone decides the weights; elsewhere: the case for another process, in which strings have
+    other hashes."""
     got = look(exam, case.as_case(), seeded, unit, case)
     if not got["repeats"]:
         fail(
             case.as_case(),
-            f"Two runs with the same seed return different weights: they depend on torch's, numpy's or Python's global generators as "
-            f"they were before. Are the first weights, the {unit.draws} and the dropout all drawn from the seed?",
+            "Two runs with the same seed return different weights: they depend on torch's, numpy's or "
+            f"Python's global generators as they were before. Are the first weights, the {unit.draws} and "
+            "the dropout all drawn from the seed?",
         )
     if not got["depends"]:
-        fail(case.as_case(), "Two runs with different seeds return the same weights. What does your code do with the seed?")
-    # Not through `look`: what differs between two processes is one mistake, and to look for it in all others would take minutes.
+        fail(
+            case.as_case(),
+            "Two runs with different seeds return the same weights. What does your code do with the seed?",
+        )
+    # Not through `look`: what differs between two processes is one mistake, and to look for it in all others
+    # would take minutes.
     largest = 10 * unit.most  # that a model is too large is for another check to say
     here, there = exam.in_another_process(unit.ask("trained", elsewhere, largest=largest))
     chars = [answer.plain("chars") if "chars" in answer.values else None for answer in (here, there)]
     if chars[0] != chars[1] or models.far_apart(here.tensors("weights"), there.tensors("weights")):
         fail(
             elsewhere.as_case(),
-            f"With the same seed what comes back is different in another process. What differs there are the hashes of strings, and with "
-            f'them the order of a set: is a seed made with hash(".."), or {unit.sets}? Make numbers from the seed by arithmetic, and '
+            f"With the same seed what comes back is different in another process. What differs there are the "
+            f"hashes of strings, and with "
+            f'them the order of a set: is a seed made with hash(".."), or {unit.sets}? Make numbers from the '
+            f"seed by arithmetic, and "
             f"sort a set before it is used.",
             mistake="seed_from_a_hash",
         )
@@ -220,13 +262,17 @@ def check_report(exam, unit: Unit, cases) -> None:
     for case in cases:
         got = look(exam, case.as_case(), reports, unit, case)
         if not got["called"]:
-            fail(case.as_case(), f"With steps = {case.steps} report is never called. It feeds the progress bar: call it every now and then, and after the last step.")
+            fail(
+                case.as_case(),
+                f"With steps = {case.steps} report is never called. It feeds the progress bar: call it every "
+                f"now and then, and after the last step.",
+            )
         if got["kinds"]:
             step, loss = got["kinds"]
             fail(
                 case.as_case(),
-                f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. loss.item() is the number "
-                f"in a tensor, which would otherwise keep its graph alive.",
+                f"report takes a step (an int) and a loss (a float); yours is called with {step} and {loss}. "
+                "loss.item() is the number in a tensor, which would otherwise keep its graph alive.",
             )
 
 
@@ -255,9 +301,13 @@ class Progress:
     def too_slow(self) -> str:
         """The message for a run that missed its deadline."""
         rate = self.step / self.last if self.last else 0.0
-        needed = f"at {rate:.2g} steps/s all of them would take {self.steps / rate / 60:.0f} minutes" if rate else "not one was seen"
+        needed = (
+            f"at {rate:.2g} steps/s all of them would take {self.steps / rate / 60:.0f} minutes"
+            if rate
+            else "not one was seen"
+        )
         return (
-            f"Too slow, which does not mean wrong: {self.step} of {self.steps} steps were done in {self.seconds:.0f} s; {needed}. "
-            f"A smaller model (two layers of 64 channels are enough) or batch is faster; {more_patience()} gives "
-            f"three times as long."
+            f"Too slow, which does not mean wrong: {self.step} of {self.steps} steps were done in "
+            f"{self.seconds:.0f} s; {needed}. A smaller model (two layers of 64 channels are enough) or "
+            f"batch is faster; {more_patience()} gives three times as long."
         )

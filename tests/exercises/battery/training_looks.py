@@ -1,9 +1,10 @@
-"""What checks look at in a function that trains, in plain torch: one observed run, and what comes back from it.
+"""What checks look at in a function that trains, in plain torch: one observed run, and what comes back from
+it.
 
-These run in a worker beside the graded module `m` (grader/worker/look.py); training.py asks for them. A `call` says how the
-function is called: {"args", "options": its keyword arguments, "width": how many tokens of each row of input are kept}.
-A function that goes on from a pretrained model gets that and its tokenizer first, as "pretrained" of the call describes
-them, and returns a tokenizer beside its model.
+These run in a worker beside the graded module `m` (grader/worker/look.py); training.py asks for them. A
+`call` says how the function is called: {"args", "options": its keyword arguments, "width": how many tokens of
+each row of input are kept}. A function that goes on from a pretrained model gets that and its tokenizer
+first, as "pretrained" of the call describes them, and returns a tokenizer beside its model.
 """
 
 import gpt_core
@@ -14,20 +15,29 @@ def observed(m, unit, call):
     """All that was seen of a run, whatever came back."""
     run = called(m, unit, call)
     return counted(run) | {
-        "rates": run.rates, "reports": run.reports, "report_kinds": run.report_kinds, **rows_of(run),
-    }  # fmt: skip
+        "rates": run.rates,
+        "reports": run.reports,
+        "report_kinds": run.report_kinds,
+        **rows_of(run),
+    }
 
 
 def returned(m, unit, call):
-    """What came back, but for its weights: sizes and parts of the model, the tokenizer's characters, the trained device."""
+    """What came back, but for its weights: sizes and parts of the model, the tokenizer's characters, the
+    trained device."""
     run = called(m, unit, call)
     model, tokenizer = came_back(run, call)
-    found = {"sizes": tools.sizes(model), "parts": probes.default_difference(model, 0), "device": run.parameter_device}
+    found = {
+        "sizes": tools.sizes(model),
+        "parts": probes.default_difference(model, 0),
+        "device": run.parameter_device,
+    }
     return found | ({} if tokenizer is None else {"chars": tools.chars(tokenizer)})
 
 
 def trained(m, unit, call, largest, shake=0, sampled=1024):
-    """The weights that came back, of at most `largest` numbers; and on what they were trained, where no model was given."""
+    """The weights that came back, of at most `largest` numbers; and on what they were trained, where no model
+    was given."""
     run = called(m, unit, call, shake=shake, sampled=sampled)
     model, tokenizer = came_back(run, call)
     found = counted(run) | {"sizes": tools.sizes(model), "weights": tools.weights(model, largest)}
@@ -37,7 +47,8 @@ def trained(m, unit, call, largest, shake=0, sampled=1024):
 
 
 def compared(m, unit, call, changes):
-    """A run for each change of the call's options: how far its weights are from those of the first, and its input.
+    """A run for each change of the call's options: how far its weights are from those of the first, and its
+    input.
 
     "shake" among the changes seeds the generators that a run is not to depend on.
     """
@@ -64,7 +75,9 @@ def pretrained_in(call):
     if "pretrained" not in call:
         return []
     given = call["pretrained"]
-    model = tools.build(gpt_core.GPT, tools.config(**given["config"]), parameters=given["weights"], train=given["train"])
+    model = tools.build(
+        gpt_core.GPT, tools.config(**given["config"]), parameters=given["weights"], train=given["train"]
+    )
     return [model, gpt_core.CharTokenizer(given["chars"])]
 
 

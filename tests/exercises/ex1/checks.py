@@ -7,7 +7,7 @@ import numpy as np
 from tests.exercises import models
 from tests.exercises.asked import Looks
 from tests.exercises.battery import attention, dropout, module
-from tests.exercises.battery.attention import P, Attention
+from tests.exercises.battery.attention import Attention, P
 from tests.exercises.battery.module import MANY_HEADS, Size, Weights, checks_of, expect, same_settings, sizes
 from tests.exercises.exam import Reading, check, fail, for_all, look
 from tests.exercises.numbers import bfloat16, room_for_chance, rounded_to
@@ -20,8 +20,8 @@ UNIT = Attention(
     asks=attention.ASKS
     | {
         "values": "T below block_size, one head, head size 1",
-        "in_gpt": "GPT(config, attention=FusedMultiHeadAttention) must give the baseline's logits, and alone your attention is "
-        "right. Does it need anything else than config and x?",
+        "in_gpt": "GPT(config, attention=FusedMultiHeadAttention) must give the baseline's logits, and alone "
+        "your attention is right. Does it need anything else than config and x?",
     },
     corners=(
         Size(B=9, T=21, n_embd=36, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
@@ -75,7 +75,9 @@ def fused_module(subject, size, weights, x, dtype, train) -> Reading:
     """What fuse_heads gave: where each row of its parameters comes from (-1: not from the baseline), what is
     trainable, and whether it computes what a FusedMultiHeadAttention with its weights does."""
     others = {key: np.roll(value, 1, axis=0) for key, value in weights.items()}
-    answer = subject.run(asked("beside_a_new_one", size, weights, x=x, dtype=dtype, train=train, others=others))
+    answer = subject.run(
+        asked("beside_a_new_one", size, weights, x=x, dtype=dtype, train=train, others=others)
+    )
     values, parameters = answer.tensors("values"), answer.plain("parameters")
     what = "the output of the fused module"
     keys = ("y", "own y", "later", "own later")
@@ -84,9 +86,15 @@ def fused_module(subject, size, weights, x, dtype, train) -> Reading:
     return {
         "rows": {key: source_rows(values.get(key), right) for key, right in weights.items()},
         "rounded": {key: rounded_to(values.get(key), right) for key, right in weights.items()},
-        "trainable": {key: p["requires_grad"] for key, p in module.without_second_names(parameters, weights).items()},
+        "trainable": {
+            key: p["requires_grad"] for key, p in module.without_second_names(parameters, weights).items()
+        },
         "as_its_weights": all(
-            bool(np.allclose(y[key], y[f"own {key}"], atol=loose * max(1.0, float(np.abs(y[f"own {key}"]).max()))))
+            bool(
+                np.allclose(
+                    y[key], y[f"own {key}"], atol=loose * max(1.0, float(np.abs(y[f"own {key}"]).max()))
+                )
+            )
             for key in ("y", "later")
         ),
     }
@@ -120,7 +128,11 @@ def compare_fused(exam, size, dtype, train):
     # Numbers that the dtype holds exactly, and float64 ones that float32 does not.
     weights, x = UNIT.weights(size), bfloat16(size.x())
     weights = {
-        key: bfloat16(value) if dtype == "bfloat16" else value * np.float64(1 + 1e-9) if dtype == "float64" else value
+        key: bfloat16(value)
+        if dtype == "bfloat16"
+        else value * np.float64(1 + 1e-9)
+        if dtype == "float64"
+        else value
         for key, value in weights.items()
     }
     case = size.as_case(dtype=dtype, mode="train" if train else "eval")
@@ -137,12 +149,14 @@ def compare_fused(exam, size, dtype, train):
             )
         if len(bad):
             first, came = int(bad[0]), int(rows[bad[0]])
-            source = f"it is row {came} of the joined weights" if came >= 0 else "it is no row of the baseline"
+            source = (
+                f"it is row {came} of the joined weights" if came >= 0 else "it is no row of the baseline"
+            )
             fail(
                 case,
-                f"{key} of the fused module must hold the baseline's weights: in qkv all queries, then all keys, then all "
-                f"values, head after head (queries are rows 0 to {C - 1}); proj as it is. What did you join in which order, "
-                f"and did you copy all three?",
+                f"{key} of the fused module must hold the baseline's weights: in qkv all queries, then all "
+                f"keys, then all values, head after head (queries are rows 0 to {C - 1}); proj as it is. "
+                "What did you join in which order, and did you copy all three?",
                 f"{len(bad)} of {len(rows)} rows of {key} are wrong; the first is row {first}, and {source}",
             )
     frozen = [key for key in weights if got["trainable"].get(key) is not True]
@@ -150,12 +164,16 @@ def compare_fused(exam, size, dtype, train):
         fail(case, f"{', '.join(frozen)} of the fused module is not trainable (requires_grad is False).")
     extra = sorted(set(got["trainable"]) - set(weights))
     if extra:
-        fail(case, f"The fused module has further parameters: {', '.join(extra)}. What of the baseline does it keep?")
+        fail(
+            case,
+            f"The fused module has further parameters: {', '.join(extra)}. What of the baseline does it "
+            f"keep?",
+        )
     if not got["as_its_weights"]:
         fail(
             case,
-            f"The fused module holds the right weights, and gives another output than a {UNIT.name} with them. Is there "
-            f"another copy of the weights, or another config?",
+            f"The fused module holds the right weights, and gives another output than a {UNIT.name} with "
+            "them. Is there another copy of the weights, or another config?",
         )
 
 
@@ -163,13 +181,18 @@ def fused_then_changed(subject, size, weights, train) -> Reading:
     """What fuse_heads changes of the baseline, and what changes when one of the two modules does."""
     answer = subject.run(asked("changed", size, weights, train=train))
     tables = {key: answer.tensors(key) for key in ("kept", "before", "after", "changed", "again", "last")}
-    same = models.same_state(models.state_of(answer, "state"), models.state_of(answer, "state_then")) if train else {}
+    same = (
+        models.same_state(models.state_of(answer, "state"), models.state_of(answer, "state_then"))
+        if train
+        else {}
+    )
 
     def differ(one, other):
         return sorted(
-            key for key in tables[one]
+            key
+            for key in tables[one]
             if tables[one][key] is None or not np.array_equal(tables[one][key], tables[other].get(key))
-        )  # fmt: skip
+        )
 
     split = per_head(weights, size.n_head)
     return {
@@ -178,7 +201,9 @@ def fused_then_changed(subject, size, weights, train) -> Reading:
         "baseline_kept": all(np.array_equal(tables["kept"].get(key), value) for key, value in split.items()),
         "baseline_mode": sorted(set(map(bool, answer.plain("modes").values()))),
         "baseline_trainable": all(p["requires_grad"] for p in answer.plain("parameters").values()),
-        "again": all(np.array_equal(tables["again"].get(key), value + np.float32(1)) for key, value in weights.items()),
+        "again": all(
+            np.array_equal(tables["again"].get(key), value + np.float32(1)) for key, value in weights.items()
+        ),
         "state_changed": [models.WHAT[key] for key, kept in same.items() if not kept],
         "settings": answer.plain("settings"),
         "follows": answer.plain("fused_modes") != answer.plain("fused_modes_then"),
@@ -197,24 +222,37 @@ def is_a_copy(exam, size, train):
     if not got["baseline_kept"]:
         fail(case, "fuse_heads changed the weights of the baseline that it was given.")
     if got["baseline_mode"] != [train] or not got["baseline_trainable"]:
-        fail(case, "fuse_heads changed the mode of the baseline that it was given, or froze it. Change the new module only.")
+        fail(
+            case,
+            "fuse_heads changed the mode of the baseline that it was given, or froze it. Change the new "
+            "module only.",
+        )
     if got["state_changed"]:
-        fail(case, f"fuse_heads changed the baseline that it was given: its {', '.join(got['state_changed'])}. Change the new module only.")
+        fail(
+            case,
+            f"fuse_heads changed the baseline that it was given: its {', '.join(got['state_changed'])}. "
+            f"Change the new module only.",
+        )
     same_settings(exam, case, got["settings"], "fuse_heads")
     if not got["again"]:
         fail(
             case,
-            "The baseline's weights were changed and it was fused again: the new module does not hold the new weights. What "
-            "do you keep from the call before?",
+            "The baseline's weights were changed and it was fused again: the new module does not hold the "
+            "new weights. What do you keep from the call before?",
         )
     if got["follows"]:
-        fail(case, "Putting the baseline into the other mode put a part of the fused module there too. Which module do they share?")
+        fail(
+            case,
+            "Putting the baseline into the other mode put a part of the fused module there too. Which module "
+            "do they share?",
+        )
     shared = got["moved_by_baseline"] or got["moved_by_fused"]
     if shared:
         fail(
             case,
-            f"Training the baseline must not change the fused module, nor the other way round; {', '.join(shared)} "
-            f"changed with the other module. Do they share one tensor, where the values should be copied?",
+            "Training the baseline must not change the fused module, nor the other way round; "
+            f"{', '.join(shared)} changed with the other module. Do they share one tensor, where the values "
+            "should be copied?",
         )
 
 
@@ -237,8 +275,9 @@ def test_fuse_dtype(exam):
             if came != [dtype, exam.device]:
                 fail(
                     case,
-                    f"The baseline was in {dtype} on {exam.device}, so it must stay there and the fused module must be there too; "
-                    f"{key} is {came[0]} on {came[1]}. A new module starts in float32 on the CPU: what moves it?",
+                    f"The baseline was in {dtype} on {exam.device}, so it must stay there and the fused "
+                    f"module must be there too; {key} is {came[0]} on {came[1]}. A new module starts in "
+                    "float32 on the CPU: what moves it?",
                 )
 
 
@@ -257,8 +296,9 @@ def test_fuse_mode(exam):
             mode = "train" if train else "eval"
             fail(
                 case,
-                f"The baseline is in {mode} mode, so the fused module and everything in it must be too. A new module starts "
-                f"in train mode: a forgotten eval() drops out at test time. What passes baseline.training on?",
+                f"The baseline is in {mode} mode, so the fused module and everything in it must be too. A "
+                "new module starts in train mode: a forgotten eval() drops out at test time. What passes "
+                "baseline.training on?",
             )
 
 
@@ -274,7 +314,11 @@ def fused_dropout(subject, n_head, D) -> Reading:
     return dropout.levels_of(size, fused_output(subject, size, weights, x, 1, dropout=P, train=True))
 
 
-@check("fuse_dropout", "fuse_heads keeps the dropout probability", ("fuse_values", "dropout_weights", "dropout_output"))
+@check(
+    "fuse_dropout",
+    "fuse_heads keeps the dropout probability",
+    ("fuse_values", "dropout_weights", "dropout_output"),
+)
 def test_fuse_dropout(exam):
     for n_head, D in ((4, 8), (1, 8), (4, 1)):
         keeps_dropout(exam, n_head, D)
@@ -287,8 +331,9 @@ def keeps_dropout(exam, n_head, D):
     if abs(got["zeros"] - p) > room or abs(got["low"] - p) > room:
         fail(
             case,
-            f"The baseline drops {p:.0%} of its attention weights and of its output in train mode, so the fused module must "
-            f"too; it drops {got['low']:.0%} and {got['zeros']:.0%}. Which config is it built from?",
+            f"The baseline drops {p:.0%} of its attention weights and of its output in train mode, so the "
+            f"fused module must too; it drops {got['low']:.0%} and {got['zeros']:.0%}. Which config is it "
+            "built from?",
         )
 
 
@@ -306,7 +351,10 @@ def test_fuse_block_size(exam):
         expected = UNIT.right(size, weights, x)
         got = look(exam, size.as_case(), fused_forward, size, weights, x)["y"]
         expect(
-            expected, got, UNIT.allowance(size, weights, x, expected), size.as_case(),
-            f"The baseline takes up to block_size = {size.block_size} tokens, so the fused module must too. Which config is "
-            f"it built from?",
-        )  # fmt: skip
+            expected,
+            got,
+            UNIT.allowance(size, weights, x, expected),
+            size.as_case(),
+            f"The baseline takes up to block_size = {size.block_size} tokens, so the fused module must too. "
+            "Which config is it built from?",
+        )

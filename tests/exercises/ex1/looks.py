@@ -1,7 +1,7 @@
 """What the checks look at in fuse_heads, in plain torch.
 
-These run in a worker beside the graded module `m` (grader/worker/look.py); checks.py asks for them. config and weights are
-those of the baseline, a gpt_core.MultiHeadAttention.
+These run in a worker beside the graded module `m` (grader/worker/look.py); checks.py asks for them. config
+and weights are those of the baseline, a gpt_core.MultiHeadAttention.
 """
 
 import gpt_core
@@ -18,13 +18,18 @@ def fused(m, config, weights, x, dtype="float32", train=False):
     """The modes and parameters of the fused module, the baseline's, and the output in this mode."""
     baseline = baseline_of(config, weights, dtype, train)
     fused = m.fuse_heads(baseline)
-    found = {"modes": tools.modes(fused), "parameters": tools.parameters(fused), "of_baseline": tools.parameters(baseline)}
+    found = {
+        "modes": tools.modes(fused),
+        "parameters": tools.parameters(fused),
+        "of_baseline": tools.parameters(baseline),
+    }
     fused.train(train)
     return found | {"y": fused(tools.tensor(x, dtype))}
 
 
 def beside_a_new_one(m, config, weights, x, dtype, train, others):
-    """The fused module, and beside it one that is built anew and given its weights: their outputs, with others, too."""
+    """The fused module, and beside it one that is built anew and given its weights: their outputs, with
+    others, too."""
     fused = m.fuse_heads(baseline_of(config, weights, dtype, train))
     tools.require(fused, m.FusedMultiHeadAttention, "FusedMultiHeadAttention")
     fused.train(False)
@@ -39,7 +44,8 @@ def beside_a_new_one(m, config, weights, x, dtype, train, others):
 
 
 def changed(m, config, weights, train):
-    """The values of the baseline and of the fused module as first the one is changed in place, then the other.
+    """The values of the baseline and of the fused module as first the one is changed in place, then the
+    other.
 
     In train mode the state of the baseline before and after, too.
     """
@@ -53,7 +59,11 @@ def changed(m, config, weights, train):
     found |= {"after": tools.values(fused), "changed": tools.values(baseline)}
     found["again"] = tools.values(m.fuse_heads(baseline=baseline))
     tools.add_to_parameters(fused, 1.0)
-    found |= {"last": tools.values(baseline), "modes": tools.modes(baseline), "parameters": tools.parameters(baseline)}
+    found |= {
+        "last": tools.values(baseline),
+        "modes": tools.modes(baseline),
+        "parameters": tools.parameters(baseline),
+    }
     found["fused_modes"] = tools.modes(fused)
     baseline.train(not train)
     return found | {"fused_modes_then": tools.modes(fused)}

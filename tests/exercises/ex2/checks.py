@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES
 from tests.exercises.battery import function
-from tests.exercises.battery.training import Progress, check_parts, check_report, check_seed, check_updates, moved, same_by
+from tests.exercises.battery.training import (
+    Progress,
+    check_parts,
+    check_report,
+    check_seed,
+    check_updates,
+    moved,
+    same_by,
+)
 from tests.exercises.ex2 import readings, training
 from tests.exercises.ex2.readings import Case, Tables
 from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
@@ -18,8 +26,14 @@ from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_rea
 from tests.exercises.numbers import tolerance, worst, wrong
 
 FUNCTIONS = (
-    "encode_problem", "decode_answer", "make_batch", "masked_loss", "sample_problems", "add", "train_adder",
-)  # fmt: skip
+    "encode_problem",
+    "decode_answer",
+    "make_batch",
+    "masked_loss",
+    "sample_problems",
+    "add",
+    "train_adder",
+)
 PLAIN = Case(n_digits=3, B=5)
 # Every check that needs no training: what trains starts when they all pass.
 TRAINING = tuple(id for id in EXERCISES["ex2"].checks if id.startswith("train_"))
@@ -42,7 +56,9 @@ def problems(draw):
 
 def shown(tokens) -> str:
     """Tokens as characters; -1 as a dot, anything else that is no token as a question mark."""
-    return " ".join("." if t == -1 else readings.VOCABULARY[t] if 0 <= t < 12 else "?" for t in map(int, tokens))
+    return " ".join(
+        "." if t == -1 else readings.VOCABULARY[t] if 0 <= t < 12 else "?" for t in map(int, tokens)
+    )
 
 
 @check("runs", "the file runs, and defines the seven functions of the contract")
@@ -60,10 +76,15 @@ def problem_part(subject, examples):
 
 
 def answer_part(subject, examples):
-    return {"parts": [text.split("=", 1)[1] if "=" in text else "" for text in readings.encoded(subject, examples)["texts"]]}
+    return {
+        "parts": [
+            text.split("=", 1)[1] if "=" in text else ""
+            for text in readings.encoded(subject, examples)["texts"]
+        ]
+    }
 
 
-@check("encode_problem_part", "before \"=\" stand a, \"+\" and b, padded with zeros to n digits", ("runs",))
+@check("encode_problem_part", 'before "=" stand a, "+" and b, padded with zeros to n digits', ("runs",))
 def test_encode_problem_part(exam):
     got = look(exam, {"problems": EXAMPLES}, problem_part, EXAMPLES)["parts"]
     for (a, b, n), came in zip(EXAMPLES, got):
@@ -71,12 +92,13 @@ def test_encode_problem_part(exam):
         if came != wanted:
             fail(
                 {"a": a, "b": b, "n_digits": n},
-                f"With n_digits = {n} the problem {a} + {b} must begin {wanted!r}, and yours begins {came!r}. Every "
-                f"problem has the same length, so that a place always means the same power of ten: what pads a and b?",
+                f"With n_digits = {n} the problem {a} + {b} must begin {wanted!r}, and yours begins "
+                f"{came!r}. Every problem has the same length, so that a place always means the same power "
+                "of ten: what pads a and b?",
             )
 
 
-@check("encode_answer_part", "after \"=\" stands the sum, its last digit first, n + 1 digits long", ("runs",))
+@check("encode_answer_part", 'after "=" stands the sum, its last digit first, n + 1 digits long', ("runs",))
 def test_encode_answer_part(exam):
     got = look(exam, {"problems": EXAMPLES}, answer_part, EXAMPLES)["parts"]
     for (a, b, n), came in zip(EXAMPLES, got):
@@ -86,18 +108,24 @@ def test_encode_answer_part(exam):
             if came[::-1] == wanted:
                 hint = " Yours has its first digit first: which digit can be known before any carry is?"
             elif len(came) != len(wanted):
-                hint = f" Yours has {len(came)} digits: two numbers of {n} digits have a sum of up to {n + 1}."
+                hint = (
+                    f" Yours has {len(came)} digits: two numbers of {n} digits have a sum of up to {n + 1}."
+                )
             fail(
                 {"a": a, "b": b, "n_digits": n},
-                f"{a} + {b} = {a + b}, which with {n + 1} digits and the last one first is {wanted!r}; yours is "
-                f"{came!r}.{hint}",
+                f"{a} + {b} = {a + b}, which with {n + 1} digits and the last one first is {wanted!r}; yours "
+                f"is {came!r}.{hint}",
             )
 
 
 ALWAYS_ENCODED = ((9, 9, 1), (0, 0, 1), (999999999, 999999999, 9), (99, 99, 2), (1, 999, 3))
 
 
-@check("encode_any", "any two numbers of up to n digits are written so", ("encode_problem_part", "encode_answer_part"))
+@check(
+    "encode_any",
+    "any two numbers of up to n digits are written so",
+    ("encode_problem_part", "encode_answer_part"),
+)
 def test_encode_any(exam):
     def body(exam, problem):
         a, b, n = problem
@@ -105,24 +133,35 @@ def test_encode_any(exam):
         if got != readings.encode(a, b, n):
             fail(
                 {"a": a, "b": b, "n_digits": n},
-                f"encode_problem({a}, {b}, {n}) must be {readings.encode(a, b, n)!r}, and is {got!r}. What is special about "
-                f"these numbers?",
+                f"encode_problem({a}, {b}, {n}) must be {readings.encode(a, b, n)!r}, and is {got!r}. What "
+                "is special about these numbers?",
             )
 
     for_all(exam, problems(), body, max_examples=10, always=ALWAYS_ENCODED)
 
 
 REFUSED_PROBLEMS = (
-    (-1, 5, 2), (5, -1, 2), (100, 5, 2), (5, 100, 2), (-12, -34, 3), (1000, 999, 3), (10, 0, 1), (271, 5, 2), (3, 4567, 3),
-)  # fmt: skip
+    (-1, 5, 2),
+    (5, -1, 2),
+    (100, 5, 2),
+    (5, 100, 2),
+    (-12, -34, 3),
+    (1000, 999, 3),
+    (10, 0, 1),
+    (271, 5, 2),
+    (3, 4567, 3),
+)
 
 
 @check("encode_errors", "a negative number, or one of more than n digits, is a ValueError", ("runs",))
 def test_encode_errors(exam):
     function.refuses(
-        exam, "encode_problem", REFUSED_PROBLEMS,
-        "Such a problem does not fit its places, and would be read as another one. Are both a and b checked, for both?",
-    )  # fmt: skip
+        exam,
+        "encode_problem",
+        REFUSED_PROBLEMS,
+        "Such a problem does not fit its places, and would be read as another one. Are both a and b checked, "
+        "for both?",
+    )
 
 
 ANSWERS = ("531", "2100", "0", "000", "0001", "9", "012", "8991", "123456789012345678901234567890")
@@ -135,24 +174,44 @@ def test_decode_digits(exam):
         if came != int(text[::-1]):
             fail(
                 {"digits": text},
-                f"decode_answer({text!r}) must be {int(text[::-1])}, and is {came}. The first character is the digit "
-                f"of the units: which one does yours take for it?",
+                f"decode_answer({text!r}) must be {int(text[::-1])}, and is {came}. The first character is "
+                "the digit of the units: which one does yours take for it?",
             )
 
 
 REFUSED_ANSWERS = (
-    ("",), ("12+",), ("=12",), ("-5",), ("5-",), ("5+",), (" 5",), ("5 ",), ("1_0",), ("5\n",), ("\n5",), ("1.0",),
-    ("12=",), ("1,2",), ("1 2",), ("+5",),
-    ("٣٤",), ("４２",), ("²",), ("a",),
-)  # fmt: skip
+    ("",),
+    ("12+",),
+    ("=12",),
+    ("-5",),
+    ("5-",),
+    ("5+",),
+    (" 5",),
+    ("5 ",),
+    ("1_0",),
+    ("5\n",),
+    ("\n5",),
+    ("1.0",),
+    ("12=",),
+    ("1,2",),
+    ("1 2",),
+    ("+5",),
+    ("٣٤",),
+    ("４２",),
+    ("²",),
+    ("a",),
+)
 
 
 @check("decode_errors", "anything but one or more of the digits 0 to 9 is a ValueError", ("runs",))
 def test_decode_errors(exam):
     function.refuses(
-        exam, "decode_answer", REFUSED_ANSWERS,
-        "int() is more generous than this contract: it takes spaces, signs, underscores and the digits of other scripts.",
-    )  # fmt: skip
+        exam,
+        "decode_answer",
+        REFUSED_ANSWERS,
+        "int() is more generous than this contract: it takes spaces, signs, underscores and the digits of "
+        "other scripts.",
+    )
 
 
 # Batches.
@@ -191,14 +250,18 @@ def test_batch_input(exam):
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
         fail(
             PLAIN.as_case(a=a, b=b),
-            f"For {a} + {b} with {PLAIN.n_digits} digits, x must be the tokens of {readings.encode(a, b, PLAIN.n_digits)!r} "
-            f"but for the last. At which position do they part?",
+            f"For {a} + {b} with {PLAIN.n_digits} digits, x must be the tokens of "
+            f"{readings.encode(a, b, PLAIN.n_digits)!r} but for the last. At which position do they part?",
             f"expected  {shown(expected[row])}",
             f"got       {shown(got[row])}   (. is -1, ? is no token)",
         )
 
 
-@check("batch_places", "the targets that count stand under \"=\" and the answer's digits, all others are -1", ("batch_form",))
+@check(
+    "batch_places",
+    'the targets that count stand under "=" and the answer\'s digits, all others are -1',
+    ("batch_form",),
+)
 def test_batch_places(exam):
     _, expected = readings.batch(*PLAIN.numbers(), PLAIN.n_digits)
     counted = look(exam, PLAIN.as_case(), batch_places, PLAIN)["counted"]
@@ -209,16 +272,23 @@ def test_batch_places(exam):
         row = first_wrong_row(expected != -1, counted)
         fail(
             PLAIN.as_case(),
-            f"With n_digits = {n}, \"=\" stands at position {2 * n + 1}, and the token after it is the first digit of the "
-            f"answer: so the targets at {wanted[0]} to {wanted[-1]} count, and all others must be -1. Which ones count in "
+            f'With n_digits = {n}, "=" stands at position {2 * n + 1}, and the token after it is the first '
+            f"digit of the "
+            f"answer: so the targets at {wanted[0]} to {wanted[-1]} count, and all others must be -1. Which "
+            f"ones count in "
             f"yours?",
             f"expected  {wanted}",
             f"got       {came}",
-            f"y         {shown(readings.made_batch(exam.attempt, PLAIN)['y'][row])}   (. is -1, ? is no token)",
+            f"y         {shown(readings.made_batch(exam.attempt, PLAIN)['y'][row])}   (. is -1, ? is no "
+            f"token)",
         )
 
 
-@check("batch_targets", "each target is the token after it: the next digit of the answer", ("encode_answer_part", "batch_form"))
+@check(
+    "batch_targets",
+    "each target is the token after it: the next digit of the answer",
+    ("encode_answer_part", "batch_form"),
+)
 def test_batch_targets(exam):
     n = PLAIN.n_digits
     _, y = readings.batch(*PLAIN.numbers(), n)
@@ -229,14 +299,19 @@ def test_batch_targets(exam):
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
         fail(
             PLAIN.as_case(a=a, b=b),
-            f"For {a} + {b} = {a + b} the targets from \"=\" on must be the {n + 1} digits of the answer, the last digit of "
+            f'For {a} + {b} = {a + b} the targets from "=" on must be the {n + 1} digits of the answer, the '
+            f"last digit of "
             f"the sum first. A model predicts the *next* token: is y one place ahead of x?",
             f"expected  {shown(expected[row])}",
             f"got       {shown(got[row])}   (. is -1, ? is no token)",
         )
 
 
-@check("batch_any", "and so for any n and B, one problem alone included", ("batch_input", "batch_places", "batch_targets"))
+@check(
+    "batch_any",
+    "and so for any n and B, one problem alone included",
+    ("batch_input", "batch_places", "batch_targets"),
+)
 def test_batch_any(exam):
     def body(exam, case):
         x, y = readings.batch(*case.numbers(), case.n_digits)
@@ -247,8 +322,9 @@ def test_batch_any(exam):
                 a, b = (int(numbers[row]) for numbers in case.numbers())
                 fail(
                     case.as_case(a=a, b=b),
-                    f"{key} is right for {PLAIN.n_digits} digits, and wrong for {a} + {b} with {case.n_digits}. Which number "
-                    f"in your code depends on n_digits, and is every step exact for large numbers?",
+                    f"{key} is right for {PLAIN.n_digits} digits, and wrong for {a} + {b} with "
+                    f"{case.n_digits}. Which number in your code depends on n_digits, and is every step "
+                    "exact for large numbers?",
                     f"expected  {shown(expected[row])}",
                     f"got       {shown(got[key][row])}   (. is -1, ? is no token)",
                 )
@@ -270,8 +346,8 @@ def test_batch_kept(exam):
 
 
 def logits_and_targets(B=4, T=7, V=5, seed=0, scale=2.0):
-    """Logits, and targets of which about half count: never the same number in two rows, 0 among them; of four rows one has
-    a hole and one no target that counts."""
+    """Logits, and targets of which about half count: never the same number in two rows, 0 among them; of four
+    rows one has a hole and one no target that counts."""
     rng = np.random.default_rng((seed, 21))
     logits = (scale * rng.normal(size=(B, T, V))).astype(np.float32)
     targets = rng.integers(0, V, size=(B, T))
@@ -305,21 +381,31 @@ def test_loss_value(exam):
                 hint = f" It is the sum divided by all {every} positions: only {count} of them count."
             fail(
                 case,
-                f"The mean over the {count} targets that are not -1 is {expected:.6f} nats, and yours is {got:.6f}.{hint} "
-                f"Which positions are summed, and what is the sum divided by?",
+                f"The mean over the {count} targets that are not -1 is {expected:.6f} nats, and yours is "
+                f"{got:.6f}.{hint} Which positions are summed, and what is the sum divided by?",
             )
 
 
-@check("loss_gradient", "its gradient at the targets that count is (softmax - one-hot) / count", ("loss_value",))
+@check(
+    "loss_gradient", "its gradient at the targets that count is (softmax - one-hot) / count", ("loss_value",)
+)
 def test_loss_gradient(exam):
     logits, targets = logits_and_targets()
     case = loss_case(logits, targets)
     expected = readings.loss_and_gradient(logits, targets)[1][targets != -1]
     got = look(exam, case, readings.loss_gradient, logits, targets)["gradient"]
     if got is None:
-        fail(case, "The loss has no gradient for the logits: nothing can be learned from it. Is it detached, or turned into a number?")
+        fail(
+            case,
+            "The loss has no gradient for the logits: nothing can be learned from it. Is it detached, or "
+            "turned into a number?",
+        )
     if wrong(expected, got, 1e-6).any():
-        fail(case, "The value is right, and the gradient is not. Is a part of the loss detached?", worst(expected, got, ("target", "token")))
+        fail(
+            case,
+            "The value is right, and the gradient is not. Is a part of the loss detached?",
+            worst(expected, got, ("target", "token")),
+        )
 
 
 @check("loss_masked_gradient", "no gradient reaches the places whose target is -1", ("loss_value",))
@@ -332,26 +418,32 @@ def test_loss_masked_gradient(exam):
     if not (got == 0).all():
         fail(
             case,
-            "Where the target is -1 the gradient must be exactly 0, and it is not. Do these places enter the loss in "
-            "another way, through a mean or a multiplication?",
+            "Where the target is -1 the gradient must be exactly 0, and it is not. Do these places enter the "
+            "loss in another way, through a mean or a multiplication?",
             worst(np.zeros_like(got), got, ("masked place", "token")),
         )
 
 
-@check("loss_all_masked", "where every target is -1 the loss is 0, not NaN, and can be differentiated", ("runs",))
+@check(
+    "loss_all_masked", "where every target is -1 the loss is 0, not NaN, and can be differentiated", ("runs",)
+)
 def test_loss_all_masked(exam):
     logits, targets = logits_and_targets()
     targets[:] = -1
     case = loss_case(logits, targets)
     got = look(exam, case, readings.loss_of, logits, targets, same=same_masked)
     if not got["loss"] == 0:
-        fail(case, f"With no target that counts the loss must be 0, and yours is {got['loss']:.6g}. A mean of nothing divides 0 by 0.")
+        fail(
+            case,
+            f"With no target that counts the loss must be 0, and yours is {got['loss']:.6g}. A mean of "
+            f"nothing divides 0 by 0.",
+        )
     if got["gradient"] is None or not (got["gradient"] == 0).all():
         came = "has none" if got["gradient"] is None else "is not 0 (or NaN)"
         fail(
             case,
-            f"The loss is 0, and backward() must still work: the gradient for the logits is 0 everywhere; yours {came}. Is the 0 a "
-            f"new constant, where it should come from the logits?",
+            "The loss is 0, and backward() must still work: the gradient for the logits is 0 everywhere; "
+            f"yours {came}. Is the 0 a new constant, where it should come from the logits?",
         )
 
 
@@ -364,7 +456,9 @@ def same_masked(one, other):
         return "none" if gradient is None else "zero" if (gradient == 0).all() else "other"
 
     losses = [reading["loss"] for reading in (one, other)]
-    return kind(one) == kind(other) and (abs(losses[0] - losses[1]) < 1e-4 or all(loss != loss for loss in losses))
+    return kind(one) == kind(other) and (
+        abs(losses[0] - losses[1]) < 1e-4 or all(loss != loss for loss in losses)
+    )
 
 
 @check("loss_large", "large logits give no infinity", ("loss_value",))
@@ -377,17 +471,22 @@ def test_loss_large(exam):
     if not abs(got - expected) <= tolerance("float32", logits.size, abs(expected)):
         fail(
             case,
-            f"For logits of up to {case['largest logit']:.0f} the loss is {expected:.4f}, and yours is {got:.4f}. The logarithm of a "
-            f"softmax loses what the softmax rounds to 0; cross_entropy and log_softmax do not.",
+            f"For logits of up to {case['largest logit']:.0f} the loss is {expected:.4f}, and yours is "
+            f"{got:.4f}. The logarithm of a softmax loses what the softmax rounds to 0; cross_entropy and "
+            "log_softmax do not.",
         )
 
 
-# What training hands over: logits with their first or last places cut off, or with V in the middle turned to the end; targets
-# that are a slice of longer rows.
+# What training hands over: logits with their first or last places cut off, or with V in the middle turned to
+# the end; targets that are a slice of longer rows.
 LOSS_LAYOUTS = ("cut", "transposed", "sliced")
 
 
-@check("loss_layouts", "logits and targets may be slices of larger tensors", ("loss_gradient", "loss_masked_gradient"))
+@check(
+    "loss_layouts",
+    "logits and targets may be slices of larger tensors",
+    ("loss_gradient", "loss_masked_gradient"),
+)
 def test_loss_layouts(exam):
     logits, targets = logits_and_targets()
     expected, gradient = readings.loss_and_gradient(logits, targets)
@@ -395,19 +494,30 @@ def test_loss_layouts(exam):
         case = loss_case(logits, targets) | {"layout of the logits": layout}
         got = look(exam, case, readings.loss_layout, logits, targets, layout)
         right = abs(got["loss"] - expected) <= tolerance("float32", logits.size, max(abs(expected), 1.0))
-        if not right or got["gradient"] is None or wrong(gradient.astype(np.float32), got["gradient"], 1e-6).any():
+        if (
+            not right
+            or got["gradient"] is None
+            or wrong(gradient.astype(np.float32), got["gradient"], 1e-6).any()
+        ):
             fail(
                 case,
-                f"The same numbers in another layout must give the same loss, {expected:.6f}, and the same gradient; yours is "
-                f"{got['loss']:.6f}. Does your code read memory in its own order (view, as_strided)? reshape follows the dimensions.",
+                f"The same numbers in another layout must give the same loss, {expected:.6f}, and the same "
+                f"gradient; yours is {got['loss']:.6f}. Does your code read memory in its own order (view, "
+                "as_strided)? reshape follows the dimensions.",
             )
 
 
 @check("loss_kept", "masked_loss leaves the logits and the targets as they are", ("runs",))
 def test_loss_kept(exam):
     logits, targets = logits_and_targets()
-    # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut suggests itself.
-    cases = ((logits, targets), (logits, np.full_like(targets, -1)), (logits, np.maximum(targets, 0)), logits_and_targets(1, 1, 12))
+    # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut
+    # suggests itself.
+    cases = (
+        (logits, targets),
+        (logits, np.full_like(targets, -1)),
+        (logits, np.maximum(targets, 0)),
+        logits_and_targets(1, 1, 12),
+    )
     for case in cases:
         function.all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
 
@@ -436,7 +546,9 @@ def close(key: str, allowed: float):
 
     @of_readings
     def same(one, other):
-        return bool(np.abs(np.asarray(one[key], dtype=float) - np.asarray(other[key], dtype=float)).max() <= allowed)
+        return bool(
+            np.abs(np.asarray(one[key], dtype=float) - np.asarray(other[key], dtype=float)).max() <= allowed
+        )
 
     return same
 
@@ -452,7 +564,11 @@ def test_sample_range(exam):
     for count, n in ((2000, 1), (2000, 3), (2000, 9)):
         got = look(exam, {"count": count, "n_digits": n}, readings.sample_range, count, n)
         if got["below"] or got["above"]:
-            fail({"count": count, "n_digits": n}, f"With {n} digits numbers go from 0 to {10**n - 1}, and some of yours are {'above' if got['above'] else 'below'}. What are the bounds that you draw between?")
+            fail(
+                {"count": count, "n_digits": n},
+                f"With {n} digits numbers go from 0 to {10**n - 1}, and some of yours are "
+                f"{'above' if got['above'] else 'below'}. What are the bounds that you draw between?",
+            )
 
 
 @check("sample_held_out", "no problem that is held out is drawn, in neither order", ("sample_range",))
@@ -467,16 +583,21 @@ def no_held_out(exam, count, n):
 
     @of_readings
     def same(one, other):
-        return all(abs(one[key] - other[key]) < 0.006 and (one[key] > 0) == (other[key] > 0) for key in ("ordered", "swapped"))
+        return all(
+            abs(one[key] - other[key]) < 0.006 and (one[key] > 0) == (other[key] > 0)
+            for key in ("ordered", "swapped")
+        )
 
     got = look(exam, case, readings.held_out_shares, exam.reference, count, n, same=same)
     if got["ordered"] or got["swapped"]:
         a, b = got["example"]
         fail(
             case | {"a": a, "b": b},
-            "A problem for which is_held_out says True must never be drawn: the model is measured on these. Yours draws "
-            "some. What happens to the places of those that you throw away, and is (b, a) thrown away with (a, b)?",
-            f"held out among those with a <= b: {got['ordered']:.2%}; among those with a > b: {got['swapped']:.2%}",
+            "A problem for which is_held_out says True must never be drawn: the model is measured on these. "
+            "Yours draws some. What happens to the places of those that you throw away, and is (b, a) "
+            "thrown away with (a, b)?",
+            f"held out among those with a <= b: {got['ordered']:.2%}; among those with a > b: "
+            f"{got['swapped']:.2%}",
             f"for example {a} + {b}",
         )
 
@@ -488,34 +609,49 @@ def test_sample_seed(exam):
         function.generator_decides(exam, case, "sample_problems", readings.seeds, count, n)
 
 
-@check("sample_calls", "many small draws from one generator are as good as a large one", ("sample_held_out", "sample_seed"))
+@check(
+    "sample_calls",
+    "many small draws from one generator are as good as a large one",
+    ("sample_held_out", "sample_seed"),
+)
 def test_sample_calls(exam):
-    # Of 240 pairs from 900,000, two alike come up in a thirtieth of the seeds, and a fourth time in fewer than 1 of 10**7.
+    # Of 240 pairs from 900,000, two alike come up in a thirtieth of the seeds, and a fourth time in fewer
+    # than 1 of 10**7.
     case = {"calls": readings.SMALL_CALLS, "count": 1, "n_digits": 3}
     got = look(exam, case, readings.small_draws, exam.reference, same=same_small)
     if got["short"]:
         fail(
             case,
-            f"{got['short']} of the calls gave fewer problems than were asked for. When held-out ones are thrown away, chance decides "
-            f"how many are left: are more drawn until there are enough?",
+            f"{got['short']} of the calls gave fewer problems than were asked for. When held-out ones are "
+            "thrown away, chance decides how many are left: are more drawn until there are enough?",
         )
     if got["held_out"]:
         a, b = got["example"]
-        fail(case | {"a": a, "b": b}, f"{got['held_out']} of the problems are held out, such as {a} + {b}; in a large draw none was. Where do the last ones of a draw come from?")
+        fail(
+            case | {"a": a, "b": b},
+            f"{got['held_out']} of the problems are held out, such as {a} + {b}; in a large draw none was. "
+            f"Where do the last ones of a draw come from?",
+        )
     if got["again"] > 3:
         fail(
             case,
-            f"{got['again']} of the problems came before, and about none should: calls with one generator must go on where the last one "
-            f"ended. Is the generator used for all numbers, or only to seed another?",
+            f"{got['again']} of the problems came before, and about none should: calls with one generator "
+            "must go on where the last one ended. Is the generator used for all numbers, or only to seed "
+            "another?",
         )
 
 
 @of_readings
 def same_small(one, other):
-    return all((one[key] > least) == (other[key] > least) for key, least in (("short", 0), ("held_out", 0), ("again", 3)))
+    return all(
+        (one[key] > least) == (other[key] > least)
+        for key, least in (("short", 0), ("held_out", 0), ("again", 3))
+    )
 
 
-@check("sample_uniform", "every pair that is left for training is as likely as any other", ("sample_held_out",))
+@check(
+    "sample_uniform", "every pair that is left for training is as likely as any other", ("sample_held_out",)
+)
 def test_sample_uniform(exam):
     # One digit: few enough pairs to count each; the largest number, 9, is every tenth.
     case = {"count": DRAWS, "n_digits": 1}
@@ -551,13 +687,17 @@ def test_sample_uniform(exam):
             lines.append(f"never drawn: {len(never)} pairs, such as {int(never[0][0])} + {int(never[0][1])}")
         fail(
             case,
-            f"Each of the {int(allowed.sum())} pairs of one digit that are left for training must be drawn equally often; "
-            f"yours are {largest:.0f} standard deviations from that. What are the bounds of your draw, and "
-            f"when one is thrown away, are both numbers drawn again?",
+            f"Each of the {int(allowed.sum())} pairs of one digit that are left for training must be drawn "
+            f"equally often; yours are {largest:.0f} standard deviations from that. What are the bounds of "
+            "your draw, and when one is thrown away, are both numbers drawn again?",
             *lines[:8],
         )
     if pairs < -LIMIT:
-        fail(case, "Your draws are more even than chance: independent draws with replacement repeat some pairs and miss others. Do you go through a shuffled list?")
+        fail(
+            case,
+            "Your draws are more even than chance: independent draws with replacement repeat some pairs and "
+            "miss others. Do you go through a shuffled list?",
+        )
 
 
 @check("sample_replacement", "draws are independent: a pair may come again", ("sample_held_out",))
@@ -573,12 +713,14 @@ def test_sample_replacement(exam):
     if abs(got - expected) > 200:
         fail(
             case,
-            f"Among {count} independent draws from {pool} pairs, about {expected:.0f} are different; yours has {got}. "
+            f"Among {count} independent draws from {pool} pairs, about {expected:.0f} are different; yours "
+            f"has {got}. "
             + ("Do you draw without replacement?" if got > expected else "Does it draw from a small pool?"),
         )
 
 
-# Draws and calls: all in one, and as small batches. Not more of these, since a right sampler may take a quarter of a second each.
+# Draws and calls: all in one, and as small batches. Not more of these, since a right sampler may take a
+# quarter of a second each.
 LOTS = ((DRAWS, 1, 3), (5000, 50, 3), (5000, 1, 7))
 STRONGEST = 7.5  # standard deviations: of 125,000 correlations, one above it comes in 1 of 10**8 seeds
 
@@ -589,15 +731,18 @@ def independent(count: int, n: int) -> dict[str, float]:
     turned = (pool - alone) / 2  # unordered pairs that come in two orders; those that are alone come in one
     kinds = {"distinct": ((pool, 1),), "unordered": ((alone, 1), (turned, 2))}
     return {
-        key: sum(-many * np.expm1(count * np.log1p(-ways / pool)) for many, ways in groups) for key, groups in kinds.items()
+        key: sum(-many * np.expm1(count * np.log1p(-ways / pool)) for many, ways in groups)
+        for key, groups in kinds.items()
     }
 
 
 def dependence(got, count: int, n: int) -> dict[str, float]:
-    """How far a reading is from independent draws, by what: more than 1 is too far, which all together are in fewer than 1 of
-    10**7 seeds of a right sampler. Over 400 seeds of the solution the largest of these shares was 0.73."""
+    """How far a reading is from independent draws, by what: more than 1 is too far, which all together are in
+    fewer than 1 of 10**7 seeds of a right sampler. Over 400 seeds of the solution the largest of these shares
+    was 0.73."""
     found = {
-        key: abs(got[key] - wanted) / readings.farthest(max(count - wanted, 0.0)) for key, wanted in independent(count, n).items()
+        key: abs(got[key] - wanted) / readings.farthest(max(count - wanted, 0.0))
+        for key, wanted in independent(count, n).items()
     }
     found["spread"] = max(abs(deviation_of(spread, 999)) for spread in got["spread"]) / LIMIT
     return found | {"couples": got["couples"], "strongest": got["strongest"] / STRONGEST}
@@ -608,14 +753,22 @@ def same_dependence(count: int, n: int):
 
     @of_readings
     def same(one, other):
-        first, second = ({key: far for key, far in dependence(got, count, n).items() if far > 1} for got in (one, other))
-        near = first.keys() == second.keys() and all(abs(first[key] - second[key]) <= 0.2 * first[key] + 0.5 for key in first)
+        first, second = (
+            {key: far for key, far in dependence(got, count, n).items() if far > 1} for got in (one, other)
+        )
+        near = first.keys() == second.keys() and all(
+            abs(first[key] - second[key]) <= 0.2 * first[key] + 0.5 for key in first
+        )
         return near and ("strongest" not in first or one["strongest_where"] == other["strongest_where"])
 
     return same
 
 
-@check("sample_independent", "draws do not depend on each other, wherever they stand and in however many calls", ("sample_replacement", "sample_calls"))
+@check(
+    "sample_independent",
+    "draws do not depend on each other, wherever they stand and in however many calls",
+    ("sample_replacement", "sample_calls"),
+)
 def test_sample_independent(exam):
     for count, calls, n in LOTS:
         case = {"count": count // calls, "calls": calls, "n_digits": n}
@@ -626,19 +779,29 @@ def test_sample_independent(exam):
         expected = independent(count, n)
         lines = [
             f"{words}: {got[key]:,}, and about {expected[key]:,.0f} of {count:,} are expected"
-            for key, words in (("distinct", "different pairs"), ("unordered", "different pairs, in whatever order"))
+            for key, words in (
+                ("distinct", "different pairs"),
+                ("unordered", "different pairs, in whatever order"),
+            )
             if key in too_far
         ]
         if "couples" in too_far:
             lines.append(f"{got['couples_where']} come in fewer different couples than chance gives")
         if "spread" in too_far:
-            lines.append(f"the numbers from 0 to {10**n - 1} come " + ("more evenly than chance" if min(got["spread"]) < 900 else "unevenly"))
+            lines.append(
+                f"the numbers from 0 to {10**n - 1} come "
+                + ("more evenly than chance" if min(got["spread"]) < 900 else "unevenly")
+            )
         if "strongest" in too_far:
-            lines.append(f"the strongest correlation is that of {got['strongest_where']}: {got['strongest']:.0f} standard deviations")
+            lines.append(
+                f"the strongest correlation is that of {got['strongest_where']}: {got['strongest']:.0f} "
+                f"standard deviations"
+            )
         fail(
             case,
-            "Draws must be independent, and yours go together: something of a pair can be told from another one, or from its other number. "
-            "Is the batch sorted, turned round, repeated or gone through in order, or is one number made from another?",
+            "Draws must be independent, and yours go together: something of a pair can be told from another "
+            "one, or from its other number. Is the batch sorted, turned round, repeated or gone through in "
+            "order, or is one number made from another?",
             *lines,
         )
 
@@ -648,14 +811,17 @@ def test_sample_digits(exam):
     for count, n in ((DRAWS, 3), (5000, 9)):
         case = {"count": count, "n_digits": n}
         got = look(exam, case, readings.digit_shares, count, n, same=close("shares", 0.03))["shares"]
-        deviations = [[deviation(got[s, p] * count, np.full(10, count / 10), 9) for p in range(n)] for s in range(2)]
+        deviations = [
+            [deviation(got[s, p] * count, np.full(10, count / 10), 9) for p in range(n)] for s in range(2)
+        ]
         if np.max(deviations) > LIMIT + 0.5:  # up to 18 places are looked at
             side, place = np.unravel_index(int(np.argmax(deviations)), (2, n))
             shares = ", ".join(f"{digit}: {share:.0%}" for digit, share in enumerate(got[side, place]))
             fail(
                 case,
-                f"With numbers drawn uniformly from 0 to {10**n - 1} each digit stands at each place a tenth of the time. "
-                f"In yours the digit of 10^{place} of {'ab'[side]} does not. Is a length drawn first, or a float rounded?",
+                f"With numbers drawn uniformly from 0 to {10**n - 1} each digit stands at each place a tenth "
+                f"of the time. In yours the digit of 10^{place} of {'ab'[side]} does not. Is a length drawn "
+                "first, or a float rounded?",
                 shares,
             )
 
@@ -670,7 +836,7 @@ def test_add_form(exam):
     look(exam, PLAIN.as_case(), function.has_form, readings.answers, PLAIN, MODEL)
 
 
-@check("add_prompt", "the model is given the problem up to \"=\", and nothing of the answer", ("add_form",))
+@check("add_prompt", 'the model is given the problem up to "=", and nothing of the answer', ("add_form",))
 def test_add_prompt(exam):
     n = PLAIN.n_digits
     expected = sorted({tuple(row[: 2 * n + 2].tolist()) for row in readings.tokens(*PLAIN.numbers(), n)})
@@ -681,7 +847,8 @@ def test_add_prompt(exam):
         odd = next((row for row in got if tuple(row) not in expected), got[0])
         fail(
             PLAIN.as_case(),
-            f"Every call of the model must begin with an encoded problem up to and with \"=\", {2 * n + 2} tokens here. What "
+            f'Every call of the model must begin with an encoded problem up to and with "=", {2 * n + 2} '
+            f"tokens here. What "
             f"stands at the beginning of yours?",
             f"expected  {shown(expected[0])}",
             f"got       {shown(odd)}",
@@ -694,16 +861,22 @@ def test_add_calls(exam):
         n, B = case.n_digits, case.B
         got = look(exam, case.as_case(), readings.call_sizes, case, MODEL)["sizes"]
         if got != [B] * (n + 1):
-            hint = "Is there a loop over the problems?" if len(got) > 2 * (n + 1) else f"Two numbers of {n} digits have a sum of {n + 1}."
+            hint = (
+                "Is there a loop over the problems?"
+                if len(got) > 2 * (n + 1)
+                else f"Two numbers of {n} digits have a sum of {n + 1}."
+            )
             fail(
                 case.as_case(),
-                f"{B} problems of {n} digits take {n + 1} calls of the model, each with all {B} of them; yours makes {len(got)} "
-                f"calls. {hint}",
+                f"{B} problems of {n} digits take {n + 1} calls of the model, each with all {B} of them; "
+                f"yours makes {len(got)} calls. {hint}",
                 f"problems per call: {got[:12]}",
             )
 
 
-@check("add_feedback", "each call sees the digits that the model wrote before it", ("add_prompt", "add_calls"))
+@check(
+    "add_feedback", "each call sees the digits that the model wrote before it", ("add_prompt", "add_calls")
+)
 def test_add_feedback(exam):
     n = PLAIN.n_digits
     digits = MODEL.digits(*PLAIN.numbers())
@@ -716,10 +889,15 @@ def test_add_feedback(exam):
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
         true = [int(d) for d in readings.encode(a, b, n).split("=")[1]][:k]
         came = got[k, row, :k].tolist()
-        hint = "These are the digits of the true sum: the model is told what it should find." if came == true else "Which position's logits do you take, and where does its token go?"
+        hint = (
+            "These are the digits of the true sum: the model is told what it should find."
+            if came == true
+            else "Which position's logits do you take, and where does its token go?"
+        )
         fail(
             PLAIN.as_case(a=a, b=b, call=int(k)),
-            f"In call {k} (counted from 0) the model must see the {k} digits that it chose itself, after \"=\". {hint}",
+            f"In call {k} (counted from 0) the model must see the {k} digits that it chose itself, after "
+            f'"=". {hint}',
             f"expected  {shown(expected[k, row, :k])}",
             f"got       {shown(came)}   (. is nothing)",
         )
@@ -736,11 +914,14 @@ def answers_fail(case, tables, got):
     if np.array_equal(got, sum(case.numbers())):
         hint = "Yours are the true sums: is the model asked at all?"
     elif np.array_equal(got, readings.value_of(digits[:, ::-1])):
-        hint = "Yours read its digits the other way round: the first one that it writes is the one of the units."
+        hint = (
+            "Yours read its digits the other way round: the first one that it writes is the one of the units."
+        )
     fail(
         case.as_case(a=a, b=b),
-        f"A test model was asked, which gives every problem an answer of its own (no sum). For {a} + {b} it writes "
-        f"{shown(digits[row])}, which means {int(expected[row])}; your add gives {int(got[row])}. {hint}",
+        f"A test model was asked, which gives every problem an answer of its own (no sum). For {a} + {b} it "
+        f"writes {shown(digits[row])}, which means {int(expected[row])}; your add gives {int(got[row])}. "
+        f"{hint}",
     )
 
 
@@ -764,28 +945,47 @@ def test_add_greedy(exam):
     case, tables = Case(3, 32), Tables(3, 1, margin=0.5)
     got = look(exam, case.as_case(), readings.greedy, case, tables, 3)["alike"]
     if not got:
-        fail(case.as_case(), "The same model gives the same problems different answers from call to call. Sampling suits prose; a sum has one answer: take the most likely digit.")
+        fail(
+            case.as_case(),
+            "The same model gives the same problems different answers from call to call. Sampling suits "
+            "prose; a sum has one answer: take the most likely digit.",
+        )
 
 
-# All in train mode, all in eval mode, and mixed: a frozen part of a model in training, and a part that trains in one that does not.
+# All in train mode, all in eval mode, and mixed: a frozen part of a model in training, and a part that trains
+# in one that does not.
 TRAIN, EVAL, MIXED, MIXED_IN_EVAL = (True,), (False,), (True, False, True, False, False), (False, True, True)
-ASKED = ((PLAIN, TRAIN), (PLAIN, EVAL), (PLAIN, MIXED), (PLAIN, MIXED_IN_EVAL), *((case, TRAIN) for case in KEPT[1:]))
+ASKED = (
+    (PLAIN, TRAIN),
+    (PLAIN, EVAL),
+    (PLAIN, MIXED),
+    (PLAIN, MIXED_IN_EVAL),
+    *((case, TRAIN) for case in KEPT[1:]),
+)
 
 
 @check("add_eval", "it decodes in eval mode, whatever mode the model came in", ("add_form",))
 def test_add_eval(exam):
-    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), readings.inside, "training", ASKED)["on"]):
+    for (problems, train), on in zip(
+        ASKED, look(exam, PLAIN.as_case(), readings.inside, "training", ASKED)["on"]
+    ):
         case = problems.as_case(training=list(train))
         if on is None:
             fail(case, "The model was never called: where does the answer come from?")
         if on:
             part = "The model" if train[0] else "A part of the model"
-            fail(case, f"{part} came in train mode, and was asked in it: dropout then makes its answers random, and worse than they are. Call model.eval() first, whatever model.training says, and put the mode back afterwards.")
+            fail(
+                case,
+                f"{part} came in train mode, and was asked in it: dropout then makes its answers random, and "
+                f"worse than they are. Call model.eval() first, whatever model.training says, and put the "
+                f"mode back afterwards.",
+            )
 
 
 @check("add_mode", "the model is afterwards in the mode that it was in", ("add_form",))
 def test_add_mode(exam):
-    # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not asked.
+    # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not
+    # asked.
     for (problems, train), got in zip(ASKED, look(exam, PLAIN.as_case(), readings.modes, ASKED)["modes"]):
         case = problems.as_case(training=list(train))
         asked = [""] if len(train) > 1 else list(got["before"])
@@ -794,17 +994,24 @@ def test_add_mode(exam):
             was = "train" if train[0] else "eval"
             fail(
                 case,
-                f"The model came in {was} mode and must be in it afterwards; {len(changed)} of its {len(got['before'])} modules are in the other "
-                f"one. Remember model.training before model.eval(), and call model.train(that) at the end.",
+                f"The model came in {was} mode and must be in it afterwards; {len(changed)} of its "
+                f"{len(got['before'])} modules are in the other one. Remember model.training before "
+                "model.eval(), and call model.train(that) at the end.",
                 f"for example {changed[0]}",
             )
 
 
 @check("add_gradients", "no gradients are recorded inside the model", ("add_form",))
 def test_add_gradients(exam):
-    for (problems, train), on in zip(ASKED, look(exam, PLAIN.as_case(), readings.inside, "grad", ASKED)["on"]):
+    for (problems, train), on in zip(
+        ASKED, look(exam, PLAIN.as_case(), readings.inside, "grad", ASKED)["on"]
+    ):
         if on:
-            fail(problems.as_case(training=list(train)), "The model ran with gradients on: every activation is kept for a backward pass that never comes. Which decorator or context switches them off?")
+            fail(
+                problems.as_case(training=list(train)),
+                "The model ran with gradients on: every activation is kept for a backward pass that never "
+                "comes. Which decorator or context switches them off?",
+            )
 
 
 @check("add_kept", "add leaves a, b and all else of the model as they are", ("add_form",))
@@ -813,7 +1020,15 @@ def test_add_kept(exam):
         # Models that take no token more than the longest problem, and some that do; in both modes.
         for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
             tables = Tables(case.n_digits, 0, spare=spare)
-            function.all_kept(exam, case.as_case(block_size=3 * case.n_digits + 2 + spare), "add", readings.add_kept, case, tables, train)
+            function.all_kept(
+                exam,
+                case.as_case(block_size=3 * case.n_digits + 2 + spare),
+                "add",
+                readings.add_kept,
+                case,
+                tables,
+                train,
+            )
 
 
 # A few steps of training.
@@ -822,7 +1037,12 @@ def test_add_kept(exam):
 def sizes_right(n, reading):
     """The number of tokens, whether it is long enough and small enough, and the device."""
     sizes = reading["sizes"]
-    return sizes["vocab_size"], sizes["block_size"] >= 3 * n + 2, sizes["parameters"] <= MOST_PARAMETERS, reading["device"]
+    return (
+        sizes["vocab_size"],
+        sizes["block_size"] >= 3 * n + 2,
+        sizes["parameters"] <= MOST_PARAMETERS,
+        reading["device"],
+    )
 
 
 @check("train_updates", "train_adder makes exactly `steps` updates, of all models together", CHEAP)
@@ -836,10 +1056,17 @@ def test_train_updates(exam):
 def test_train_returned(exam):
     case = Adding(2, 6)
     if not look(exam, case.as_case(), moved, UNIT, Adding(2, 1), case.steps)["moved"]:
-        fail(case.as_case(), "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not reach the model that you return. Which object does the optimizer hold, and which one do you return?")
+        fail(
+            case.as_case(),
+            "With the same seed, 1 step and 6 steps return exactly the same weights: the training does not "
+            "reach the model that you return. Which object does the optimizer hold, and which one do you "
+            "return?",
+        )
 
 
-@check("train_sizes", "the GPT has 12 tokens, 3n + 2 places and at most 1,000,000 parameters", ("train_updates",))
+@check(
+    "train_sizes", "the GPT has 12 tokens, 3n + 2 places and at most 1,000,000 parameters", ("train_updates",)
+)
 def test_train_sizes(exam):
     for n in (3, 5, 1):
         tried = Adding(n, 2)
@@ -847,13 +1074,29 @@ def test_train_sizes(exam):
         reading = look(exam, case, training.sizes, tried, same=same_by(functools.partial(sizes_right, n)))
         got = reading["sizes"]
         if got["vocab_size"] != len(readings.VOCABULARY):
-            fail(case, f"The vocabulary has {len(readings.VOCABULARY)} tokens, so vocab_size must be {len(readings.VOCABULARY)}; yours is {got['vocab_size']}.")
+            fail(
+                case,
+                f"The vocabulary has {len(readings.VOCABULARY)} tokens, so vocab_size must be "
+                f"{len(readings.VOCABULARY)}; yours is {got['vocab_size']}.",
+            )
         if not got["block_size"] >= 3 * n + 2:
-            fail(case, f"A problem of {n} digits has 3n + 2 = {3 * n + 2} tokens of input, so block_size must be at least that; yours is {got['block_size']}.")
+            fail(
+                case,
+                f"A problem of {n} digits has 3n + 2 = {3 * n + 2} tokens of input, so block_size must be at "
+                f"least that; yours is {got['block_size']}.",
+            )
         if not got["parameters"] <= MOST_PARAMETERS:
-            fail(case, f"At most {MOST_PARAMETERS:,} parameters: a table of all problems would fit into a large model. Yours has {got['parameters']:,}; about 100,000 are enough.")
+            fail(
+                case,
+                f"At most {MOST_PARAMETERS:,} parameters: a table of all problems would fit into a large "
+                f"model. Yours has {got['parameters']:,}; about 100,000 are enough.",
+            )
         if reading["device"] not in ("", exam.device):
-            fail(case, f"It was asked to train on {exam.device}, and the weights that were trained are on {reading['device']}.")
+            fail(
+                case,
+                f"It was asked to train on {exam.device}, and the weights that were trained are on "
+                f"{reading['device']}.",
+            )
 
 
 @check("train_parts", "the model is a GPT with default parts: it is its weights that add", ("train_updates",))
@@ -867,7 +1110,9 @@ def test_train_problems(exam):
 
     @of_readings
     def same(one, other):
-        return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(one["held_out"] - other["held_out"]) < 0.1
+        return (one["held_out"] > 0) == (other["held_out"] > 0) and abs(
+            one["held_out"] - other["held_out"]
+        ) < 0.1
 
     # Fails where there is nothing to go by.
     got = look(exam, case.as_case(), training.trained_on, exam.reference, case, same=same)
@@ -875,8 +1120,9 @@ def test_train_problems(exam):
         a, b = got["example"]
         fail(
             case.as_case(a=a, b=b),
-            f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. What it is then "
-            f"measured on it would know by heart. Where do its problems come from, if not from sample_problems?",
+            f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. "
+            "What it is then measured on it would know by heart. Where do its problems come from, if not "
+            "from sample_problems?",
         )
 
 
@@ -914,8 +1160,9 @@ def test_train_adds(exam):
         a, b = (int(numbers[held.argmax()]) for numbers in model.problems)
         fail(
             case | {"a": a, "b": b},
-            f"{held.mean():.1%} of the problems that were seen in its training are held out, for example {a} + {b}; in the first steps "
-            f"there were none. What it is measured on it would know by heart: where do its later problems come from?",
+            f"{held.mean():.1%} of the problems that were seen in its training are held out, for example {a} "
+            f"+ {b}; in the first steps there were none. What it is measured on it would know by heart: "
+            "where do its later problems come from?",
         )
     exam.note("decoding held-out problems")
     result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)

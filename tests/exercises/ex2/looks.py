@@ -15,7 +15,8 @@ def made_batch(m, a, b, n):
 
 
 def loss(m, logits, targets, layout):
-    """masked_loss, its gradient for the logits, and what it was given and torch's settings as they are afterwards.
+    """masked_loss, its gradient for the logits, and what it was given and torch's settings as they are
+    afterwards.
 
     layout: of the logits; the targets are a slice of longer rows unless the logits are contiguous.
     """
@@ -25,15 +26,24 @@ def loss(m, logits, targets, layout):
     loss = m.masked_loss(logits, targets)
     gradient = tools.gradients(loss, 1.0, logits=logits)["logits"]
     return {
-        "loss": loss, "gradient": gradient, "logits": logits, "targets": targets, "before": before, "after": probes.settings(),
-    }  # fmt: skip
+        "loss": loss,
+        "gradient": gradient,
+        "logits": logits,
+        "targets": targets,
+        "before": before,
+        "after": probes.settings(),
+    }
 
 
 def drawn(m, count, n, seed, calls):
     """a and b of as many calls of sample_problems with one generator, one after the other."""
     generator = tools.generator(seed)
     pairs = [m.sample_problems(count, n, generator) for _ in range(calls)]
-    return {f"{side}{call}": tools.item(pair, i, 2) for call, pair in enumerate(pairs) for i, side in enumerate("ab")}
+    return {
+        f"{side}{call}": tools.item(pair, i, 2)
+        for call, pair in enumerate(pairs)
+        for i, side in enumerate("ab")
+    }
 
 
 def held_out(m, a, b, n):
@@ -71,5 +81,10 @@ def added_in_training(m, steps, table, train, a, b, n):
     state, before = tools.state(model), probes.settings()
     m.add(model, a, b, n)
     return {
-        "a": a, "b": b, "model": state, "model_after": tools.state(model), "before": before, "after": probes.settings(),
-    }  # fmt: skip
+        "a": a,
+        "b": b,
+        "model": state,
+        "model_after": tools.state(model),
+        "before": before,
+        "after": probes.settings(),
+    }

@@ -50,7 +50,9 @@ def encode(a: int, b: int, n: int) -> str:
 
 def tokens(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
     """(B, 3n + 3): all tokens of the problems, their answers included."""
-    return np.array([[VOCABULARY.index(c) for c in encode(int(i), int(j), n)] for i, j in zip(a, b)], dtype=np.int64)
+    return np.array(
+        [[VOCABULARY.index(c) for c in encode(int(i), int(j), n)] for i, j in zip(a, b)], dtype=np.int64
+    )
 
 
 def batch(a: np.ndarray, b: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +79,8 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 @dataclass(frozen=True)
 class Tables:
-    """The tables of a test model (grader/worker/probes.py): a digit always wins by `margin`, whatever the sum is.
+    """The tables of a test model (grader/worker/probes.py): a digit always wins by `margin`, whatever the sum
+    is.
 
     spare: the tokens that the model takes beyond 3n + 2, its longest problem.
     """
@@ -138,7 +141,9 @@ def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
     """x and y of these numbers."""
     answer = subject.run(LOOKS("made_batch", a=a, b=b, n=n))
     shape = (len(a), 3 * n + 2)
-    return {key: answer.tensor(key, shape, f"{key} of make_batch", "int64", subject.device) for key in ("x", "y")}
+    return {
+        key: answer.tensor(key, shape, f"{key} of make_batch", "int64", subject.device) for key in ("x", "y")
+    }
 
 
 def batch_kept(subject: Subject, case: Case) -> Reading:
@@ -154,13 +159,17 @@ def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: s
     value = answer.tensor("loss", (), "the loss", "float64" if wider else "float32", subject.device)
     found = answer.array("gradient")
     if found is not None and found.shape != logits.shape:
-        raise CheckFailed("The gradient of the loss does not have the shape of the logits.", same=("gradient",))
+        raise CheckFailed(
+            "The gradient of the loss does not have the shape of the logits.", same=("gradient",)
+        )
     return {
         "loss": float(value),
         "gradient": found,
         "kept": {
-            f"the {key}": same for key, same in function.arguments_kept(answer, logits=logits, targets=targets).items()
-        } | function.settings_kept(answer),
+            f"the {key}": same
+            for key, same in function.arguments_kept(answer, logits=logits, targets=targets).items()
+        }
+        | function.settings_kept(answer),
     }
 
 
@@ -196,12 +205,20 @@ def loss_kept(subject: Subject, logits: np.ndarray, targets: np.ndarray) -> Read
 
 
 def drawn(subject: Subject, count: int, n: int, seed: int, calls: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """a and b of `calls` calls of sample_problems with one generator, in a row: each of (count / calls,) long on the CPU."""
+    """a and b of `calls` calls of sample_problems with one generator, in a row: each of (count / calls,) long
+    on the CPU."""
     size = count // calls
-    answer = subject.run(LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * SAMPLING_SECONDS))
+    answer = subject.run(
+        LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * SAMPLING_SECONDS)
+    )
     what = f"of sample_problems({size}, {n}, generator)"
     return tuple(
-        np.concatenate([answer.tensor(f"{side}{call}", (size,), f"{side} {what}", "int64", "cpu") for call in range(calls)])
+        np.concatenate(
+            [
+                answer.tensor(f"{side}{call}", (size,), f"{side} {what}", "int64", "cpu")
+                for call in range(calls)
+            ]
+        )
         for side in "ab"
     )
 
@@ -213,8 +230,8 @@ def sample_range(subject: Subject, count: int, n: int) -> Reading:
 
 
 def held_out(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
-    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts. False for numbers of
-    more than n digits."""
+    """is_held_out of data.addition, as this subject's worker computes it; only the reference's counts. False
+    for numbers of more than n digits."""
     inside = (np.minimum(a, b) >= 0) & (np.maximum(a, b) < 10**n)
     answer = subject.run(LOOKS("held_out", a=np.where(inside, a, 0), b=np.where(inside, b, 0), n=n))
     return answer.tensor("held", a.shape, "is_held_out", "bool") & inside
@@ -260,9 +277,11 @@ SMALL_CALLS = 240
 
 
 def small_draws(subject: Subject, reference: Subject) -> Reading:
-    """SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how many problems
-    are held out, and how many came before."""
-    answer = subject.run(LOOKS("drawn", count=1, n=3, seed=7, calls=SMALL_CALLS, seconds=2 * SAMPLING_SECONDS))
+    """SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how
+    many problems are held out, and how many came before."""
+    answer = subject.run(
+        LOOKS("drawn", count=1, n=3, seed=7, calls=SMALL_CALLS, seconds=2 * SAMPLING_SECONDS)
+    )
     found, short = [], 0
     for call in range(SMALL_CALLS):
         try:
@@ -275,18 +294,19 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
 
 
 def farthest(alike: float) -> float:
-    """How far from `alike`, the expected number of draws that are as an earlier one, chance comes in fewer than 1 of 10**9 seeds:
-    their number is a Poisson one."""
+    """How far from `alike`, the expected number of draws that are as an earlier one, chance comes in fewer
+    than 1 of 10**9 seeds: their number is a Poisson one."""
     return 8 * alike**0.5 + 10
 
 
 def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
-    """Of draws of n digits: how many pairs are different, ordered and unordered; how few different couples there are of two
-    numbers that stand some way apart; how evenly the numbers come; and the strongest correlation of any two of them.
+    """Of draws of n digits: how many pairs are different, ordered and unordered; how few different couples
+    there are of two numbers that stand some way apart; how evenly the numbers come; and the strongest
+    correlation of any two of them.
 
-    distinct, unordered: numbers of different ones. couples: how many too few, as a share of farthest; strongest: in standard
-    deviations; couples_where, strongest_where: of which. spread: chi-square of a and of b over 1000 equal parts of their range.
-    """
+    distinct, unordered: numbers of different ones. couples: how many too few, as a share of farthest;
+    strongest: in standard deviations; couples_where, strongest_where: of which. spread: chi-square of a and
+    of b over 1000 equal parts of their range."""
     a, b = drawn(subject, count, n, 8, calls)
     a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
     couples, couples_where = _fewest_couples(a, b, count // calls, n)
@@ -295,29 +315,40 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
     return {
         "distinct": len(np.unique(a * 10**n + b)),
         "unordered": len(np.unique(np.minimum(a, b) * 10**n + np.maximum(a, b))),
-        "couples": couples, "couples_where": couples_where,
+        "couples": couples,
+        "couples_where": couples_where,
         "spread": [float(((counts - count / 1000) ** 2).sum() / (count / 1000)) for counts in parts],
-        "strongest": strongest, "strongest_where": strongest_where,
-    }  # fmt: skip
+        "strongest": strongest,
+        "strongest_where": strongest_where,
+    }
 
 
 def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[float, str]:
-    """Couples of a number and one some pairs later, which come in fewer different ways than chance gives: by how many, as a share
-    of farthest, at most, and which.
+    """Couples of a number and one some pairs later, which come in fewer different ways than chance gives: by
+    how many, as a share of farthest, at most, and which.
 
     A number that is made from an earlier one comes with it in few ways, whatever the rule. size: of one call.
     """
     found = []
     for later in sorted({1, 2, 3, size // 2, size} - {len(a)}):
-        for (one, first), (other, second) in ((x, y) for x in (("a", a), ("b", b)) for y in (("a", a), ("b", b))):
+        for (one, first), (other, second) in (
+            (x, y) for x in (("a", a), ("b", b)) for y in (("a", a), ("b", b))
+        ):
             different = len(np.unique(first[:-later] * 10**n + second[later:]))
-            alike = (len(a) - later) ** 2 / 2 / 10.0 ** (2 * n)  # of independent ones, a Poisson number of them to begin with
-            found.append((float((len(a) - later - alike - different) / farthest(alike)), f"{one} and the {other} {later} pair{'s' * (later > 1)} later"))
+            # of independent ones, a Poisson number of them to begin with
+            alike = (len(a) - later) ** 2 / 2 / 10.0 ** (2 * n)
+            found.append(
+                (
+                    float((len(a) - later - alike - different) / farthest(alike)),
+                    f"{one} and the {other} {later} pair{'s' * (later > 1)} later",
+                )
+            )
     return max(found)
 
 
 def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
-    """The strongest correlation, in standard deviations, of a or b with a or b any number of pairs later, or in reverse order.
+    """The strongest correlation, in standard deviations, of a or b with a or b any number of pairs later, or
+    in reverse order.
 
     Both are sums over all pairs, so that independent draws give each of them a standard deviation of 1.
     """
@@ -332,9 +363,16 @@ def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
         if one == other:
             along[0] = 0.0  # with itself
             back /= np.sqrt(2)  # each product comes twice
-        for values, words in ((along, "the {} {} pairs later"), (back, "the {} as many pairs before pair {}")):
+        for values, words in (
+            (along, "the {} {} pairs later"),
+            (back, "the {} as many pairs before pair {}"),
+        ):
             at = int(np.abs(values).argmax())
-            where = "the b of the same pair" if (one, other, at) == ("a", "b", 0) and values is along else words.format(other, at)
+            where = (
+                "the b of the same pair"
+                if (one, other, at) == ("a", "b", 0) and values is along
+                else words.format(other, at)
+            )
             found.append((float(abs(values[at])), f"{one} with {where}"))
     return max(found)
 
@@ -357,31 +395,45 @@ def added(subject: Subject, case: Case, tables: Tables, train: tuple = (False,))
     a, b = case.numbers()
     steps, table = tables.arrays()
     # Once, since nearly every check of add begins with the same call.
-    return subject.run(LOOKS("added", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits, once=True))
+    return subject.run(
+        LOOKS("added", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits, once=True)
+    )
 
 
 def answers(subject: Subject, case: Case, tables: Tables) -> Reading:
     """What `add` says that this test model says."""
-    return {"answers": added(subject, case, tables).tensor("answers", (case.B,), "the result of add", "int64", subject.device)}
+    return {
+        "answers": added(subject, case, tables).tensor(
+            "answers", (case.B,), "the result of add", "int64", subject.device
+        )
+    }
 
 
 def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
     """Whether the answers are the same whatever seed torch has."""
     a, b = case.numbers()
     steps, table = tables.arrays()
-    answer = subject.run(LOOKS("added_with_seeds", steps=steps, table=table, a=a, b=b, n=case.n_digits, seeds=seeds))
-    rows = [answer.tensor(str(seed), (case.B,), "the result of add", "int64", subject.device) for seed in range(seeds)]
+    answer = subject.run(
+        LOOKS("added_with_seeds", steps=steps, table=table, a=a, b=b, n=case.n_digits, seeds=seeds)
+    )
+    rows = [
+        answer.tensor(str(seed), (case.B,), "the result of add", "int64", subject.device)
+        for seed in range(seeds)
+    ]
     return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
 
 
 def calls(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)) -> list[dict]:
-    """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may be on}.
+    """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may
+    be on}.
 
     train: the modes in which the model comes.
     """
     answer = added(subject, case, tables, train)
     found = []
-    for item, grad, training in zip(answer.values["tokens"]["items"], answer.plain("grad"), answer.plain("training")):
+    for item, grad, training in zip(
+        answer.values["tokens"]["items"], answer.plain("grad"), answer.plain("training")
+    ):
         array = answer.arrays[item["sent"]]
         if array.ndim != 2:
             raise CheckFailed("The model must be called with tokens of shape (B, T).", same=("tokens",))
@@ -413,23 +465,27 @@ def feedback(subject: Subject, case: Case, tables: Tables) -> Reading:
 
 
 def inside(subject: Subject, key: str, asked: tuple) -> Reading:
-    """Of each (case, modes in which the model comes): the share of the model's calls in which "grad" (gradients are recorded)
-    or "training" (dropout may be on) held; None where it was never called."""
+    """Of each (case, modes in which the model comes): the share of the model's calls in which "grad"
+    (gradients are recorded) or "training" (dropout may be on) held; None where it was never called."""
     found = [calls(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
     return {"on": [float(np.mean([call[key] for call in of_one])) if of_one else None for of_one in found]}
 
 
 def modes(subject: Subject, asked: tuple) -> Reading:
-    """The modes of the model and of the modules in it, before and after, for each (case, modes in which the model comes)."""
+    """The modes of the model and of the modules in it, before and after, for each (case, modes in which the
+    model comes)."""
     seen = [added(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
     return {"modes": [{key: answer.plain(key) for key in ("before", "after")} for answer in seen]}
 
 
 def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,)) -> Reading:
-    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another reading's."""
+    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another
+    reading's."""
     a, b = case.numbers()
     steps, table = tables.arrays()
-    answer = subject.run(LOOKS("added_in_training", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits))
+    answer = subject.run(
+        LOOKS("added_in_training", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits)
+    )
     same = models.same_state(models.state_of(answer, "model"), models.state_of(answer, "model_after"))
     of_model = {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"}
     return function.arguments_kept(answer, a=a, b=b) | of_model | function.settings_kept(answer)

@@ -1,8 +1,8 @@
 """Training of exercise 2: what a few steps of it are seen to do, and the run whose model must add.
 
-The run happens in the attempt's worker, the measurement in the reference's. What comes back from the attempt is a config and
-weights. They are checked here before anything is built from them; a GPT with default parts then decodes problems that the
-attempt has never seen.
+The run happens in the attempt's worker, the measurement in the reference's. What comes back from the attempt
+is a config and weights. They are checked here before anything is built from them; a GPT with default parts
+then decodes problems that the attempt has never seen.
 """
 
 from dataclasses import dataclass, field
@@ -16,7 +16,9 @@ from tests.exercises.exam import CheckFailed, Reading, Subject
 
 OWN_LOOKS = Looks.named("tests.exercises.ex2.training_looks")
 MOST_PARAMETERS = 1_000_000
-UNIT = Unit("train_adder", MOST_PARAMETERS, draws="problems", sets="are problems taken from a set in its order")
+UNIT = Unit(
+    "train_adder", MOST_PARAMETERS, draws="problems", sets="are problems taken from a set in its order"
+)
 STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems that must be right
 SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
@@ -34,7 +36,11 @@ class Adding:
 
     def call(self) -> dict:
         """For the looks."""
-        return {"args": [self.n_digits], "options": {"steps": self.steps, "seed": self.seed}, "width": row_width(self.n_digits)}
+        return {
+            "args": [self.n_digits],
+            "options": {"steps": self.steps, "seed": self.seed},
+            "width": row_width(self.n_digits),
+        }
 
     def as_case(self, **more) -> dict:
         """For the report and the JSON."""
@@ -55,8 +61,8 @@ def sizes(subject: Subject, case: Adding) -> Reading:
 def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The problems in rows of training input (N, width): a, b, and (N,) how many of them each row holds.
 
-    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer, anywhere in a row.
-    """
+    A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer,
+    anywhere in a row."""
     rows = rows.astype(np.int64)
     found, count = [], np.zeros(len(rows), dtype=np.int64)
     for m in range(1, n + 1):
@@ -72,29 +78,36 @@ def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot be told."""
+    """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot
+    be told."""
     rows, longest = answer.arrays.get("rows"), answer.plain("longest")
     if rows is None or rows.ndim != 2 or rows.shape[1] != min(longest, row_width(n)):
         raise CheckFailed("What the model trains on could not be read.", same=("rows",))
     if len(rows) == 0:
         raise CheckFailed(
-            "It was not seen on which problems the model trains, so it cannot be said that none is held out. The tokens must be looked "
-            "up in the token table of a gpt_core.GPT, by model(x) or model.token_embedding_table(x) with x of shape (B, T), and the "
-            "loss must come from there.",
+            "It was not seen on which problems the model trains, so it cannot be said that none is held out. "
+            "The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
+            "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
             same=("nothing seen",),
         )
     if longest > row_width(n):
         raise CheckFailed(
-            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = {3 * n + 2} tokens of input: up to "
-            f"{row_width(n)} are looked at for problems that are held out. What else stands in a row?",
+            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = "
+            f"{3 * n + 2} tokens of input: up to {row_width(n)} are looked at for problems that are held "
+            "out. What else stands in a row?",
             same=("long rows",),
         )
     a, b, count = problems_of(rows, n)
     if not count.all():
-        shown = "".join(readings.VOCABULARY[t] if t < len(readings.VOCABULARY) else "?" for t in rows[int((count == 0).argmax())] if t != NO_TOKEN)
+        shown = "".join(
+            readings.VOCABULARY[t] if t < len(readings.VOCABULARY) else "?"
+            for t in rows[int((count == 0).argmax())]
+            if t != NO_TOKEN
+        )
         raise CheckFailed(
-            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, such as {shown!r}, so it "
-            f"cannot be said that none is held out. Are they made by make_batch?",
+            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes "
+            f"it, such as {shown!r}, so it cannot be said that none is held out. Are they made by "
+            "make_batch?",
             same=("no problems",),
         )
     return a, b
@@ -123,13 +136,21 @@ def trained(subject: Subject, case: Adding, progress: Progress) -> Trained:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
     n, seed = case.n_digits, case.seed
     answer = subject.run(
-        UNIT.ask("trained", case, seconds=SECONDS, progress=progress, largest=MOST_PARAMETERS, shake=seed, sampled=SAMPLED)
+        UNIT.ask(
+            "trained",
+            case,
+            seconds=SECONDS,
+            progress=progress,
+            largest=MOST_PARAMETERS,
+            shake=seed,
+            sampled=SAMPLED,
+        )
     )
     config, weights = model_of(answer, UNIT, case.steps)  # a run may end early only where it is long
     if config["vocab_size"] != len(readings.VOCABULARY) or config["block_size"] < 3 * n + 2:
         raise CheckFailed(
-            f"The model must have {len(readings.VOCABULARY)} tokens and a block_size of at least {3 * n + 2}; its config is "
-            f"{str(config)[:200]}."
+            f"The model must have {len(readings.VOCABULARY)} tokens and a block_size of at least "
+            f"{3 * n + 2}; its config is {str(config)[:200]}."
         )
     # Positions past the longest problem are never looked up.
     config["block_size"] = 3 * n + 2
@@ -181,7 +202,9 @@ def solved(reference: Subject, model: Trained, a: np.ndarray, b: np.ndarray, n: 
     for first in range(0, len(rows), DECODED):
         prompts = rows[first : first + DECODED, : 2 * n + 2]
         asked = LOOKS("written", config=model.config, weights=model.weights, prompts=prompts, count=n + 1)
-        found.append(reference.run(asked).tensor("tokens", (len(prompts), n + 1), "the decoded digits", "int64"))
+        found.append(
+            reference.run(asked).tensor("tokens", (len(prompts), n + 1), "the decoded digits", "int64")
+        )
     return Result(a, b, np.concatenate(found), rows[:, 2 * n + 2 :], chains(a, b, n))
 
 
@@ -206,39 +229,67 @@ def diagnosis(result: Result, seen, model: Trained, n: int, wanted: float) -> tu
     places = (result.digits == result.expected).mean(axis=0)
     names = ["units", "tens", "hundreds", "thousands"] + [f"10^{k}" for k in range(4, n + 1)]
     lines = ["right by digit: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(names, places))]
-    lines.append("right by carries in a row: " + ", ".join(f"{k}: {share:.0%} (of {count})" for k, (share, count) in chain.items()))
+    lines.append(
+        "right by carries in a row: "
+        + ", ".join(f"{k}: {share:.0%} (of {count})" for k, (share, count) in chain.items())
+    )
     row = int((~result.right).argmax())
     lines.append(
-        f"for example {int(result.a[row])} + {int(result.b[row])} must be written {_text(result.expected[row])}, and it writes "
-        f"{_text(result.digits[row])}"
+        f"for example {int(result.a[row])} + {int(result.b[row])} must be written "
+        f"{_text(result.expected[row])}, and it writes {_text(result.digits[row])}"
     )
     head = f"It must solve at least {wanted:.0%} of held-out problems, and solves {result.exact:.1%}."
     if seen is not None:
-        lines.append(f"of the problems that it trained on: {seen[0]:.1%} right ({seen[2]:,} different among {seen[1]:,} looked at)")
+        lines.append(
+            f"of the problems that it trained on: {seen[0]:.1%} right ({seen[2]:,} different among "
+            f"{seen[1]:,} looked at)"
+        )
         if seen[2] < 0.25 * seen[1] and seen[0] > result.exact + 0.1:
             return (
-                f"{head} It knows by heart what it trained on: {seen[0]:.1%} of these are right, and there were only about "
-                f"{seen[2]:,} different ones. Are new problems drawn in every step?"
+                f"{head} It knows by heart what it trained on: {seen[0]:.1%} of these are right, and there "
+                f"were only about {seen[2]:,} different ones. Are new problems drawn in every step?"
             ), lines
     none, carried = chain.get(0, (0.0, 0))[0], [share for k, (share, _) in chain.items() if k > 0]
     without = _columns_without_carry(result, n)
     if without > 0.8:
-        return f"{head} It adds each column by itself, without carries: {without:.0%} of its answers are that. Does the attention see both the digits and what came before?", lines
+        return (
+            f"{head} It adds each column by itself, without carries: {without:.0%} of its answers are that. "
+            f"Does the attention see both the digits and what came before?",
+            lines,
+        )
     top = result.right[result.expected[:, -1] == 0]
     rest = result.right[result.expected[:, -1] == 1]
     if len(top) and len(rest) and top.mean() > 0.9 and rest.mean() < 0.1:
-        return f"{head} Sums below {10**n} are right and larger ones wrong: the last carry is missing. Is the answer n + 1 digits long in training?", lines
+        return (
+            f"{head} Sums below {10**n} are right and larger ones wrong: the last carry is missing. Is the "
+            f"answer n + 1 digits long in training?",
+            lines,
+        )
     reversed_ = (result.digits[:, ::-1] == result.expected).all(axis=1).mean()
     if reversed_ > 0.5 and reversed_ > result.exact:
-        return f"{head} {reversed_:.0%} of its answers are right when read the other way round: it was trained on sums with the first digit first.", lines
+        return (
+            f"{head} {reversed_:.0%} of its answers are right when read the other way round: it was trained "
+            f"on sums with the first digit first.",
+            lines,
+        )
     if places.mean() < 0.35 and result.exact < 0.02:
-        return f"{head} That is no better than an untrained model. Does the loss fall, and is the model that you return the one that learned?", lines
+        return (
+            f"{head} That is no better than an untrained model. Does the loss fall, and is the model that "
+            f"you return the one that learned?",
+            lines,
+        )
     if none > 0.9 and carried and min(carried) < 0.5:
-        return f"{head} Without a carry it is right, and the longer carries run, the worse it gets: it has not learned them yet. Does the learning rate fall too early?", lines
+        return (
+            f"{head} Without a carry it is right, and the longer carries run, the worse it gets: it has not "
+            f"learned them yet. Does the learning rate fall too early?",
+            lines,
+        )
     return (
-        f"{head} It has begun to learn. Does the loss still fall at the end? A learning rate of about 3e-3 that falls late, first weights "
-        f"larger than 0.02, and a loss on the answer's digits alone make it fast.", lines
-    )  # fmt: skip
+        f"{head} It has begun to learn. Does the loss still fall at the end? A learning rate of about 3e-3 "
+        "that falls late, first weights larger than 0.02, and a loss on the answer's digits alone make it "
+        "fast.",
+        lines,
+    )
 
 
 def _columns_without_carry(result: Result, n: int) -> float:

@@ -1,4 +1,5 @@
-"""Held-out problems to measure a trained adder on, drawn in the reference's worker (training.py asks for them)."""
+"""Held-out problems to measure a trained adder on, drawn in the reference's worker (training.py asks for
+them)."""
 
 from data import addition
 from grader.worker import tools

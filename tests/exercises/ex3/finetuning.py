@@ -1,5 +1,5 @@
-"""How the checks look at finetuning: what it reads, in which mode, what it leaves alone, and how good the weights are that
-come back."""
+"""How the checks look at finetuning: what it reads, in which mode, what it leaves alone, and how good the
+weights are that come back."""
 
 from dataclasses import dataclass, replace
 
@@ -24,7 +24,8 @@ UNIT = Unit(
 LEFT = {"train": (False, True, False), "frozen": (False, True), "grad": 3.0}
 ROWS_THAT_TELL = 150
 DROPOUT_ON = 3  # of probes.DROPOUT
-MOST_UPDATES = 100.0  # AdamW moves a weight by at most 1 / sqrt(1 - beta2) updates of lr, 32 for beta2 = 0.999; and decay
+# AdamW moves a weight by at most 1 / sqrt(1 - beta2) updates of lr, 32 for beta2 = 0.999; and decay
+MOST_UPDATES = 100.0
 ROUNDED = 0.01  # of an update
 LR_SLACK = 1 + 1e-6  # a rate computed in another order
 LR_SLACK_BY_HAND = 3.0  # AdamW moves a weight by about lr in an update, over a dozen of them
@@ -50,16 +51,20 @@ class Tuning:
     trained: str = TRAINED  # what the first 90 % are drawn from
     rest: str = REST  # what the last tenth is drawn from
     late: str = ""  # what the tenth before that is drawn from, where it is not from `trained`
-    round: bool = False  # the rest is its characters in some order, over and over, instead of drawn one by one
+    # the rest is its characters in some order, over and over, instead of drawn one by one
+    round: bool = False
     n_layer: int = 2
     n_embd: int = 16
     pretrained_train: bool = True  # the mode of the pretrained model
 
     def config(self) -> dict:
         return {
-            "vocab_size": len(self.chars), "block_size": self.block_size, "n_layer": self.n_layer, "n_head": 2,
+            "vocab_size": len(self.chars),
+            "block_size": self.block_size,
+            "n_layer": self.n_layer,
+            "n_head": 2,
             "n_embd": self.n_embd,
-        }  # fmt: skip
+        }
 
     def weights(self) -> dict[str, np.ndarray]:
         weights = models.drawn(self.config(), self.seed)
@@ -87,17 +92,26 @@ class Tuning:
         )  # fmt: skip
 
     def as_case(self, **more) -> dict:
-        return {"steps": self.steps, "lr": self.lr, "characters": self.length, "block_size": self.block_size} | more
+        return {
+            "steps": self.steps,
+            "lr": self.lr,
+            "characters": self.length,
+            "block_size": self.block_size,
+        } | more
 
 
-def call_of(text: str, config: dict, weights: dict, chars: str, *, width: int, train: bool = True, **options) -> dict:
-    """A call of finetune, for the looks: on a text, from a pretrained model of this config and these weights."""
+def call_of(
+    text: str, config: dict, weights: dict, chars: str, *, width: int, train: bool = True, **options
+) -> dict:
+    """A call of finetune, for the looks: on a text, from a pretrained model of this config and these
+    weights."""
     pretrained = {"config": config, "weights": weights, "chars": chars, "train": train}
     return {"args": [text], "options": options, "width": width, "pretrained": pretrained}
 
 
 def sizes(subject: Subject, case: Tuning) -> Reading:
-    """Whether the model has the config of the pretrained one, and the tokenizer all characters of the text."""
+    """Whether the model has the config of the pretrained one, and the tokenizer all characters of the
+    text."""
     answer = returned(subject, UNIT, case)
     sizes, chars = answer.plain("sizes"), answer.plain("chars")
     kept = case.config() | {"dropout": case.dropout}
@@ -112,17 +126,20 @@ def sizes(subject: Subject, case: Tuning) -> Reading:
 
 
 def tuned(subject: Subject, case: Tuning, steps: int | None = None) -> tuple[dict, str]:
-    """The returned weights, of a run of `steps` updates where that is asked, and the characters of the tokenizer."""
+    """The returned weights, of a run of `steps` updates where that is asked, and the characters of the
+    tokenizer."""
     return weights_of(subject.run(UNIT.ask("trained", case, largest=UNIT.most)), steps)
 
 
 def weights_of(answer: Answer, steps: int | None = None) -> tuple[dict, str]:
-    """The weights and characters in an answer to the look `trained`, checked as far as building a GPT from them takes."""
+    """The weights and characters in an answer to the look `trained`, checked as far as building a GPT from
+    them takes."""
     config, weights = model_of(answer, UNIT, steps)
     chars = "".join(answer.plain("chars"))
     if config["vocab_size"] != len(chars):
         raise CheckFailed(
-            f"The model has {config['vocab_size']} tokens, and the tokenizer {len(chars)} characters.", same=("vocabulary",)
+            f"The model has {config['vocab_size']} tokens, and the tokenizer {len(chars)} characters.",
+            same=("vocabulary",),
         )
     return weights, chars
 
@@ -147,29 +164,29 @@ def moved(subject: Subject, case: Tuning) -> Reading:
 
 
 def rates(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
-    """For each case the highest learning rate as a share of lr, and whether it is above lr; and whether all shares agree.
+    """For each case the highest learning rate as a share of lr, and whether it is above lr; and whether all
+    shares agree.
 
-    Where no optimizer of torch's steps, how far a weight moves in an update, as a share of lr, stands for its rate.
-    """
+    Where no optimizer of torch's steps, how far a weight moves in an update, as a share of lr, stands for its
+    rate."""
     shares, above = [], []
     for case in cases:
         found = observed(subject, UNIT, case).plain("rates")
         shares.append(max(map(float, found)) / case.lr if found else moved(subject, case)["updates"])
         above.append(shares[-1] > (LR_SLACK if found else LR_SLACK_BY_HAND))
-    return {
-        "shares": shares,
-        "above": above,
-        "proportional": max(shares) <= min(shares) * LR_SLACK,
-    }
+    return {"shares": shares, "above": above, "proportional": max(shares) <= min(shares) * LR_SLACK}
 
 
 def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str], most: float) -> Reading:
-    """How far apart the weights are that come back for two rests: "not", "a little", or "far", which no choice among the
-    weights of `steps` updates explains, each of which moves a weight by `most` times lr at the very most."""
+    """How far apart the weights are that come back for two rests: "not", "a little", or "far", which no
+    choice among the weights of `steps` updates explains, each of which moves a weight by `most` times lr at
+    the very most."""
     one, other = (_by_character(*tuned(subject, replace(case, rest=rest))) for rest in rests)
     if {key: array.shape for key, array in one.items()} != {key: array.shape for key, array in other.items()}:
         return {"apart": "far"}
-    distance = max(float(np.abs(one[key].astype(np.float64) - other[key]).max()) for key in one) / (case.lr * case.steps)
+    distance = max(float(np.abs(one[key].astype(np.float64) - other[key]).max()) for key in one) / (
+        case.lr * case.steps
+    )
     # Rounding: sums come in another order where characters do, or on a GPU.
     return {"apart": "far" if distance > most else "a little" if distance > ROUNDED else "not"}
 
@@ -181,7 +198,8 @@ def _by_character(weights: dict[str, np.ndarray], chars: str) -> dict[str, np.nd
 
 
 def thawed(subject: Subject, case: Tuning) -> Reading:
-    """Whether the weights that come back are the same where the pretrained model has frozen parameters and gradients."""
+    """Whether the weights that come back are the same where the pretrained model has frozen parameters and
+    gradients."""
     difference = subject.run(UNIT.ask("thawed", case, looks=OWN_LOOKS, left=LEFT)).plain("difference")
     return {"same": difference is not None and difference <= same_weights(subject)}
 
@@ -191,7 +209,8 @@ def thawed(subject: Subject, case: Tuning) -> Reading:
 
 def recorded(subject: Subject, case: Tuning) -> tuple[dict[str, np.ndarray], str]:
     """What the observer kept of one run, by the names of probes.Training; and the characters of the ids."""
-    answer = subject.run(UNIT.ask("read", case, looks=OWN_LOOKS, once=True))  # once for the data and for the modes
+    # once for the data and for the modes
+    answer = subject.run(UNIT.ask("read", case, looks=OWN_LOOKS, once=True))
     found = {key: answer.array(key) for key in ("rows", "rows_mode", "targets", "looked", "looked_mode")}
     if any(array is None or array.ndim != (1 if key.endswith("mode") else 2) for key, array in found.items()):
         raise CheckFailed("What finetune reads could not be recorded.", same=("rows",))
@@ -207,8 +226,9 @@ def _hold(rows: np.ndarray, chars: str, some: str) -> np.ndarray:
 
 
 def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
-    """Of the rows whose loss trained the model: whether any has a character of the rest, or is taught one, any has
-    none, and any has one of those just before the rest, of which None says that there were too few rows to tell."""
+    """Of the rows whose loss trained the model: whether any has a character of the rest, or is taught one,
+    any has none, and any has one of those just before the rest, of which None says that there were too few
+    rows to tell."""
     found, chars = recorded(subject, case)
     rest, taught = (_hold(found[key], chars, REST) for key in ("rows", "targets"))
     late = bool(_hold(found["rows"], chars, case.late).any())
@@ -223,8 +243,8 @@ def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
 
 
 def _taught_ahead(rows: np.ndarray, targets: np.ndarray) -> int | None:
-    """How many places after a token the one stands that it is taught: 1 is right, 0 the token itself; None for none of
-    the first few, -1 where no target is known."""
+    """How many places after a token the one stands that it is taught: 1 is right, 0 the token itself; None
+    for none of the first few, -1 where no target is known."""
     width = rows.shape[1]
     for ahead in (1, 0, 2, 3):
         later, taught = rows[:, ahead:], targets[:, : width - ahead]
@@ -237,8 +257,8 @@ def _taught_ahead(rows: np.ndarray, targets: np.ndarray) -> int | None:
 
 
 def modes(subject: Subject, case: Tuning) -> Reading:
-    """Whether the rest was read in train mode, None where it was not read; and in which states of DROPOUT the model was
-    trained."""
+    """Whether the rest was read in train mode, None where it was not read; and in which states of DROPOUT the
+    model was trained."""
     found, chars = recorded(subject, case)
     of_rest = found["looked_mode"][_hold(found["looked"], chars, REST)]
     return {
@@ -254,11 +274,14 @@ def kept(subject: Subject, case: Tuning) -> Reading:
     """Which properties of the pretrained model and its tokenizer finetune leaves as they are."""
     before, after = _before_and_after(subject.run(UNIT.ask("kept", case, looks=OWN_LOOKS, left=LEFT)))
     # Not torch's settings: a training may set how fast matrix products are.
-    return models.same_state(before["model"], after["model"]) | {"source": models.equal(before["source"], after["source"])}
+    return models.same_state(before["model"], after["model"]) | {
+        "source": models.equal(before["source"], after["source"])
+    }
 
 
 def refuses_short(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
-    """What finetune comes to for texts of these lengths; and whether all was kept by the first, which is too short."""
+    """What finetune comes to for texts of these lengths; and whether all was kept by the first, which is too
+    short."""
     calls = [case.call() for case in cases]
     answer = subject.run(OWN_LOOKS("refused", unit=UNIT.name, calls=calls, left=LEFT, seconds=UNIT.seconds))
     before, after = _before_and_after(answer)
@@ -282,13 +305,16 @@ def text_loss(reference: Subject, weights: dict, chars: str, text: str, block_si
     n_layer = sum(key.endswith("ln1.bias") for key in weights)
     config = {"vocab_size": V, "block_size": block_size, "n_layer": n_layer, "n_head": n_head, "n_embd": C}
     tokens = np.array([chars.index(char) for char in text], dtype=np.int64)
-    return float(reference.run(OWN_LOOKS("text_loss", config=config, weights=weights, tokens=tokens)).plain("loss"))
+    return float(
+        reference.run(OWN_LOOKS("text_loss", config=config, weights=weights, tokens=tokens)).plain("loss")
+    )
 
 
 def losses(subject: Subject, reference: Subject, case: Tuning) -> tuple[float, float]:
     """On the rest: of what finetune returns, and of the transferred weights; for a case with ALL_KNOWN."""
     rest = case.text()[int(0.9 * case.length) :]
-    weights, chars = tuned(subject, case, case.steps if case.lr < 1 else None)  # what is infinite changes no more
+    # what is infinite changes no more
+    weights, chars = tuned(subject, case, case.steps if case.lr < 1 else None)
     first = transferred(case.weights(), case.chars, weights, chars)
     return tuple(text_loss(reference, some, chars, rest, case.block_size) for some in (weights, first))
 

@@ -15,9 +15,10 @@ HINTS = {
     "overlap": (
         "Two texts share a run where a window of 50 characters of one stands somewhere in the other. How "
         "do you look up whether a window was seen, without searching the whole text for it?",
-        "First make both texts comparable, each run of whitespace one space and each character lower "
-        "case by itself (str.lower of a whole text writes a Greek Σ by its place in the word), and keep for every character of the result the place in the original that it came from. A "
-        "set of all windows of the held-out text answers each question at once.",
+        "First make both texts comparable, each run of whitespace one space and each character lower case by "
+        "itself (str.lower of a whole text writes a Greek Σ by its place in the word), and keep for every "
+        "character of the result the place in the original that it came from. A set of all windows of the "
+        "held-out text answers each question at once.",
         "For every i with clean[i : i + window] in the set, mark the original places of these "
         "characters. A line goes when one of its characters that is no whitespace is marked; lines end "
         "with \\n (splitlines would split at more).",
@@ -55,7 +56,6 @@ HINTS = {
 COMPARE = (
     "the curve of the finetuned model against the one from nothing: where do they meet, and what does "
     "that say?",
-    "what the leak check found in the corpora, and how much a validation loss flatters where it is left "
-    "out",
+    "what the leak check found in the corpora, and how much a validation loss flatters where it is left out",
     "how remove_overlap keeps its memory small on texts of 80 MB",
 )

@@ -1,8 +1,9 @@
-"""What exercise 3's checks look at, in plain torch: a transfer between two models, and the groups of an optimizer.
+"""What exercise 3's checks look at, in plain torch: a transfer between two models, and the groups of an
+optimizer.
 
-These run in a worker beside the graded module `m` (grader/worker/look.py); readings.py asks for them. `source` and `target` are
-a pretrained model and a fresh one: {"config", "weights": arrays by parameter name, "chars": in the order of their ids}.
-"""
+These run in a worker beside the graded module `m` (grader/worker/look.py); readings.py asks for them.
+`source` and `target` are a pretrained model and a fresh one: {"config", "weights": arrays by parameter name,
+"chars": in the order of their ids}."""
 
 import torch
 
@@ -11,8 +12,8 @@ from grader.worker import probes, tools
 
 
 def both(source, target, left):
-    """The four arguments of transfer_weights; left: both models as their owner left them in the middle of a training, with
-    some parts in train mode, some parameters frozen, and the gradients of the last step."""
+    """The four arguments of transfer_weights; left: both models as their owner left them in the middle of a
+    training, with some parts in train mode, some parameters frozen, and the gradients of the last step."""
     arguments = []
     for of_one in (source, target):
         model = tools.build(gpt_core.GPT, tools.config(**of_one["config"]), parameters=of_one["weights"])
@@ -31,7 +32,8 @@ def observable(pretrained, source, target, target_tokenizer):
 
 
 def transferred(m, source, target, frozen):
-    """What transfer_weights returns, and the target's weights afterwards; frozen: half of the parameters of both models are."""
+    """What transfer_weights returns, and the target's weights afterwards; frozen: half of the parameters of
+    both models are."""
     arguments = both(source, target, left=frozen)
     new = m.transfer_weights(*arguments)
     return {"new": new, "after": tools.values(arguments[2])}
@@ -46,7 +48,8 @@ def transfer_seen(m, source, target):
 
 
 def changed_afterwards(m, source, target):
-    """The weights of both models after those of the target were changed, and the target's after those of the source were."""
+    """The weights of both models after those of the target were changed, and the target's after those of the
+    source were."""
     arguments = both(source, target, left=False)
     m.transfer_weights(*arguments)
     pretrained, _, model, _ = arguments
@@ -70,9 +73,9 @@ def transfer_refused(m, source, targets):
 def optimizer(m, config, own, lr, weight_decay, frozen, tied, keyword):
     """The groups of finetune_optimizer's optimizer of a GPT.
 
-    own: shapes of parameters, by name, that it has beside those of its Linears and Embeddings. frozen: in the order of
-    parameters(), repeated. tied: its output weights are its embedding's. keyword: lr and weight_decay are passed by name.
-    """
+    own: shapes of parameters, by name, that it has beside those of its Linears and Embeddings. frozen: in the
+    order of parameters(), repeated. tied: its output weights are its embedding's. keyword: lr and
+    weight_decay are passed by name."""
     model = tools.build(gpt_core.GPT, tools.config(**config), train=True)
     for name, shape in own.items():
         owner, _, last = name.rpartition(".")
@@ -88,7 +91,8 @@ def optimizer(m, config, own, lr, weight_decay, frozen, tied, keyword):
 
 
 def second_optimizer(m, config):
-    """The groups of a model's second optimizer, and for how many parameters it has a state, after an update with the first."""
+    """The groups of a model's second optimizer, and for how many parameters it has a state, after an update
+    with the first."""
     model = tools.build(gpt_core.GPT, tools.config(**config), train=True)
     tools.update(m.finetune_optimizer(model, 1e-3, 0.1), model)
     return tools.groups(m.finetune_optimizer(model, 1e-3, 0.1), model)

@@ -1,4 +1,5 @@
-"""How the checks look at exercise 3: texts by their lines, models by their weights, an optimizer by its groups.
+"""How the checks look at exercise 3: texts by their lines, models by their weights, an optimizer by its
+groups.
 
 Finetuning stands in finetuning.py.
 """
@@ -66,7 +67,10 @@ class Texts:
 
     def as_case(self) -> dict:
         """For the report and the JSON, long texts cut."""
-        return {key: value if not isinstance(value, str) else shown(value, 160) for key, value in asdict(self).items()}
+        return {
+            key: value if not isinstance(value, str) else shown(value, 160)
+            for key, value in asdict(self).items()
+        }
 
 
 def shown(text: str, most: int) -> str:
@@ -79,7 +83,11 @@ def shown(text: str, most: int) -> str:
 def removed(subject: Subject, texts: tuple[Texts, ...]) -> Reading:
     """What remove_overlap makes of each."""
     told = "remove_overlap must return {kind}; it returns {came}."
-    return {"texts": function.returned(subject, "remove_overlap", (str,), tuple(case.arguments() for case in texts), told)}
+    return {
+        "texts": function.returned(
+            subject, "remove_overlap", (str,), tuple(case.arguments() for case in texts), told
+        )
+    }
 
 
 def removed_in_time(subject: Subject, texts: Texts) -> Reading:
@@ -88,6 +96,7 @@ def removed_in_time(subject: Subject, texts: Texts) -> Reading:
 
 
 # Models.
+
 
 @dataclass(frozen=True)
 class Models:
@@ -104,11 +113,16 @@ class Models:
     target_dropout: float = 0.1  # the source has 0.1
 
     def config(self, of: str) -> dict:
-        chars, block = (self.source, self.source_block) if of == "source" else (self.target, self.target_block)
+        chars, block = (
+            (self.source, self.source_block) if of == "source" else (self.target, self.target_block)
+        )
         return {
-            "vocab_size": len(chars), "block_size": block, "n_layer": self.n_layer, "n_head": self.n_head,
+            "vocab_size": len(chars),
+            "block_size": block,
+            "n_layer": self.n_layer,
+            "n_head": self.n_head,
             "n_embd": self.n_embd,
-        }  # fmt: skip
+        }
 
     def weights(self, of: str, sizes: dict | None = None) -> dict[str, np.ndarray]:
         return models.drawn(self.config(of) | (sizes or {}), 2 * self.seed + (of == "target"))
@@ -154,7 +168,8 @@ def transferred(source: dict, source_chars: str, target: dict, target_chars: str
 
 
 def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, np.ndarray]:
-    """What one check looks at: `blocks`, rows of characters (by name), `positions`, or rows that are `fresh`."""
+    """What one check looks at: `blocks`, rows of characters (by name), `positions`, or rows that are
+    `fresh`."""
     known = [row for row, char in enumerate(case.target) if char in case.source]
     unknown = [row for row, char in enumerate(case.target) if char not in case.source]
     shorter = min(case.source_block, case.target_block)
@@ -163,17 +178,22 @@ def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, 
     if part == "positions":
         return {POSITIONS: weights[POSITIONS][:shorter]}
     if part == "fresh":
-        return {name: weights[name][unknown] for name in BY_CHARACTER} | {POSITIONS: weights[POSITIONS][shorter:]}
+        return {name: weights[name][unknown] for name in BY_CHARACTER} | {
+            POSITIONS: weights[POSITIONS][shorter:]
+        }
     return {part: weights[part][known]}
 
 
 def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) -> Reading:
-    """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models are."""
+    """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models
+    are."""
     # Once: for the list, and one part after the other.
     answer = subject.run(LOOKS("transferred", **case.both(), frozen=frozen, once=True))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
     if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
-        raise CheckFailed("The target has other parameters after transfer_weights than before.", same=("parameters",))
+        raise CheckFailed(
+            "The target has other parameters after transfer_weights than before.", same=("parameters",)
+        )
     return parts(after, case, part)
 
 
@@ -184,15 +204,17 @@ def transfer_list(subject: Subject, case: Models) -> Reading:
     items = answer.plain("new") if value["kind"] == "list" else None
     if items is None or not all(isinstance(item, str) for item in items):
         raise CheckFailed(
-            f"transfer_weights must return a list of characters; it returns {describe(value)}.", same=("no list", value["kind"])
+            f"transfer_weights must return a list of characters; it returns {describe(value)}.",
+            same=("no list", value["kind"]),
         )
     return {"new": sorted(items)}
 
 
 def transfer_keeps(subject: Subject, case: Models, of: str) -> Reading:
-    """Which properties of the pretrained model (or the target), of both tokenizers and of torch transfer_weights leaves
-    as they are."""
-    answer = subject.run(LOOKS("transfer_seen", **case.both(), once=True))  # once: for one model after the other
+    """Which properties of the pretrained model (or the target), of both tokenizers and of torch
+    transfer_weights leaves as they are."""
+    # once: for one model after the other
+    answer = subject.run(LOOKS("transfer_seen", **case.both(), once=True))
     before, after = (models.state_of(answer, when) for when in ("before", "after"))
     model = "pretrained" if of == "source" else "target"
     kept = models.same_state(before[model], after[model])
@@ -210,9 +232,15 @@ def transfer_shares(subject: Subject, case: Models) -> Reading:
 def transfer_refuses(subject: Subject, case: Models, sizes: tuple[dict, ...]) -> Reading:
     """For each target of other sizes: what the call comes to, and whether everything is untouched."""
     targets = [case.given("target", of_one) for of_one in sizes]
-    answer = subject.run(LOOKS("transfer_refused", source=case.given("source"), targets=targets, once=True))  # came, and kept
-    seen = [[models.state_of(answer, f"{when}{i}") for when in ("before", "after")] for i in range(len(sizes))]
-    return {"came": [came(answer, f"came{i}") for i in range(len(sizes))], "kept": [models.equal(*pair) for pair in seen]}
+    # came, and kept
+    answer = subject.run(LOOKS("transfer_refused", source=case.given("source"), targets=targets, once=True))
+    seen = [
+        [models.state_of(answer, f"{when}{i}") for when in ("before", "after")] for i in range(len(sizes))
+    ]
+    return {
+        "came": [came(answer, f"came{i}") for i in range(len(sizes))],
+        "kept": [models.equal(*pair) for pair in seen],
+    }
 
 
 def came(answer, key: str) -> str:
@@ -228,21 +256,34 @@ def came(answer, key: str) -> str:
 
 SIZES = {"vocab_size": 5, "block_size": 4, "n_layer": 1, "n_head": 2, "n_embd": 4}
 CONFIG = SIZES | {"dropout": 0.0}
-# What another attention and another norm may hold: parameters that are no Linear's, of 3, 2 and no dimensions.
+# What another attention and another norm may hold: parameters that are no Linear's, of 3, 2 and no
+# dimensions.
 OWN = {"blocks.0.attention.mix": (2, 3, 4), "blocks.0.attention.temperature": (), "ln_f.table": (3, 4)}
 SHAPES = models.shapes_of_default(SIZES) | OWN
 
 
 def optimizer_groups(
-    subject: Subject, lr: float, weight_decay: float, frozen: tuple[bool, ...] = (False,), tied: bool = False,
+    subject: Subject,
+    lr: float,
+    weight_decay: float,
+    frozen: tuple[bool, ...] = (False,),
+    tied: bool = False,
     keyword: bool = False,
-) -> Reading:  # fmt: skip
+) -> Reading:
     """{"type", "names": how often each parameter is in it, "decay": of each, "lr": the rates}."""
     answer = subject.run(
         LOOKS(
-            "optimizer", config=CONFIG, own=OWN, lr=lr, weight_decay=weight_decay, frozen=frozen, tied=tied, keyword=keyword, once=True,
+            "optimizer",
+            config=CONFIG,
+            own=OWN,
+            lr=lr,
+            weight_decay=weight_decay,
+            frozen=frozen,
+            tied=tied,
+            keyword=keyword,
+            once=True,
         )
-    )  # fmt: skip
+    )
     count: dict[str, int] = {}
     decay: dict[str, float] = {}
     groups = answer.plain("groups")
@@ -266,7 +307,9 @@ def optimizer_part(subject: Subject, part: str, *arguments) -> Reading:
 def optimizer_decay(subject: Subject, matrices: bool, lr: float, weight_decay: float) -> Reading:
     """The decay of the parameters of two or more dimensions, or of the others."""
     decay = optimizer_groups(subject, lr, weight_decay)["decay"]
-    return {key: value for key, value in decay.items() if key in SHAPES and (len(SHAPES[key]) >= 2) == matrices}
+    return {
+        key: value for key, value in decay.items() if key in SHAPES and (len(SHAPES[key]) >= 2) == matrices
+    }
 
 
 def optimizer_state(subject: Subject) -> Reading:

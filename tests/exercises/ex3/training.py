@@ -8,11 +8,11 @@ the same invented language, with a fresh one, and with one that was pretrained o
 can be learned; and the first once more with lr = 0, which returns what the training began with. The text has
 3000 characters: too few to learn its 40 words from.
 
-False-fail rate: over 30 seeds, each with a language and texts of its own, the finetuned model of the solution came out
-1.34 nats per character lower (standard deviation 0.096, least 1.13). So a seed on which it is not lower lies 14 standard
-deviations out: 1e-44 were they normal, which leaves room for heavier tails and for other batches and warm-ups.
-tests/bench/bench_pretraining.py measures it. After noise the solution comes out 0.16 nats higher than from fresh weights, in
-the best of these cases 0.06.
+False-fail rate: over 30 seeds, each with a language and texts of its own, the finetuned model of the solution
+came out 1.34 nats per character lower (standard deviation 0.096, least 1.13). So a seed on which it is not
+lower lies 14 standard deviations out: 1e-44 were they normal, which leaves room for heavier tails and for
+other batches and warm-ups. tests/bench/bench_pretraining.py measures it. After noise the solution comes out
+0.16 nats higher than from fresh weights, in the best of these cases 0.06.
 """
 
 import hashlib
@@ -44,7 +44,8 @@ class Outcome:
     """The losses of one seed on the rest of the text, in nats per character.
 
     finetuned, scratch, decoy: after finetune from a pretrained model, a fresh one, one pretrained on noise;
-    transferred: of what the same attempt returns from the pretrained model with lr = 0, so with its own fresh rows;
+    transferred: of what the same attempt returns from the pretrained model with lr = 0, so with its own fresh
+    rows;
     known: of the pretrained model with the reference's fresh rows.
     """
 
@@ -93,13 +94,22 @@ class Experiment:
         return self._run(self.reference, start, text, steps, PRETRAIN_LR, 0, REFERENCE_SECONDS)
 
     def _run(
-        self, subject: Subject, start: tuple[dict, str], text: str, steps: int, lr: float, seed: int, seconds: float
+        self,
+        subject: Subject,
+        start: tuple[dict, str],
+        text: str,
+        steps: int,
+        lr: float,
+        seed: int,
+        seconds: float,
     ) -> tuple[dict, str]:
         """One call of finetune: the weights and the characters that it returns."""
         weights, chars = start
         config = SIZES | {"vocab_size": len(chars), "dropout": 0.0}
         call = call_of(text, config, weights, chars, width=1, steps=steps, lr=lr, seed=seed)
-        asked = LOOKS("trained", unit=UNIT.name, call=call, largest=UNIT.most, shake=seed, sampled=1, seconds=seconds)
+        asked = LOOKS(
+            "trained", unit=UNIT.name, call=call, largest=UNIT.most, shake=seed, sampled=1, seconds=seconds
+        )
         return weights_of(subject.run(asked), steps if lr else None)
 
     def _loss(self, weights: dict, chars: str) -> float:
@@ -109,47 +119,59 @@ class Experiment:
         """One seed: four runs of the attempt, measured."""
         fresh = self.fresh(seed + 1), self.chars
         runs = {
-            "finetuned": (self.pretrained, LR), "scratch": (fresh, LR), "decoy": (self.decoy, LR),
-            # Rows of new characters are drawn as the attempt draws them, so only it can say what it started from.
+            "finetuned": (self.pretrained, LR),
+            "scratch": (fresh, LR),
+            "decoy": (self.decoy, LR),
+            # Rows of new characters are drawn as the attempt draws them, so only it can say what it started
+            # from.
             "transferred": (self.pretrained, 0.0),
-        }  # fmt: skip
+        }
         chars = "".join(sorted(set(self.text)))
         target = models.drawn(SIZES | {"vocab_size": len(chars)}, 0)
         known = self._loss(transferred(*self.pretrained, target, chars), chars)
-        return Outcome(known=known, **{
-            # With lr = 0 one step returns the same as all of them.
-            key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS)) for key, (start, lr) in runs.items()
-        })  # fmt: skip
+        return Outcome(
+            known=known,
+            **{
+                # With lr = 0 one step returns the same as all of them.
+                key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS))
+                for key, (start, lr) in runs.items()
+            },
+        )
 
 
 def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | None:
     """Why the runs do not show that pretraining helped, and their losses; None where they do."""
     lines = [
-        f"seed {seed}: finetuned {o.finetuned:.3f}, from fresh weights {o.scratch:.3f}, after noise {o.decoy:.3f}, "
-        f"transferred alone {o.transferred:.3f}"
+        f"seed {seed}: finetuned {o.finetuned:.3f}, from fresh weights {o.scratch:.3f}, after noise "
+        f"{o.decoy:.3f}, transferred alone {o.transferred:.3f}"
         for seed, o in enumerate(outcomes)
     ]
     lines.append(f"guessing each character by its frequency: {guess:.3f}")
     if any(not o.scratch < guess for o in outcomes):
         return (
-            f"From fresh weights, {STEPS} updates at lr = {LR} must at least learn how often each character comes, and do not. "
-            f"Does what the optimizer holds belong to the model that you return, and does it step?"
+            f"From fresh weights, {STEPS} updates at lr = {LR} must at least learn how often each character "
+            "comes, and do not. Does what the optimizer holds belong to the model that you return, and does "
+            "it step?"
         ), lines
     worse = sum(not o.finetuned < o.scratch for o in outcomes)
     if worse:
         return (
-            f"With {worse} of {len(outcomes)} seeds the finetuned model is no better than the same from fresh weights: what was "
-            f"pretrained got lost. Is it transferred before the optimizer is made, and not overwritten afterwards?"
+            f"With {worse} of {len(outcomes)} seeds the finetuned model is no better than the same from "
+            "fresh weights: what was pretrained got lost. Is it transferred before the optimizer is made, "
+            "and not overwritten afterwards?"
         ), lines
     if any(o.scratch - o.decoy > 0.5 * (o.scratch - o.finetuned) for o in outcomes):
         return (
-            "A model pretrained on noise gains as well, and from noise nothing can be learned: so the gain comes from somewhere "
-            "else. Do runs that begin with a trained model get more updates, a higher rate, or text that others do not see?"
+            "A model pretrained on noise gains as well, and from noise nothing can be learned: so the gain "
+            "comes from somewhere else. Do runs that begin with a trained model get more updates, a higher "
+            "rate, or text that others do not see?"
         ), lines
     # The second: who has forgotten what was pretrained has nothing transferred to be worse than.
-    if any(not o.finetuned <= o.transferred + WORSE or not o.transferred <= o.known + FORGOTTEN for o in outcomes):
+    if any(
+        not o.finetuned <= o.transferred + WORSE or not o.transferred <= o.known + FORGOTTEN for o in outcomes
+    ):
         return (
-            "What comes back is worse on the rest than the transferred weights, which are the first ones that are met. Is it they that "
-            "are trained, and is their loss compared with the others?"
+            "What comes back is worse on the rest than the transferred weights, which are the first ones "
+            "that are met. Is it they that are trained, and is their loss compared with the others?"
         ), lines
     return None

@@ -1,4 +1,5 @@
-"""What exercise 3's checks look at in finetuning beside what every training must pass (battery/training_looks.py), in plain torch.
+"""What exercise 3's checks look at in finetuning beside what every training must pass
+(battery/training_looks.py), in plain torch.
 
 left: the condition of a pretrained model, as its owner may have left it (probes.condition).
 """
@@ -11,13 +12,18 @@ from tests.exercises.battery.training_looks import called, came_back, pretrained
 
 
 def read(m, unit, call):
-    """What a run read, trained on or not, in which modes, and what it was taught; and the characters of the tokens."""
+    """What a run read, trained on or not, in which modes, and what it was taught; and the characters of the
+    tokens."""
     run = called(m, unit, call)
     _, tokenizer = came_back(run, call)
     return {
-        "rows": run.rows, "rows_mode": run.rows_mode, "targets": run.targets, "looked": run.looked,
-        "looked_mode": run.looked_mode, "chars": tools.chars(tokenizer),
-    }  # fmt: skip
+        "rows": run.rows,
+        "rows_mode": run.rows_mode,
+        "targets": run.targets,
+        "looked": run.looked,
+        "looked_mode": run.looked_mode,
+        "chars": tools.chars(tokenizer),
+    }
 
 
 def kept(m, unit, call, left):
@@ -30,7 +36,8 @@ def kept(m, unit, call, left):
 
 
 def thawed(m, unit, call, left):
-    """How far apart the weights are that come back from a pretrained model in train mode and from one that was left so."""
+    """How far apart the weights are that come back from a pretrained model in train mode and from one that
+    was left so."""
     models = []
     for condition in ({"train": [True], "frozen": [False], "grad": None}, left):
         model, source = pretrained_in(call)
@@ -40,7 +47,8 @@ def thawed(m, unit, call, left):
 
 
 def refused(m, unit, calls, left):
-    """What each call comes to, on the pretrained model of the first; all that may not change, before that and after it."""
+    """What each call comes to, on the pretrained model of the first; all that may not change, before that and
+    after it."""
     model, source = pretrained_in(calls[0])
     probes.condition(model, **left)
     found, device = {"before": tools.observable(model, source=source)}, next(model.parameters()).device.type

@@ -1,6 +1,6 @@
 """The checks of exercise 4, one mechanism each: the angles, then what a rotation does whoever writes it, then
-that it is the paper's, then the attention: the batteries of a module and of an attention, and what its places do.
-"""
+that it is the paper's, then the attention: the batteries of a module and of an attention, and what its places
+do."""
 
 import itertools
 import math
@@ -14,7 +14,12 @@ from tests.exercises.battery.attention import attention_matrix, matrix_fails
 from tests.exercises.battery.module import OUTPUT_AXES, Size, checks_of, expect, forward, same_bfloat16
 from tests.exercises.ex4 import readings
 from tests.exercises.ex4.readings import (
-    UNIT, allowed_angle, exact_angles, exactly_rotated, random_angles, random_x,
+    UNIT,
+    allowed_angle,
+    exact_angles,
+    exactly_rotated,
+    random_angles,
+    random_x,
 )  # fmt: skip
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, same_reading
 from tests.exercises.numbers import EPSILON, bfloat16, tolerance, wrong
@@ -63,10 +68,14 @@ def test_angles_own(exam):
     case = {"positions": swapped, "head_size": 10, "before": sorted(swapped)}
     got = look(exam, case, readings.angles, (sorted(swapped), 10), (swapped, 10))
     expect(
-        got["0"][swapped].astype(np.float64), got["1"], allowed_angle(np.array(swapped)), case,
-        "Asked for the same positions in another order, rope_angles must give the same rows in that order. Is "
-        "something kept from the call before, under less than all of the positions?", ANGLE_AXES,
-    )  # fmt: skip
+        got["0"][swapped].astype(np.float64),
+        got["1"],
+        allowed_angle(np.array(swapped)),
+        case,
+        "Asked for the same positions in another order, rope_angles must give the same rows in that order. "
+        "Is something kept from the call before, under less than all of the positions?",
+        ANGLE_AXES,
+    )
 
 
 @check("angles_odd", "rope_angles refuses an odd head size", ("angles_form",))
@@ -83,7 +92,9 @@ def test_angles_odd(exam):
 
 @check("angles_zero", "position 0 has the angle 0", ("angles_own",))
 def test_angles_zero(exam):
-    message = "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?"
+    message = (
+        "m * theta is 0 for m = 0, whatever theta is. Do your positions count from 1, or is something added?"
+    )
     right_angles(exam, (0,), 8, message)
 
 
@@ -92,18 +103,23 @@ def test_angles_spectrum(exam):
     # Norms, position 0 and shifts are right for every set of frequencies; this is what tells them apart.
     for D in (8, 2, 64):
         right_angles(
-            exam, (1,), D,
-            f"Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
-            f"{exact_angles((1,), D)[0, -1]:.3g} for the last. What are your base, your exponent (2i is the number of the "
-            f"pair's first channel) and its sign?",
-        )  # fmt: skip
+            exam,
+            (1,),
+            D,
+            "Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
+            f"{exact_angles((1,), D)[0, -1]:.3g} for the last. What are your base, your exponent (2i is the "
+            "number of the pair's first channel) and its sign?",
+        )
 
 
 POSITIONS = (0, 1, 2, 3, 4, 5, 6, 11, 3, 0, 97, 1)
 
 
-@check("angles_steps", "the angles are proportional to the position, whatever positions are given",
-       ("angles_own",))  # fmt: skip
+@check(
+    "angles_steps",
+    "the angles are proportional to the position, whatever positions are given",
+    ("angles_own",),
+)
 def test_angles_steps(exam):
     # Against the attempt's own theta, so that a wrong spectrum is not found twice; out of order and with a
     # gap, as the positions of a cache or of a packed batch are.
@@ -120,21 +136,30 @@ def test_angles_steps(exam):
 @check("angles_base", "another base gives other frequencies", ("angles_spectrum",))
 def test_angles_base(exam):
     for base in (500.0, 1e6, 2.5):  # 2.5: an int() somewhere would show
-        message = f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?"
+        message = (
+            f"With base {base:g} theta_i is {base:g} ** (-2i / D). Is the argument used, or is 10000 fixed?"
+        )
         right_angles(exam, (1,), 8, message, base)
 
 
-FAR = (1_000_000, 100_000, 99_999, 65_537, 2_049, 300, 257)  # bfloat16 counts to 256, float16 to 2048 and ends at 65504
+# bfloat16 counts to 256, float16 to 2048 and ends at 65504
+FAR = (1_000_000, 100_000, 99_999, 65_537, 2_049, 300, 257)
 
 
-@check("angles_large", "position 100,000 still has the right angle, and so has a million", ("angles_steps", "angles_spectrum"))
+@check(
+    "angles_large",
+    "position 100,000 still has the right angle, and so has a million",
+    ("angles_steps", "angles_spectrum"),
+)
 def test_angles_large(exam):
     right_angles(
-        exam, FAR, 8,
+        exam,
+        FAR,
+        8,
         "Angles must be right for large positions too. In which dtype are your positions and your theta when "
         "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.",
         allowed=np.array([[allowed_angle(np.array([p]))] for p in FAR]),
-    )  # fmt: skip
+    )
 
 
 @st.composite
@@ -200,7 +225,14 @@ def right_rotation(exam, x, angles, message, axes=None, dtype="float32", **more)
     case = {"x": list(x.shape), "dtype": dtype} | more
     got = look(exam, case, readings.rotated, x, angles, dtype)["y"]
     expected = exactly_rotated(x, angles)
-    expect(expected, got, rotation_allowed(x) + rounded_once(expected, dtype), case, message, axes or dimensions(x))
+    expect(
+        expected,
+        got,
+        rotation_allowed(x) + rounded_once(expected, dtype),
+        case,
+        message,
+        axes or dimensions(x),
+    )
 
 
 def rounded_once(exact, dtype):
@@ -406,10 +438,14 @@ def test_rope_large(exam):
     # The angles are given in float32: what is right is the rotation by just these numbers.
     angles = exact_angles(FAR, 8).astype(np.float32)
     right_rotation(
-        exam, x, angles,
-        "These are the angles of positions up to 1,000,000. In which dtype are they when you take cos and sin? "
-        "Half precision keeps nothing of them.", OUTPUT_AXES, angles_up_to=float(angles.max()),
-    )  # fmt: skip
+        exam,
+        x,
+        angles,
+        "These are the angles of positions up to 1,000,000. In which dtype are they when you take cos and "
+        "sin? Half precision keeps nothing of them.",
+        OUTPUT_AXES,
+        angles_up_to=float(angles.max()),
+    )
 
 
 @st.composite
@@ -435,17 +471,28 @@ def test_rope_any(exam):
 
 @check("rope_dtypes", "x's dtype comes back, and half precision is computed in float32", ("rope_any",))
 def test_rope_dtypes(exam):
-    # Positions up to 300, and beyond 1024: cos and sin of angles that were rounded to bfloat16 are far off. Each dtype has a
-    # length of its own, so that what is kept by length from one of them cannot serve another.
-    for dtype, T in (("bfloat16", 300), ("float16", 301), ("float64", 302), ("bfloat16", 1100), ("float32", 1101)):
+    # Positions up to 300, and beyond 1024: cos and sin of angles that were rounded to bfloat16 are far off.
+    # Each dtype has a length of its own, so that what is kept by length from one of them cannot serve
+    # another.
+    for dtype, T in (
+        ("bfloat16", 300),
+        ("float16", 301),
+        ("float64", 302),
+        ("bfloat16", 1100),
+        ("float32", 1101),
+    ):
         x, angles = random_x((2, T, 8), 11), exact_angles(np.arange(T), 8).astype(np.float32)
         # Numbers that this dtype holds, and no shorter one does.
         given = bfloat16(x) if dtype == "bfloat16" else x.astype(dtype).astype(x.dtype)
         right_rotation(
-            exam, given, angles,
+            exam,
+            given,
+            angles,
             f"For {dtype} the rotation must be computed in float32 at least, and rounded to {dtype} once, at "
-            f"the end. Where do x or the angles become shorter than that?", OUTPUT_AXES, dtype,
-        )  # fmt: skip
+            f"the end. Where do x or the angles become shorter than that?",
+            OUTPUT_AXES,
+            dtype,
+        )
 
 
 # Heads that are moved in front of the time, and what else an attention hands over; also with one of each.
@@ -466,16 +513,21 @@ def test_rope_layouts(exam):
             if not np.array_equal(got[f"x {layout}"], numbers):
                 fail(
                     case | {"layout": layout},
-                    f"x ({layout}) is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
+                    f"x ({layout}) is not what it was before apply_rope. What works in place (x[..] = .., "
+                    f"+=, mul_)?",
                 )
             expected = exactly_rotated(numbers, angles)
             allowed = rotation_allowed(x) + rounded_once(expected, dtype)
             expect(
-                expected, got[layout], allowed, case | {"layout": layout},
+                expected,
+                got[layout],
+                allowed,
+                case | {"layout": layout},
                 f"The result must not depend on how x lies in memory ({layout}); its last dimension has "
                 f"stride 1 here. Do you view where only reshape can join dimensions, or write into memory "
-                f"that is shared?", dimensions(x),
-            )  # fmt: skip
+                f"that is shared?",
+                dimensions(x),
+            )
 
 
 @check("rope_kept", "apply_rope changes neither x nor the angles, and keeps nothing for the next call",
@@ -490,7 +542,8 @@ def test_rope_kept(exam):
             if not np.array_equal(kept[key], before):
                 fail(
                     case | {"dtype": dtype},
-                    f"{key} is not what it was before apply_rope. What works in place (x[..] = .., +=, mul_)?",
+                    f"{key} is not what it was before apply_rope. What works in place (x[..] = .., +=, "
+                    f"mul_)?",
                 )
     shorter, other = angles[:2], random_angles(5, 8, 14)
     small = random_x((5, 4), 15), random_angles(5, 4, 15)
@@ -498,15 +551,23 @@ def test_rope_kept(exam):
     got = look(exam, case | {"calls": len(cases)}, readings.several, *cases)
     for i, (given, turns) in enumerate(cases):
         expect(
-            exactly_rotated(given, turns), got[str(i)], rotation_allowed(given), case | {"call": i},
-            "After calls with other angles the result is wrong. What is cached, and for which angles?", dimensions(given),
-        )  # fmt: skip
+            exactly_rotated(given, turns),
+            got[str(i)],
+            rotation_allowed(given),
+            case | {"call": i},
+            "After calls with other angles the result is wrong. What is cached, and for which angles?",
+            dimensions(given),
+        )
     got = look(exam, case | {"angles": "+= 1"}, readings.with_changed_angles, x, angles)["y"]
     expect(
-        exactly_rotated(x, angles + 1), got, 2 * rotation_allowed(x), case | {"angles": "+= 1"},
-        "After the same tensor of angles was changed in place the result is that of the old ones. What do you keep "
-        "by the tensor, its address or its name, and not by its numbers?", ROPE_AXES,
-    )  # fmt: skip
+        exactly_rotated(x, angles + 1),
+        got,
+        2 * rotation_allowed(x),
+        case | {"angles": "+= 1"},
+        "After the same tensor of angles was changed in place the result is that of the old ones. What do "
+        "you keep by the tensor, its address or its name, and not by its numbers?",
+        ROPE_AXES,
+    )
 
 
 @check("rope_gradients", "the gradient of x is turned back", ("rope_any",))
@@ -536,7 +597,8 @@ TITLES = attention.TITLES | {
 }
 AFTER = {
     "scale": AFTER_ROTATED,
-    # Beside `turned` and not after it: same content everywhere cannot tell apart who rotated only one of the two.
+    # Beside `turned` and not after it: same content everywhere cannot tell apart who rotated only one of the
+    # two.
     "attention_matrix": AFTER_THE_FUNCTIONS,
     "values": AFTER_ROTATED,
     "bfloat16": ("bfloat16_turn",),
@@ -567,7 +629,9 @@ def test_turned(exam):
     size = Size(T=6, n_embd=36, n_head=3, seed=20)
     q, k = (2 * random_x((size.D,), seed) for seed in (20, 21))
     weights, x = readings.same_content(size, q, k)
-    scores = UNIT.rotated(np.tile(q, (size.T, 1))) @ UNIT.rotated(np.tile(k, (size.T, 1))).T / math.sqrt(size.D)
+    scores = (
+        UNIT.rotated(np.tile(q, (size.T, 1))) @ UNIT.rotated(np.tile(k, (size.T, 1))).T / math.sqrt(size.D)
+    )
     seen = np.tril(np.exp(scores - scores.max()))
     expected = np.broadcast_to(seen / seen.sum(1, keepdims=True), (size.B, size.n_head, size.T, size.T))
     got = look(exam, size.as_case(), attention_matrix, UNIT, size, weights, x)["attention"]
@@ -649,17 +713,19 @@ def test_bfloat16_late(exam):
         case = size.as_case(dtype="bfloat16", tokens=f">= {COUNTED}", distance=distance, first_call_in=first)
         weights, x = far_neighbours(size, distance)
         expected = UNIT.reference(size, weights, x, np.arange(COUNTED, size.T))
-        got = look(exam, case, readings.after_a_cast, size, weights, x, first, COUNTED, same=same_bfloat16)["late"]
+        got = look(exam, case, readings.after_a_cast, size, weights, x, first, COUNTED, same=same_bfloat16)[
+            "late"
+        ]
         # Rounding q, k and the scores to bfloat16 moves these outputs by a fiftieth of their size; angles,
         # positions or frequencies that are rounded to it, by more than a quarter.
         share = float(np.sqrt(np.mean((got - expected) ** 2) / np.mean(expected**2)))
         if not share <= SHARE:
             fail(
                 case,
-                "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in float32. "
-                "A buffer of angles, positions or frequencies is cast with the model, and bfloat16 has 8 "
-                "significant bits: what of yours is kept in a buffer, or made in x's dtype, if only in the "
-                "first call?",
+                "After model.to(torch.bfloat16) the tokens after position 256 attend elsewhere than in "
+                "float32. A buffer of angles, positions or frequencies is cast with the model, and bfloat16 "
+                "has 8 significant bits: what of yours is kept in a buffer, or made in x's dtype, if only "
+                "in the first call?",
                 f"the outputs differ by {share:.0%} of their size; rounding alone gives about 2%",
             )
 
@@ -685,7 +751,8 @@ def itself_alone(size):
     a 1 from which the values are made."""
     rng = np.random.default_rng(size.seed)
     C, D, used = size.n_embd, size.D, size.n_embd - size.D
-    scores = np.log(size.T - 1) + rng.uniform(-0.5, 0.5, size=(size.B, size.n_head - 1))  # weights of about 1/2
+    # weights of about 1/2
+    scores = np.log(size.T - 1) + rng.uniform(-0.5, 0.5, size=(size.B, size.n_head - 1))
     directions = rng.uniform(0.0, 2 * np.pi, size=scores.shape)
     lengths = np.sqrt(scores * math.sqrt(D))
     x = np.zeros((size.B, size.T, C))
@@ -726,9 +793,9 @@ def test_bfloat16_turn(exam):
     if not abs(off) <= allowed:
         fail(
             case,
-            "After model.to(torch.bfloat16) the lengths of queries and keys change as they are turned. Are cos "
-            "and sin in a buffer that is cast with the model, or cast to x's dtype? A product with them must be "
-            "in float32, and only its result is rounded.",
-            f"the last token's weight on itself is off by {off:+.4f} on average over {expected.size:,} random "
-            f"queries; rounding alone averages out to less than {allowed:.4f}",
+            "After model.to(torch.bfloat16) the lengths of queries and keys change as they are turned. Are "
+            "cos and sin in a buffer that is cast with the model, or cast to x's dtype? A product with them "
+            "must be in float32, and only its result is rounded.",
+            f"the last token's weight on itself is off by {off:+.4f} on average over {expected.size:,} "
+            f"random queries; rounding alone averages out to less than {allowed:.4f}",
         )

@@ -42,6 +42,5 @@ HINTS = {
 COMPARE = (
     "real pairs against complex numbers: torch.polar and view_as_complex say the same in two lines",
     "the other layout, halves instead of neighbours: why its weights cannot be swapped with these",
-    "the experiment's interval: how many seeds would it take to show a difference as small as the one "
-    "found?",
+    "the experiment's interval: how many seeds would it take to show a difference as small as the one found?",
 )

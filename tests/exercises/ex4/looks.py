@@ -30,7 +30,10 @@ def positions_after(m, positions, base):
 
 def rotated(m, cases, dtype="float32"):
     """apply_rope of each (x, angles), in turn."""
-    return {str(i): m.apply_rope(tools.tensor(x, dtype), tools.tensor(angles)) for i, (x, angles) in enumerate(cases)}
+    return {
+        str(i): m.apply_rope(tools.tensor(x, dtype), tools.tensor(angles))
+        for i, (x, angles) in enumerate(cases)
+    }
 
 
 def in_layouts(m, given, angles, dtype):
@@ -52,12 +55,16 @@ def with_changed_angles(m, x, angles):
 
 
 def with_own_angles(m, q, k, shifts):
-    """q and k (1, 1, T, D), rotated by the file's own angles of the positions shift + 0, 1, .., T - 1, for each shift."""
+    """q and k (1, 1, T, D), rotated by the file's own angles of the positions shift + 0, 1, .., T - 1, for
+    each shift."""
     found = {}
     for shift in shifts:
         positions = tools.tensor([shift + t for t in range(q.shape[-2])], "int64")
         angles = m.rope_angles(positions, q.shape[-1])
-        found |= {f"q{shift}": m.apply_rope(tools.tensor(q), angles), f"k{shift}": m.apply_rope(tools.tensor(k), angles)}
+        found |= {
+            f"q{shift}": m.apply_rope(tools.tensor(q), angles),
+            f"k{shift}": m.apply_rope(tools.tensor(k), angles),
+        }
     return found
 
 
@@ -83,7 +90,8 @@ def built_and_called(m, unit, config, x):
 
 
 def at_offsets(m, unit, config, weights, x, offsets):
-    """The output with the first token at each offset; "none" where no offset is given, "train .." in train mode."""
+    """The output with the first token at each offset; "none" where no offset is given, "train .." in train
+    mode."""
     module, x = build(m, unit, config, weights), tools.tensor(x)
     first, second, *others = offsets
     found = {"none": module(x), str(second): module(x, second)}

@@ -1,5 +1,5 @@
-"""How the checks look at exercise 4: angles by their numbers, a rotation by what it does to each channel, and the attention
-as any attention is looked at, with queries and keys that are rotated.
+"""How the checks look at exercise 4: angles by their numbers, a rotation by what it does to each channel, and
+the attention as any attention is looked at, with queries and keys that are rotated.
 """
 
 from dataclasses import dataclass
@@ -49,7 +49,8 @@ class Rotary(Attention):
         return {"offset": offset}
 
     def doubt(self, size: Size, weights: Weights, x: np.ndarray) -> float:
-        """For the last bits of the angles: 0 up to a few hundred tokens, where the usual tolerance holds that."""
+        """For the last bits of the angles: 0 up to a few hundred tokens, where the usual tolerance holds
+        that."""
         return score_doubt(size, weights, x, size.T) if size.T > 1000 and size.D > 2 else 0.0
 
 
@@ -60,8 +61,8 @@ UNIT = Rotary(
     asks=attention.ASKS
     | {
         "values": "T below block_size, one head, head size 2",
-        "in_gpt": "A GPT without a position table must give these logits with your attention, and alone your attention "
-        "is right. Does it need anything else than config and x?",
+        "in_gpt": "A GPT without a position table must give these logits with your attention, and alone your "
+        "attention is right. Does it need anything else than config and x?",
     },
     corners=(
         Size(B=9, T=21, n_embd=48, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
@@ -142,7 +143,8 @@ def rotated(subject: Subject, x: np.ndarray, angles: np.ndarray, dtype="float32"
 
 
 def in_layouts(subject: Subject, given: dict, angles: np.ndarray, dtype: str) -> Reading:
-    """{layout: apply_rope of these numbers in that layout, "x LAYOUT": what x is then}, of arrays of one shape."""
+    """{layout: apply_rope of these numbers in that layout, "x LAYOUT": what x is then}, of arrays of one
+    shape."""
     answer = subject.run(LOOKS("in_layouts", given=given, angles=angles, dtype=dtype))
     what, device = "apply_rope(x, angles) of an x that is no contiguous tensor", subject.device
     shapes = {key: x.shape for layout, x in given.items() for key in (layout, f"x {layout}")}
@@ -226,11 +228,17 @@ def at_offsets(subject: Subject, size: Size, offsets: tuple) -> Reading:
     """{offset: the output (B, T, C) with the first token there}; "none" where no offset is given, "train .."
     in train mode, without dropout."""
     x = size.x()
-    answer = subject.run(UNIT.asked("at_offsets", size, UNIT.weights(size), looks=LOOKS, x=x, offsets=offsets))
+    answer = subject.run(
+        UNIT.asked("at_offsets", size, UNIT.weights(size), looks=LOOKS, x=x, offsets=offsets)
+    )
     return outputs(subject, answer, dict.fromkeys(["none", *map(str, offsets), f"train {offsets[-1]}"], x))
 
 
-def after_a_cast(subject: Subject, size: Size, weights: Weights, x: np.ndarray, first: str, skip: int) -> Reading:
+def after_a_cast(
+    subject: Subject, size: Size, weights: Weights, x: np.ndarray, first: str, skip: int
+) -> Reading:
     """The outputs, in bfloat16, of the tokens after `skip`; first: the dtype of the first call."""
-    answer = subject.run(UNIT.asked("after_a_cast", size, weights, looks=LOOKS, x=x, first=first, dtype="bfloat16"))
+    answer = subject.run(
+        UNIT.asked("after_a_cast", size, weights, looks=LOOKS, x=x, first=first, dtype="bfloat16")
+    )
     return {"late": outputs(subject, answer, {"y": x}, "bfloat16")["y"][:, skip:]}

@@ -1,4 +1,5 @@
-"""`python exercises/ex2_addition.py`: trains, saves, measures; stopped with Ctrl-C it saves as well; and can be asked."""
+"""`python exercises/ex2_addition.py`: trains, saves, measures; stopped with Ctrl-C it saves as well; and can
+be asked."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""The experiment with pretraining: it says what leaked, compares what it says it compares, and goes on after a stop."""
+"""The experiment with pretraining: it says what leaked, compares what it says it compares, and goes on after
+a stop."""
 
 import json
 from dataclasses import replace
@@ -16,11 +17,29 @@ from tests.gpt_core.tiny import call_suggested
 
 LEAK = "the quick brown fox jumps over the lazy dog and runs away"
 TEXT = "".join(f"line {n} of a text that is short, {n * 7919 % 100}!\n" for n in range(40)) + LEAK + "\n"
-LONG = "".join(f"number {n} in a text that is longer, {n * 104729 % 1000}.\n" for n in range(120)) + LEAK.upper() + "\nend\n"
+LONG = (
+    "".join(f"number {n} in a text that is longer, {n * 104729 % 1000}.\n" for n in range(120))
+    + LEAK.upper()
+    + "\nend\n"
+)
 PLAN = Plan(
-    replace(PRESETS["toy"], block_size=8, n_layer=1, n_head=2, n_embd=8, steps=12, warmup=2, eval_interval=6, val_chars=200),
-    steps=6, lr=1e-2, few=600, pretrain=lambda: LONG, text=lambda: TEXT,
-)  # fmt: skip
+    replace(
+        PRESETS["toy"],
+        block_size=8,
+        n_layer=1,
+        n_head=2,
+        n_embd=8,
+        steps=12,
+        warmup=2,
+        eval_interval=6,
+        val_chars=200,
+    ),
+    steps=6,
+    lr=1e-2,
+    few=600,
+    pretrain=lambda: LONG,
+    text=lambda: TEXT,
+)
 
 
 @pytest.fixture
@@ -29,7 +48,9 @@ def run(monkeypatch, tmp_path, capsys):
     monkeypatch.setitem(pretraining.PLANS, "toy", PLAN)
 
     def call(finetune=finetune, remove_overlap=remove_overlap):
-        pretraining.main(remove_overlap, finetune, ["--size", "toy", "--out", str(tmp_path / "out"), "--device", "cpu"])
+        pretraining.main(
+            remove_overlap, finetune, ["--size", "toy", "--out", str(tmp_path / "out"), "--device", "cpu"]
+        )
         return capsys.readouterr().out
 
     return call
@@ -45,9 +66,19 @@ def test_the_experiment_prints_the_leak_check_the_gap_and_three_comparisons_that
     assert "0 places left" in said and f"{len(LEAK) + 1} characters removed" in said
     assert LEAK.upper() not in (tmp_path / "out" / "pretrain.txt").read_text()
     assert "gap between validation and training loss" in said
-    for line, one, other in (("(a) 6 steps", "finetuned", "scratch-a"), ("(b) 18 steps", "finetuned", "scratch-b"), ("(c) as (a), with 600", "finetuned-c", "scratch-c")):
-        numbers = [float(word) for word in next(text for text in said.splitlines() if text.startswith(line)).split()[-3:]]
-        of = [min(row["val_loss"] for row in rows(tmp_path / "out" / name) if row["kind"] == "eval") for name in (one, other)]
+    for line, one, other in (
+        ("(a) 6 steps", "finetuned", "scratch-a"),
+        ("(b) 18 steps", "finetuned", "scratch-b"),
+        ("(c) as (a), with 600", "finetuned-c", "scratch-c"),
+    ):
+        numbers = [
+            float(word)
+            for word in next(text for text in said.splitlines() if text.startswith(line)).split()[-3:]
+        ]
+        of = [
+            min(row["val_loss"] for row in rows(tmp_path / "out" / name) if row["kind"] == "eval")
+            for name in (one, other)
+        ]
         assert numbers == pytest.approx([*of, of[1] - of[0]], abs=6e-4)
 
 
@@ -79,12 +110,17 @@ def test_stopped_in_the_middle_it_goes_on_to_the_same_table(run, capsys, tmp_pat
     assert stopped.value.code == 130 and "goes on" in capsys.readouterr().err
     resumed = run()
     monkeypatch.setattr(pretraining, "PLANS", {"toy": PLAN})
-    pretraining.main(remove_overlap, finetune, ["--size", "toy", "--out", str(tmp_path / "other"), "--device", "cpu"])
+    pretraining.main(
+        remove_overlap, finetune, ["--size", "toy", "--out", str(tmp_path / "other"), "--device", "cpu"]
+    )
     whole = capsys.readouterr().out
     for said in (resumed, whole):
         assert sum(line.startswith("(") for line in said.splitlines()) == 3
-    assert [x for x in resumed.splitlines() if x.startswith("(")] == [x for x in whole.splitlines() if x.startswith("(")]
-    assert [row["step"] for row in rows(tmp_path / "out" / "scratch-a")] == [6, 6]  # nothing of the stopped run is left
+    assert [x for x in resumed.splitlines() if x.startswith("(")] == [
+        x for x in whole.splitlines() if x.startswith("(")
+    ]
+    # nothing of the stopped run is left
+    assert [row["step"] for row in rows(tmp_path / "out" / "scratch-a")] == [6, 6]
 
 
 def test_a_stub_is_told_what_is_not_written_yet(run, capsys):

@@ -34,15 +34,19 @@ def test_a_checkpoint_cut_off_anywhere_is_refused_and_the_one_before_it_goes_on(
     assert_same_run(tmp_path / "whole", run)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"checkpoint": "{}"}, {"checkpoint": "[1]"},
-                                      {"checkpoint": "no json"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [None, {"format": "pt"}, {"checkpoint": "{}"}, {"checkpoint": "[1]"}, {"checkpoint": "no json"}],
+)
 def test_a_safetensors_file_of_someone_else_is_refused(tmp_path, metadata):
     save_file({"w": torch.zeros(2)}, tmp_path / "x.safetensors", metadata=metadata)
     with pytest.raises(CheckpointError, match="x.safetensors is a safetensors file, but no checkpoint of"):
         checkpoint.load(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 a pickle in a zip", b"\xff" * 64, b"\x08" + bytes(7) + b"{}      "])
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 a pickle in a zip", b"\xff" * 64, b"\x08" + bytes(7) + b"{}      "]
+)
 def test_a_file_that_is_no_safetensors_file_is_refused(tmp_path, content):
     (tmp_path / "x.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match="x.pt is "):
@@ -59,7 +63,9 @@ def test_a_checkpoint_of_a_later_version_is_refused_by_its_number(tmp_path):
 def test_a_run_without_a_checkpoint_and_no_run_at_all_are_told_apart(tmp_path):
     with pytest.raises(CheckpointError, match="there is no run"):
         checkpoint.find(tmp_path / "nothing")
-    with pytest.raises(CheckpointError, match="holds no checkpoint, since the run stopped before its first one"):
+    with pytest.raises(
+        CheckpointError, match="holds no checkpoint, since the run stopped before its first one"
+    ):
         checkpoint.find(tmp_path)
     (tmp_path / "notes.txt").touch()
     with pytest.raises(CheckpointError, match="is not the folder of a run: it has no checkpoint"):
@@ -112,14 +118,19 @@ def test_the_checkpoint_that_a_run_went_on_from_becomes_the_one_before(run):
     t = Trainer.resume(run, TEXT)
     assert t.step == 7
     t.run(should_stop=lambda: t.step == 8)
-    assert [checkpoint.load(run / name).info["step"] for name in (checkpoint.PREVIOUS, checkpoint.LAST)] == [7, 8]
+    assert [checkpoint.load(run / name).info["step"] for name in (checkpoint.PREVIOUS, checkpoint.LAST)] == [
+        7,
+        8,
+    ]
 
 
 def test_a_save_that_fails_leaves_both_checkpoints(run, monkeypatch):
     before = {name: (run / name).read_bytes() for name in (checkpoint.LAST, checkpoint.PREVIOUS)}
     assert len(set(before.values())) == 2
     t = Trainer.resume(run, TEXT)
-    monkeypatch.setattr(checkpoint, "write_file", lambda path, content: (_ for _ in ()).throw(OSError(28, "full")))
+    monkeypatch.setattr(
+        checkpoint, "write_file", lambda path, content: (_ for _ in ()).throw(OSError(28, "full"))
+    )
     with pytest.raises(checkpoint.NoSpace):
         t.run()
     assert before == {name: (run / name).read_bytes() for name in before}
@@ -156,7 +167,12 @@ def test_a_checkpoint_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypat
 
 def test_tensors_keep_their_bits_and_dtypes_shared_memory_included(tmp_path):
     base = torch.arange(6, dtype=torch.uint8)
-    tensors = {"a": base[:3], "b": base[::2], "c": torch.tensor(float("nan")), "d": torch.ones(2, dtype=torch.bfloat16)}
+    tensors = {
+        "a": base[:3],
+        "b": base[::2],
+        "c": torch.tensor(float("nan")),
+        "d": torch.ones(2, dtype=torch.bfloat16),
+    }
     checkpoint.save(tmp_path / "x", tensors, {"chars": "é\n"})
     loaded = checkpoint.load(tmp_path / "x")
     for name, t in tensors.items():
@@ -220,9 +236,13 @@ def test_a_part_whose_file_changed_is_told_when_the_run_goes_on(tmp_path, monkey
     assert said == []
     source.write_text(TIED + "# changed\n")
     Trainer.resume(tmp_path / "run", TEXT, report=said.append)
-    assert [isinstance(notice, Notice) and "changing_part has changed" in notice.text for notice in said] == [True]
+    assert [isinstance(notice, Notice) and "changing_part has changed" in notice.text for notice in said] == [
+        True
+    ]
     sys.modules.pop("changing_part")
-    source.write_text(TIED.replace("(config.n_embd, config.n_embd)", "(config.n_embd, config.n_embd, bias=False)"))
+    source.write_text(
+        TIED.replace("(config.n_embd, config.n_embd)", "(config.n_embd, config.n_embd, bias=False)")
+    )
     with pytest.raises(ValueError, match="do not fit the model that changing_part:Tied builds now"):
         Trainer.resume(tmp_path / "run", TEXT)
 
@@ -240,7 +260,9 @@ def test_a_run_resumed_at_step_0_logs_its_first_evaluation_once(tmp_path):
 def test_a_model_without_its_run_can_be_sampled_from_and_not_resumed(run):
     saved = checkpoint.load(run / checkpoint.BEST)
     info = {key: saved.info[key] for key in ("train_config", "tokenizer", "step")}
-    checkpoint.save(run / "model.safetensors", {f"model.{n}": t for n, t in saved.part("model").items()}, info)
+    checkpoint.save(
+        run / "model.safetensors", {f"model.{n}": t for n, t in saved.part("model").items()}, info
+    )
     assert load_trained(run / "model.safetensors").step == saved.info["step"]
     with pytest.raises(CheckpointError, match="holds a model, and not the run that made it"):
         Trainer.resume(run / "model.safetensors", TEXT)

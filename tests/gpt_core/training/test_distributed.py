@@ -17,9 +17,33 @@ from tests.gpt_core.tiny import assert_same_run, losses
 
 ROOT = Path(__file__).parents[3]
 VALUES = [
-    "toy", "--block-size", "8", "--n-layer", "1", "--n-head", "2", "--n-embd", "8", "--batch-size", "4",
-    "--steps", "12", "--warmup", "3", "--lr", "0.01", "--eval-interval", "5", "--eval-iters", "2",
-    "--log-interval", "3", "--device", "cpu", "--threads", "1",
+    "toy",
+    "--block-size",
+    "8",
+    "--n-layer",
+    "1",
+    "--n-head",
+    "2",
+    "--n-embd",
+    "8",
+    "--batch-size",
+    "4",
+    "--steps",
+    "12",
+    "--warmup",
+    "3",
+    "--lr",
+    "0.01",
+    "--eval-interval",
+    "5",
+    "--eval-iters",
+    "2",
+    "--log-interval",
+    "3",
+    "--device",
+    "cpu",
+    "--threads",
+    "1",
 ]
 
 
@@ -28,9 +52,22 @@ def torchrun(*arguments, **environment):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", f"--master_port={port}",
-         "--master_addr=127.0.0.1", "-m", "gpt_core.train", *map(str, arguments)],
-        cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=60,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc_per_node=2",
+            f"--master_port={port}",
+            "--master_addr=127.0.0.1",
+            "-m",
+            "gpt_core.train",
+            *map(str, arguments),
+        ],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 
@@ -60,7 +97,10 @@ def test_two_processes_train_as_one_with_twice_the_accumulation(two, tmp_path):
 def test_the_first_process_alone_writes_and_prints(two):
     folder, finished = two
     assert {p.name for p in folder.iterdir()} == {
-        "log.jsonl", checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST,
+        "log.jsonl",
+        checkpoint.LAST,
+        checkpoint.PREVIOUS,
+        checkpoint.BEST,
     }
     assert len(losses(folder)) == 4 + 6  # evaluations and lines of the training loss, each once
     assert finished.stdout.count("2 processes, cpu, float32") == 1

@@ -38,10 +38,13 @@ print(kept, taken.hblkhd - before.hblkhd >> 20, after.arena - taken.arena >> 20)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to keep memory")
 @pytest.mark.parametrize(
-    "how, wanted", [("default", ["False", "64", "0"]), ("keep", ["True", "0", "0"]), ("train", ["False", "0", "0"])]
+    "how, wanted",
+    [("default", ["False", "64", "0"]), ("keep", ["True", "0", "0"]), ("train", ["False", "0", "0"])],
 )
 def test_a_large_tensor_is_a_block_of_its_own_unless_memory_is_kept_as_training_does(how, wanted):
-    run = subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    run = subprocess.run(
+        [sys.executable, "-c", PROGRAM, how], capture_output=True, text=True, check=True, cwd=REPOSITORY
+    )
     assert run.stdout.split() == wanted
 
 

@@ -8,13 +8,18 @@ import torch
 from gpt_core.batches import Batches
 from gpt_core.models import GPT
 from gpt_core.training.device import (
-    choose_device, choose_precision, choose_threads, generator_states, set_generator_states, trial_step,
+    choose_device,
+    choose_precision,
+    choose_threads,
+    generator_states,
+    set_generator_states,
+    trial_step,
 )  # fmt: skip
+from gpt_core.training.events import Notice
 from gpt_core.training.optimizer import make_optimizer
 from gpt_core.training.plugins import build_model
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.train_config import TrainConfig
-from gpt_core.training.events import Notice
 from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, tiny_config
 
@@ -58,11 +63,17 @@ def test_every_preset_can_be_built():
 @pytest.mark.parametrize(
     "values, sentence",
     [
-        ({"steps": 1.5}, "steps is 1.5; it must be a whole number"), ({"steps": True}, "steps is True"),
-        ({"lr": "fast"}, "lr is 'fast'; it must be a finite number"), ({"lr": 0.0}, "lr is 0.0; it must be above 0"),
-        ({"compile": 1}, "compile is 1; it must be True or False"), ({"model": "rnn"}, "one of bigram"),
-        ({"batch_size": 0}, "batch_size is 0"), ({"grad_clip": -1.0}, "grad_clip is -1.0"),
-        ({"beta2": 1.0}, "beta2 is 1.0"), ({"seed": -1}, "seed is -1"), ({"block_size": 0}, "block_size is 0"),
+        ({"steps": 1.5}, "steps is 1.5; it must be a whole number"),
+        ({"steps": True}, "steps is True"),
+        ({"lr": "fast"}, "lr is 'fast'; it must be a finite number"),
+        ({"lr": 0.0}, "lr is 0.0; it must be above 0"),
+        ({"compile": 1}, "compile is 1; it must be True or False"),
+        ({"model": "rnn"}, "one of bigram"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"grad_clip": -1.0}, "grad_clip is -1.0"),
+        ({"beta2": 1.0}, "beta2 is 1.0"),
+        ({"seed": -1}, "seed is -1"),
+        ({"block_size": 0}, "block_size is 0"),
         ({"model": "bigram", "position_embedding": False}, "position_embedding is False"),
     ],
 )
@@ -119,7 +130,9 @@ def apple(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     trial_step.cache_clear()
-    yield lambda place: monkeypatch.setattr("gpt_core.training.device.trial_step", lambda device: trial_step(place))
+    yield lambda place: monkeypatch.setattr(
+        "gpt_core.training.device.trial_step", lambda device: trial_step(place)
+    )
     trial_step.cache_clear()
 
 
@@ -205,5 +218,8 @@ def test_bfloat16_training_keeps_float32_weights_and_differs_from_float32(tmp_pa
     t = trained(tmp_path / "bf16", precision="bfloat16")
     trained(tmp_path / "fp32")
     assert all(p.dtype == torch.float32 for p in t.model.parameters())
-    a, b = ([r["val_loss"] for r in losses(tmp_path / name) if r["kind"] == "eval"][-1] for name in ("bf16", "fp32"))
+    a, b = (
+        [r["val_loss"] for r in losses(tmp_path / name) if r["kind"] == "eval"][-1]
+        for name in ("bf16", "fp32")
+    )
     assert a != b and a == pytest.approx(b, abs=0.02)

@@ -81,7 +81,10 @@ def test_the_loss_falls_and_the_best_checkpoint_is_the_one_with_the_lowest_loss(
     assert abs(evals[0]["val_loss"] - math.log(t.tokenizer.vocab_size)) < 0.1
     assert evals[-1]["val_loss"] < evals[0]["val_loss"] - 0.8
     best = min(evals, key=lambda row: row["val_loss"])
-    assert checkpoint.load(tmp_path / "run" / checkpoint.BEST).info["best"] == [best["val_loss"], best["step"]]
+    assert checkpoint.load(tmp_path / "run" / checkpoint.BEST).info["best"] == [
+        best["val_loss"],
+        best["step"],
+    ]
 
 
 def test_two_accumulated_halves_make_the_update_of_the_whole_batch(tmp_path):
@@ -119,7 +122,8 @@ def test_a_loss_that_is_nan_stops_at_its_step_and_keeps_the_last_good_checkpoint
     BreaksAtFive.passes = -1  # the trial of the part is a pass in train mode too
     run = Trainer.start(
         tiny_config(attention=f"{__name__}:BreaksAtFive", accumulation=1, eval_interval=3),
-        TEXT, tmp_path / "run",
+        TEXT,
+        tmp_path / "run",
     )
     with pytest.raises(TrainingFailed, match="^step 6: the loss is nan"):
         run.run()
@@ -150,6 +154,7 @@ def test_where_torch_compile_fails_the_run_says_so_and_is_the_same(whole, tmp_pa
         def forward(*args):
             torch.rand(3)  # a failed trial may have drawn numbers
             raise RuntimeError("no C++ compiler here\nlong story")
+
         return forward
 
     monkeypatch.setattr(torch, "compile", no_compiler)
@@ -167,6 +172,7 @@ def test_a_compiled_model_is_the_one_that_is_trained(tmp_path, monkeypatch):
         def forward(*args):
             calls.append(model.training)
             return model(*args)
+
         return forward
 
     monkeypatch.setattr(torch, "compile", compile_by_counting)
@@ -294,5 +300,8 @@ def test_no_published_attribute_of_a_run_is_pickled(whole):
         head = path.read_bytes()[:2]
         assert head != b"PK" and head[:1] != b"\x80", path  # torch.save's zip, and a pickle
     assert {p.name for p in whole.iterdir()} == {
-        "log.jsonl", checkpoint.LAST, checkpoint.PREVIOUS, checkpoint.BEST,
+        "log.jsonl",
+        checkpoint.LAST,
+        checkpoint.PREVIOUS,
+        checkpoint.BEST,
     }

@@ -97,16 +97,30 @@ class ExtraState(FeedForward):
 @pytest.mark.parametrize(
     "part, sentence",
     [
-        (SeesAll, r"lets a token see later ones \(token 1 moves the outputs before it\), so a loss with it means nothing"),
+        (
+            SeesAll,
+            r"lets a token see later ones \(token 1 moves the outputs before it\), so a loss with it means "
+            r"nothing",
+        ),
         (NormOverTime, "lets a token see later ones"),
         (NormOverBatch, "mixes the sequences of a batch"),
         (PlainList, "has weights that torch does not know of, .* nn.ModuleList"),
         (MasksEverything, "gives nan before it has learned anything"),
-        (OfWidth, r"cannot be built: TypeError: .* \(test_trial.py, line \d+\); it is built as OfWidth\(config\)"),
-        (ShortMask, r"fails on an input of shape \(1, 12, 8\): IndexError: the mask has 8 rows \(test_trial.py, line \d+\)"),
+        (
+            OfWidth,
+            r"cannot be built: TypeError: .* \(test_trial.py, line \d+\); it is built as OfWidth\(config\)",
+        ),
+        (
+            ShortMask,
+            r"fails on an input of shape \(1, 12, 8\): IndexError: the mask has 8 rows \(test_trial.py, line "
+            r"\d+\)",
+        ),
         (Doubles, "turns float32 into float64; a part keeps the dtype"),
         (WrongCache, "forward_cached gives other numbers than forward"),
-        (CacheOfOtherArguments, "fails in forward_cached: TypeError.* without that method it generates without a cache"),
+        (
+            CacheOfOtherArguments,
+            "fails in forward_cached: TypeError.* without that method it generates without a cache",
+        ),
         (ExtraState, "has _extra_state in its state_dict"),
     ],
 )
@@ -116,10 +130,19 @@ def test_a_part_with_a_mistake_is_told_which_before_it_trains(part, sentence):
     assert str(caught.value).startswith(f"mine:{part.__name__}") and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("part", [
-    MultiHeadAttention, Fused, FusedMultiHeadAttention, RotaryAttention, FeedForward, layer_norm,
-    lambda config: nn.RMSNorm(config.n_embd), lambda config: nn.Identity(),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "part",
+    [
+        MultiHeadAttention,
+        Fused,
+        FusedMultiHeadAttention,
+        RotaryAttention,
+        FeedForward,
+        layer_norm,
+        lambda config: nn.RMSNorm(config.n_embd),
+        lambda config: nn.Identity(),
+    ],
+)
 @pytest.mark.parametrize("block_size", [1, 2, 12])
 def test_a_right_part_passes_at_any_block_size(part, block_size):
     sizes = GPTConfig(vocab_size=7, block_size=block_size, n_layer=1, n_head=2, n_embd=8, dropout=0.3)
