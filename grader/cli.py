@@ -458,12 +458,22 @@ def _demo(starter: Starter, options) -> int:
 def _selftest(options, exercises: list[str]) -> int:
     import time
 
-    from grader.author.selftest import in_parallel
+    from rich.progress import Progress
+
+    from grader.author.selftest import in_parallel, portions
     from grader.learner import report
 
     began = time.monotonic()
     out = report.console()
     out.print(f"{'':5} {'graded':30} {'came out as':30} failed checks")
+    cases = sum(len(names) for _, names in portions(exercises))
+    count = {"graded": 0, "named": 0}
+
+    def counted(what: str) -> None:
+        count[what] += 1
+        bar.update(
+            task, advance=1, description=f"graded {count['graded']}, named {count['named']} of {cases}"
+        )
 
     def line(row) -> None:
         came = "as wanted" if row.wanted == row.came else row.came
@@ -476,7 +486,14 @@ def _selftest(options, exercises: list[str]) -> int:
             overflow="ellipsis",
         )
 
-    rows = in_parallel(exercises, device=options.device, seed=options.seed, report=line)
+        counted("named")
+
+    with Progress(console=out, transient=True) as bar:
+        task = bar.add_task(f"graded 0, named 0 of {cases}", total=2 * cases)
+        rows = in_parallel(
+            exercises, device=options.device, seed=options.seed,
+            report=line, graded=lambda name: counted("graded"),
+        )  # fmt: skip
     bad = [row for row in rows if not row.ok]
     skipped = sum(row.came == "needs cuda" for row in rows)
     out.print()

@@ -8,20 +8,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Container
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grader.judge.changes import changed_names
-from grader.judge.diagnosis import SOLUTION
+from grader.judge.connection import WorkerDied
+from grader.judge.diagnosis import SOLUTION, name_mistakes
 from grader.judge.grade import Session, Source, grade, read_source
 from grader.judge.host import Host
 from grader.judge.processes import Starter
 from grader.judge.results import Verdict
 from grader.workbook import REPOSITORY, InstallationError
 from tests.exercises import EXERCISES, Exercise, Mistake
-
-MOST = 40  # cases of a portion
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,16 @@ def outcome(verdict: Verdict) -> str:
 
 
 class Known:
-    """Answers that need not be computed when a known mistake is graded, or serve later grades.
+    """Answers that need not be computed when a known mistake is graded, or serve the diagnoses of others.
 
     A look that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that
-    have it in common share one answer. And a mistake is a suspect in the grades of others, which then know
-    what it answered when it was graded itself. Not so in its own grade: there the diagnosis has to find it by
-    answers of the reference's worker."""
+    have it in common share one answer. And a mistake is a suspect where others are diagnosed, which then know
+    what it answered when it was graded. Not so in its own diagnosis, which has to find it by answers of the
+    reference's worker."""
 
     def __init__(self, exercise: Exercise, reference: Host, mistake: Mistake):
-        self.mistake, self.answers, self.own = mistake, reference.answers, {}
+        self.mistake, self.answers = mistake, reference.answers
+        self.subject = f"mistake_{mistake.id}"
         solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
         self.changed = changed_names(solution, mistake.patches)
 
@@ -71,15 +72,19 @@ class Known:
 
     def keep(self, asked, seed: int, found) -> None:
         """Remember an answer."""
-        name, store = (
-            ("common", self.answers) if self._common(asked) else (f"mistake_{self.mistake.id}", self.own)
-        )
-        store[name, seed, asked.digest()] = found
+        if self._common(asked):
+            self.answers["common", seed, asked.digest()] = found
+        elif not self.mistake.keeps:
+            self.answers[self.subject, seed, asked.digest()] = found
 
-    def over(self) -> None:
-        """The grade is over."""
-        if not self.mistake.keeps:
-            self.answers |= self.own
+    @contextlib.contextmanager
+    def forgotten(self):
+        """As long as this lasts, nothing is known of what the mistake answered when it was graded."""
+        own = {key: self.answers.pop(key) for key in [*self.answers] if key[0] == self.subject}
+        try:
+            yield
+        finally:
+            self.answers |= own
 
 
 def selftest(
@@ -89,32 +94,48 @@ def selftest(
     device: str,
     seed: int,
     report: Callable[[Row], None] | None = None,
+    graded: Callable[[str], None] | None = None,
     only: Container[str] | None = None,
 ) -> list[Row]:
     """Grade the solution, the stub and every mistake of an exercise; a row for each, reported as it comes.
 
-    only: what to grade of them.
+    All are graded first, and diagnosed afterwards: each is a suspect where another one is diagnosed, and what
+    it does is known by then.
+
+    only: what to grade of them. graded: called with the name of each as soon as it is graded.
     """
-    rows, exercise = [], EXERCISES[exercise_name]
+    rows, later, exercise = [], [], EXERCISES[exercise_name]
     chosen = session.choose_device(device, exercise)
     mistakes = {mistake.id: mistake for mistake in (SOLUTION, *exercise.mistakes())}
-    for graded, wanted, source in cases(exercise, chosen):
-        if only is not None and graded not in only:
-            continue
-        if source is None:
-            row = Row(exercise.name, graded, wanted, "needs cuda", (), 0.0)
-        else:
-            known = None
-            if chosen == "cpu" and graded in mistakes:
-                known = Known(exercise, session.reference(exercise), mistakes[graded])
-            verdict = grade(session, exercise.name, source, device=chosen, seed=seed, known=known)
-            if known:
-                known.over()
-            failed = tuple(check.id for check in verdict.checks if check.status == "failed")
-            row = Row(exercise.name, graded, wanted, outcome(verdict), failed, verdict.seconds)
-        rows.append(row)
+
+    def done(name: str, wanted: str, came: str, failed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
+        rows.append(Row(exercise.name, name, wanted, came, failed, seconds))
         if report is not None:
-            report(row)
+            report(rows[-1])
+
+    for name, wanted, source in cases(exercise, chosen):
+        if only is not None and name not in only:
+            continue
+        if source is not None:
+            known, diagnosis = None, []
+            if chosen == "cpu" and name in mistakes:
+                known = Known(exercise, session.reference(exercise), mistakes[name])
+            verdict = grade(
+                session, exercise.name, source, device=chosen, seed=seed, known=known,
+                diagnose=lambda *arguments, diagnosis=diagnosis: diagnosis.append(arguments),
+            )  # fmt: skip
+            later.append((name, wanted, known, verdict, diagnosis))
+        if graded is not None:
+            graded(name)
+        if source is None:
+            done(name, wanted, "needs cuda")
+    for name, wanted, known, verdict, diagnosis in later:
+        began = time.monotonic()
+        with contextlib.suppress(WorkerDied), known.forgotten() if known else contextlib.nullcontext():
+            for arguments in diagnosis:
+                name_mistakes(*arguments)
+        failed = tuple(check.id for check in verdict.checks if check.status == "failed")
+        done(name, wanted, outcome(verdict), failed, verdict.seconds + time.monotonic() - began)
     return rows
 
 
@@ -135,8 +156,8 @@ def cases(exercise: Exercise, device: str):
 def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]]:
     """(exercise, what to grade of it) in portions that are graded one after the other in one process.
 
-    The mistakes of one area are suspects in each other's grades, so they stay together, up to MOST of them.
-    What takes longest comes first. every: take every n-th case only.
+    The mistakes of one area are suspects in each other's diagnoses, so they stay together. What takes longest
+    comes first. every: take every n-th case only.
     """
     found = []
     for name in exercises:
@@ -145,11 +166,11 @@ def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]
         for graded in [SOLUTION.id, "stub", *(mistake.id for mistake in exercise.mistakes())][::every]:
             area = next((mistake.area for mistake in exercise.mistakes() if mistake.id == graded), "alone")
             areas.setdefault(area, []).append(graded)
-        for ids in areas.values():
-            parts = -(-len(ids) // MOST)
-            found += [(name, ids[part::parts]) for part in range(parts)]
+        found += [(name, ids) for ids in areas.values()]
     return sorted(
-        found, key=lambda portion: (bool(EXERCISES[portion[0]].training), len(portion[1])), reverse=True
+        found,
+        key=lambda portion: len(portion[1]) * (4 if EXERCISES[portion[0]].training else 1),
+        reverse=True,
     )
 
 
@@ -159,6 +180,7 @@ def in_parallel(
     device: str,
     seed: int,
     report: Callable[[Row], None] | None = None,
+    graded: Callable[[str], None] | None = None,
     every: int = 1,
 ) -> list[Row]:
     """The same for several exercises, shared out among processes: one per core, four at most, one on a GPU.
@@ -175,13 +197,15 @@ def in_parallel(
         with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
             with contextlib.suppress(BrokenPipeError):
                 for line in _each_portion(left, process):
-                    row = Row(
-                        **{key: tuple(v) if isinstance(v, list) else v for key, v in json.loads(line).items()}
-                    )
+                    came = json.loads(line)
                     with lock:
-                        rows.append(row)
+                        if isinstance(came, str):
+                            if graded is not None:
+                                graded(came)
+                            continue
+                        rows.append(Row(**came | {"failed_checks": tuple(came["failed_checks"])}))
                         if report is not None:
-                            report(row)
+                            report(rows[-1])
             said = process.communicate()[1].strip()
         if process.returncode:
             errors.append(said.splitlines()[-1] if said else f"exit status {process.returncode}")
@@ -209,20 +233,20 @@ def _each_portion(left: list, process: subprocess.Popen):
 
 
 def main() -> None:
-    """Grade the portions that come as JSON lines; the rows go out as JSON lines, with an empty one behind
-    each portion."""
+    """Grade the portions that come as JSON lines. Out go JSON lines: the name of each case that is graded,
+    each row, and an empty line behind each portion."""
+
+    def say(what) -> None:
+        print(json.dumps(what), flush=True)
+
     device, seed = sys.argv[1], int(sys.argv[2])
     with Session(Starter(trains=True), thorough=True) as session:
         for line in sys.stdin:
             exercise, graded = json.loads(line)
             selftest(
-                session,
-                exercise,
-                device=device,
-                seed=seed,
-                only=graded,
-                report=lambda row: print(json.dumps(asdict(row)), flush=True),
-            )
+                session, exercise, device=device, seed=seed, only=graded, graded=say,
+                report=lambda row: say(asdict(row)),
+            )  # fmt: skip
             print(flush=True)
 
 

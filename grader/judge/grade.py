@@ -251,6 +251,7 @@ def grade(
     note: Callable[[str], None] | None = None,
     stop: Stop | None = None,
     known=None,
+    diagnose: Callable = diagnosis.name_mistakes,
 ) -> Verdict:
     """Grade one file; always a verdict, whatever the file does.
 
@@ -258,14 +259,17 @@ def grade(
     quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name
     no mistake.
     report: called with each check's result as soon as it is known.
-    note: called with a line of progress from a long check. known: see hosts.AttemptSubject.
+    note: called with a line of progress from a long check. known: see host.AttemptSubject. diagnose: what
+    names the mistakes in the results (diagnosis.name_mistakes).
     InstallationError where the grader itself cannot work; Stopped where `stop` was called.
     """
     began = time.monotonic()
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
     stop = stop or Stop()
-    sitting = _Sitting(session, exercise, source, device, seed, note or (lambda text: None), stop, known)
+    sitting = _Sitting(
+        session, exercise, source, device, seed, note or (lambda text: None), stop, known, diagnose
+    )
     results = sitting.run(quick=quick, only=only, report=report)
     failed = [check for check in results if check.status == "failed"]
     finished = [check for check in failed if not check.unfinished]
@@ -323,10 +327,11 @@ class _Sitting:
         note,
         stop,
         known=None,
+        diagnose=diagnosis.name_mistakes,
     ):
         self.session, self.exercise, self.source = session, exercise, source
         self.device, self.seed = device, seed
-        self.note, self.stop, self.known = note, stop, known
+        self.note, self.stop, self.known, self.diagnose = note, stop, known, diagnose
         self.code = source.code(exercise)
         self.isolation, self.device_name, self.printed = "not started", device, ""
 
@@ -386,7 +391,7 @@ class _Sitting:
                 if not self.stop.asked and only is None:
                     if any(result.status == "failed" for result in results):
                         self.note("looking for the mistake (Ctrl-C: the report without its name)")
-                    diagnosis.name_mistakes(exercise, reference, results, evidence, self.session.budget)
+                    self.diagnose(exercise, reference, results, evidence, self.session.budget)
             except (WorkerDied, KeyboardInterrupt):
                 # a verdict without a name is better than none: whoever presses Ctrl-C has waited long enough
                 pass
