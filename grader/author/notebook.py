@@ -14,7 +14,7 @@ PATH = REPOSITORY / "exercises" / "workbook.ipynb"
 
 WELCOME = """# The workbook for "Let's build GPT"
 
-Four exercises, and a grader that says *which* mistake you made. Run the next cell first: it finds the
+Exercises, and a grader that says *which* mistake you made. Run the next cell first: it finds the
 workbook, or clones it, and installs what is missing. It keeps the torch that is there.
 
 On Colab choose a GPU under *Runtime > Change runtime type*, or do without: everything works on a CPU."""

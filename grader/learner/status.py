@@ -25,7 +25,8 @@ def show(note) -> None:
     out.print()
     exercise = next((exercise for exercise, done in everything.items() if not done.solved), None)
     if exercise is None:
-        report.next_step(out, "all are solved; compare with the solutions:", "python grade.py ex1 --solution")
+        command = f"python grade.py {next(iter(EXERCISES))} --solution"
+        report.next_step(out, "all are solved; compare with the solutions:", command)
     else:
         _next(out, exercise, everything[exercise])
     for exercise, done in everything.items():

@@ -41,7 +41,9 @@ SYSTEM = (
     "C:\\Windows",
 )
 PYTHON_FILES = (".py", ".pyw", ".pyc", ".ipynb", ".zip")  # what may hold somebody's code
-_NAMES_A_SOLUTION = re.compile(r"solutions[./\\]+ex\d|tests[./\\]+exercises")
+# The first characters are enough: solutions/ex1* is one.
+_SOLUTIONS = "|".join(sorted({path.stem[:3] for path in (REPOSITORY / "solutions").glob("*.py")}))
+_NAMES_A_SOLUTION = re.compile(rf"solutions[./\\]+({_SOLUTIONS})|tests[./\\]+exercises")
 _STARTS_A_PROGRAM = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile")
 
 

@@ -32,7 +32,6 @@ CHANCE = {
     ),
     "ex4": DROPOUT,
 }  # fmt: skip
-WAYS = {"ex1": "right_ways", "ex2": "right_ways_ex2", "ex3": "right_ways_ex3", "ex4": "right_ways_ex4"}
 
 # Without int() and the like: an attempt may have imported all of torch over the built-in names.
 MIX = "(_torch.randint(2**31, ()).item() * 1_000_003 + {stream}) % 2**31"
@@ -82,7 +81,7 @@ def right_attempts(exercise: Exercise, which: str) -> dict[str, str]:
     solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
     found = {"solution": solution} if which != "ways" else {}
     if which != "solutions":
-        folder = REPOSITORY / "tests" / "grader" / WAYS[exercise.name]
+        folder = REPOSITORY / "tests" / "grader" / f"right_ways_{exercise.name}"
         found |= {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py"))}
         changes = right_changes.TO_ADD if exercise.name == "ex2" else {}
         found |= {name: Mistake(name, name, "", patches).apply(solution) for name, patches in changes.items()}
@@ -94,7 +93,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=as_written)
     parser.add_argument("--streams", type=int, default=50, help="for each file (default 50)")
     parser.add_argument("--first", type=int, default=0, help="the number of the first stream (default 0)")
-    parser.add_argument("--exercise", choices=list(EXERCISES), nargs="+", default=list(EXERCISES))
+    parser.add_argument("--exercise", choices=list(CHANCE), nargs="+", default=list(CHANCE))
     parser.add_argument("--checks", nargs="+", default=["chance"], help="their ids, chance (default) or all")
     parser.add_argument("--files", default="all", help="solutions, ways, all (default), or the name of one")
     options = parser.parse_args()

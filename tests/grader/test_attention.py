@@ -14,7 +14,7 @@ from grader.worker.tools import LAYOUTS
 from tests.exercises.numbers import RATE, bfloat16, float16, room_for_chance, rounding
 from tests.grader.attempts import SOLUTION, in_forward, in_init, returning
 
-WAYS = Path(__file__).parent / "right_ways"
+WAYS = Path(__file__).parent / "right_ways_ex1"
 WEIGHTS = "weights = self.weight_dropout(weights)"
 # Dropout of the weights under no_grad, drawn by numpy: the mask that is drawn last is the right one.
 BY_NUMPY = """if self.training and self.weight_dropout.p:

@@ -10,8 +10,12 @@ from tests.exercises import EXERCISES, Mistake
 from tests.grader import right_changes
 
 HERE = Path(__file__).parent
-WAYS = sorted((HERE / "right_ways").glob("*.py"))
-WAYS_TO_TURN = sorted((HERE / "right_ways_ex4").glob("*.py"))
+WAYS = [
+    (name, path)
+    for name, exercise in EXERCISES.items()
+    for path in sorted((HERE / f"right_ways_{name}").glob("*.py"))
+    if not exercise.training
+]
 WAYS_TO_ADD = sorted(
     [path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD)
 )
@@ -22,17 +26,10 @@ def not_passed(verdict):
     return {check.id: [check.message, *check.details] for check in verdict.checks if check.status != "passed"}
 
 
-@pytest.mark.parametrize("path", WAYS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("exercise, path", WAYS, ids=lambda part: getattr(part, "stem", part))
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_right_attempt_in_an_unusual_style_passes(session, path, seed):
-    verdict = grade(session, "ex1", read_source(path), device="cpu", seed=seed)
-    assert verdict.passed, not_passed(verdict)
-
-
-@pytest.mark.parametrize("path", WAYS_TO_TURN, ids=lambda path: path.stem)
-@pytest.mark.parametrize("seed", [0, 1])
-def test_right_rotary_embeddings_in_an_unusual_style_pass(session, path, seed):
-    verdict = grade(session, "ex4", read_source(path), device="cpu", seed=seed)
+def test_a_right_attempt_in_an_unusual_style_passes(session, exercise, path, seed):
+    verdict = grade(session, exercise, read_source(path), device="cpu", seed=seed)
     assert verdict.passed, not_passed(verdict)
 
 
@@ -81,4 +78,5 @@ def test_a_right_way_to_finetune_in_an_unusual_style_gains(patient_session, monk
 
 
 def test_there_are_at_least_eight_styles_and_six_to_finetune():
-    assert min(len(WAYS), len(WAYS_TO_ADD), len(WAYS_TO_TURN)) >= 8 and len(WAYS_TO_FINETUNE) >= 6
+    styles = [sum(name == exercise for exercise, _ in WAYS) for name in ("ex1", "ex4")]
+    assert min(*styles, len(WAYS_TO_ADD)) >= 8 and len(WAYS_TO_FINETUNE) >= 6
