@@ -10,7 +10,6 @@ Imports nothing slow: `python grade.py` alone shows it at once.
 import contextlib
 import errno
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
@@ -21,7 +20,7 @@ from grader.workbook import REPOSITORY, keep_copy, write_atomically
 FOLDER = REPOSITORY / ".workbook"
 SCHEMA = 1
 LOCK_SECONDS = 5.0  # a change takes milliseconds
-NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # file systems that have none
+NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # file systems that have none
 
 
 @dataclass
@@ -143,28 +142,17 @@ def _checked(entry: dict) -> Progress:
 @contextlib.contextmanager
 def _locked():
     """Alone with the file; OSError where another process does not let go of it."""
-    with open(FOLDER / "lock", "ab") as file:
-        ends = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                _lock(file)
-                break
-            except OSError as error:
-                if error.errno in NO_LOCKS:
-                    break  # better without than not at all
-                if time.monotonic() > ends:
-                    raise OSError(error.errno, "another grader holds it") from None
-            time.sleep(0.01)
-        yield  # closing the file ends the lock
+    from filelock import FileLock, Timeout  # here and not above: who only reads needs no lock
 
-
-def _lock(file) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    lock = FileLock(FOLDER / "lock", timeout=LOCK_SECONDS)
+    try:
+        lock.acquire(poll_interval=0.01)
+    except Timeout:
+        raise OSError(errno.EAGAIN, "another grader holds it") from None
+    except (OSError, NotImplementedError) as error:  # the latter is how some versions say ENOSYS
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise  # else go on: better without than not at all
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,6 +1,8 @@
 """What a learner has done so far: nothing is lost, and nothing is ever in the way of a grade."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from dataclasses import asdict
@@ -101,6 +103,25 @@ def test_a_lock_that_is_not_given_back_gets_a_note(own_progress, monkeypatch):
     assert progress.read("ex1", must_not_note).attempts == 1
 
 
+@pytest.mark.filterwarnings("ignore:flock not supported")
+@pytest.mark.parametrize("error", (*progress.NO_LOCKS, errno.ENOSYS), ids=errno.errorcode.get)
+def test_on_a_file_system_without_locks_progress_is_kept_all_the_same(own_progress, monkeypatch, error):
+    def has_none(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", has_none)
+    for attempts in (1, 2):
+        assert progress.record(verdict_of(EX1), must_not_note).attempts == attempts
+
+
+def test_the_lock_of_a_grader_that_was_killed_holds_nobody_up(own_progress):
+    progress.record(verdict_of(EX1), must_not_note)
+    code = "import os, sys, pathlib\nfrom grader.learner import progress\n"
+    code += "progress.FOLDER = pathlib.Path(sys.argv[1])\nwith progress._locked(): os._exit(9)"
+    assert subprocess.run([sys.executable, "-c", code, str(own_progress)], cwd=REPOSITORY).returncode == 9
+    assert progress.record(verdict_of(EX1), must_not_note).attempts == 2
+
+
 def test_a_grade_of_another_file_leaves_the_learners_progress_alone(own_progress, tmp_path, capsys):
     (tmp_path / "theirs.py").write_text(SOLUTION)
     assert main(["ex1", "--attempt", str(tmp_path / "theirs.py"), "--device", "cpu"]) == 0
@@ -137,7 +158,7 @@ def test_a_grade_of_the_learners_own_file_moves_it_and_shows_in_the_overview(wor
 
 def test_the_overview_imports_nothing_slow(workbook):
     code = "import sys; from grader.cli import main; main([])\n"
-    code += "assert not {'torch', 'pytest', 'hypothesis', 'numpy'} & set(sys.modules)"
+    code += "assert not {'torch', 'pytest', 'hypothesis', 'numpy', 'filelock'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=workbook, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
