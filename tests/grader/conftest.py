@@ -51,7 +51,7 @@ def spawning_session(own_temporary_folder):
 
 @pytest.fixture
 def graded(session):
-    """graded(text or bytes) -> the verdict of exercise 1; named: with the mistakes' names, which takes longer."""
+    """graded(text or bytes) -> the verdict of exercise 1; named: also the mistakes, which takes longer."""
 
     def run(source, name="attempt.py", named=False, **options):
         data = source.encode() if isinstance(source, str) else source
