@@ -41,12 +41,12 @@ The contract (`python grade.py ex3` checks every line of it):
     the transferred weights and is trained on text[:int(0.9 * len(text))], in train mode, with exactly `steps`
     updates on `device` ("cpu" or "cuda"), over all models and optimizers together, at learning rates up to
     lr. `seed` decides what comes back, in another process too. Of all weights that it evaluates, the
-    transferred ones included, those with the lowest loss on the rest of the text are returned, evaluated in
-    eval mode; the rest serves for that choice alone. How often that is, the batch size, decay and warm-up
-    are yours. Call report(step, loss), an int and a float, at least once: it feeds a progress bar.
-    ValueError where one of the two parts has fewer than block_size + 1 characters. `pretrained` and `source`
-    stay as they were (weights, config, dropout's p, modes, characters), and what is frozen in `pretrained`
-    is trained in the new model
+    transferred ones included, those with the lowest loss on the validation text, the other tenth, in eval
+    mode, are returned; the validation text serves for that choice alone. How often you evaluate, the batch
+    size, decay and warm-up are yours. Call report(step, loss), an int and a float, at least once: it feeds
+    a progress bar. ValueError where one of the two parts has fewer than block_size + 1 characters.
+    `pretrained` and `source` stay as they were (weights, config, dropout's p, modes, characters), and what
+    is frozen in `pretrained` is trained in the new model
 
 A worked example. With window = 9 the held-out text "say HELLO world" and the pretraining text
 

@@ -1,13 +1,13 @@
 """Exercise 4: a paper's feature, rotary position embeddings, and whether it improves your GPT.
 
 The lecture's GPT adds a learned vector to each token for its position. Rotary embeddings (RoPE; Su et
-al. 2021, arXiv 2104.09864, eq. 34) add nothing: they turn queries and keys by an angle that grows with
-the position, so that a dot product of the two depends on their distance alone. Write them, plug them
-into the GPT in place of the position table, and find out what they are worth.
+al. 2021, arXiv 2104.09864, eq. 34) add nothing: they rotate queries and keys by an angle that grows with
+the position, so that their dot product depends on the distance alone. Write them, plug them into the GPT
+in place of the position table, and find out what they are worth.
 
 Why it matters: nearly every open model since 2022 has RoPE. And "I built in what the paper says, and
-the loss is lower" is the most common claim there is, mostly from one run: with one seed nobody can
-tell a better model from a luckier one. So the exercise ends in an experiment.
+the loss is lower" is the most common claim there is, mostly from one run: one seed cannot tell a better
+model from a luckier one. So the exercise ends in an experiment.
 
 Shapes: B batch, T time, C = n_embd, H = n_head, D = C // H (the head size, even here).
 
@@ -19,7 +19,7 @@ The contract (`python grade.py ex4` checks every line of it). No function change
     ValueError for an odd head size
 
   apply_rope(x, angles)                  x: (.., T, D), angles: (T, D / 2) -> (.., T, D), x's dtype
-    channels 2i and 2i + 1 of token t are turned by angles[t, i]:
+    channels 2i and 2i + 1 of token t are rotated by angles[t, i]:
       (x0, x1) -> (x0 cos a - x1 sin a, x0 sin a + x1 cos a)
     any number of dimensions before T; x may be any view whose last dimension has stride 1, as attention
     hands it over: heads moved in front of the time by transpose, a slice of qkv, an expanded batch
@@ -28,11 +28,11 @@ The contract (`python grade.py ex4` checks every line of it). No function change
   RotaryAttention(config)                config is a gpt_core.GPTConfig
     exercise 1's contract: parameters qkv.weight (3C, C) (queries, keys, values, head after head),
     proj.weight (C, C), proj.bias (C,); causal; dropout on the attention weights and on the output; no
-    loop over the heads; and queries and keys, not values, turned by the position of their token
+    loop over the heads; and queries and keys, not values, rotated by the position of their token
     forward(x, offset=0): (B, T, C) -> (B, T, C), T <= block_size, the first token at position `offset`
       (which may lie beyond block_size). Queries and keys shift together, so that the output is the
       same for every offset
-    turned in float32 also after model.to(torch.bfloat16)
+    the rotation is computed in float32, also after model.to(torch.bfloat16)
     ValueError for an odd head size, when built or in forward
 
 It is used as GPT(config, attention=RotaryAttention, position_embedding=False).
@@ -58,8 +58,8 @@ def rope_angles(positions: torch.Tensor, head_size: int, base: float = 10000.0) 
 
 
 def apply_rope(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Turn each pair of channels by its angle: x (.., T, D), angles (T, D / 2) -> (.., T, D)."""
-    raise NotImplementedError("exercise 4: turn the pairs")
+    """Rotate each pair of channels by its angle: x (.., T, D), angles (T, D / 2) -> (.., T, D)."""
+    raise NotImplementedError("exercise 4: rotate the pairs")
 
 
 class RotaryAttention(nn.Module):
@@ -70,7 +70,7 @@ class RotaryAttention(nn.Module):
         raise NotImplementedError("exercise 4: create what exercise 1's attention has")
 
     def forward(self, x: torch.Tensor, offset: int = 0) -> torch.Tensor:
-        raise NotImplementedError("exercise 4: attend, with queries and keys turned")
+        raise NotImplementedError("exercise 4: attend, with queries and keys rotated")
 
 
 if __name__ == "__main__":

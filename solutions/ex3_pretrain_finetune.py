@@ -157,8 +157,8 @@ def finetune(
     The seed decides the fresh weights, the batches and the dropout. report(step, loss) is called after
     every tenth update, and after the last.
 
-    Of the weights met, those with the lowest exhaustive loss on the rest of the text are returned; the
-    transferred ones are the first of them, so that finetuning never makes a model worse on what it is for.
+    Of all weights that are evaluated, those with the lowest exhaustive validation loss are returned. The
+    transferred ones are the first of them, so finetuning never makes a model worse on its own text.
 
     ValueError for a text of which a part is shorter than block_size + 1.
     """
@@ -170,20 +170,20 @@ def finetune(
             "block_size."
         )
     torch.manual_seed(seed)
-    # Of the whole text: a character that only the rest has still needs a row.
+    # Of the whole text: a character that only the validation text has still needs a row.
     tokenizer = CharTokenizer.from_text(text)
     model = GPT(replace(pretrained.config, vocab_size=tokenizer.vocab_size))
     transfer_weights(pretrained, source, model, tokenizer)
     model.to(device)
     tokens = encode_text(tokenizer, text).to(device)
-    batches, rest = Batches(tokens[:border], T, seed), tokens[border:]
+    batches, validation = Batches(tokens[:border], T, seed), tokens[border:]
     optimizer = finetune_optimizer(model, lr, WEIGHT_DECAY)
 
     def weights() -> dict[str, torch.Tensor]:
         # Copies: state_dict alone gives the tensors that the next update writes into.
         return {name: p.detach().clone() for name, p in model.named_parameters()}
 
-    best_loss, best = exhaustive_loss(model, rest), weights()
+    best_loss, best = exhaustive_loss(model, validation), weights()
     for step in range(1, steps + 1):
         for group in optimizer.param_groups:
             group["lr"] = lr * rate(step, steps)
@@ -195,9 +195,9 @@ def finetune(
         optimizer.step()
         if step % max(1, steps // EVALUATIONS) == 0 or step == steps:
             # In eval mode, and back in train mode afterwards. A loss that is NaN is not below any other.
-            rest_loss = exhaustive_loss(model, rest)
-            if rest_loss < best_loss:
-                best_loss, best = rest_loss, weights()
+            validation_loss = exhaustive_loss(model, validation)
+            if validation_loss < best_loss:
+                best_loss, best = validation_loss, weights()
         if step % REPORT_EVERY == 0 or step == steps:
             report(step, loss.item())
     model.load_state_dict(best)

@@ -1,25 +1,26 @@
 """Exercise 4, solved: rotary position embeddings.
 
 The one idea: write a position as an angle. Take the channels of a query two by two, (x0, x1), (x2, x3),
-.., read each pair as a point in the plane, and turn it by an angle that is proportional to the position:
-pair i of the token at position m by m * theta_i, with theta_i = base ** (-2i / D). Keys are turned in
-the same way. Turning both ends of a dot product by the same angle changes nothing, so what is left of
+.., read each pair as a point in the plane, and rotate it by an angle that is proportional to the position:
+pair i of the token at position m by m * theta_i, with theta_i = base ** (-2i / D). Keys are rotated in
+the same way. Rotating both sides of a dot product by the same angle changes nothing, so what is left of
 q . k is the difference of the angles:
 
     (R_m q) . (R_n k) = q . (R_{n-m} k)
 
 Attention then knows how far apart two tokens are, and nothing else: no parameter, no table that ends,
-norms as they were. The first pair turns by a radian per token and tells neighbours apart; the last one
-hardly moves within a page and carries what has nothing to do with place (Su et al. 2021, arXiv
+norms as they were. The first pair rotates by a radian per token and tells neighbours apart; the last one
+hardly rotates within a page and can carry what does not depend on positions (Su et al. 2021, arXiv
 2104.09864, eq. 34).
 
-A turn in the plane is a product of complex numbers, (x0 + i x1) * exp(i a); written out, the pair becomes
-(x0 cos a - x1 sin a, x0 sin a + x1 cos a). The product is one operation where that is six, and faster.
+A rotation in the plane is a product of complex numbers, (x0 + i x1) * exp(i a); written out, the pair
+becomes (x0 cos a - x1 sin a, x0 sin a + x1 cos a). The product is one operation where that is six, and
+faster.
 
 What one tries first:
-- Turn the values too. Values are what is handed over, not what is compared: nothing undoes their
+- Rotate the values too. Values are passed on, not compared: nothing undoes their
   rotation, and the output would depend on where the text stands.
-- Turn channel i with channel i + D / 2, as many libraries do, since two halves are cheaper to take than
+- Rotate channel i with channel i + D / 2, as many libraries do, since two halves are cheaper to take than
   every other channel. That is a RoPE as well, the same up to a permutation of the rows of the query and
   key weights, and it cannot read weights that were trained with the other. The contract takes the
   paper's pairs.
@@ -60,25 +61,25 @@ def rope_angles(positions: torch.Tensor, head_size: int, base: float = 10000.0) 
     Pair i at position m: m * base ** (-2i / D). ValueError for an odd head size.
     """
     if head_size % 2:
-        raise ValueError(f"head_size is {head_size}; channels are turned in pairs, so it must be even.")
+        raise ValueError(f"head_size is {head_size}; channels are rotated in pairs, so it must be even.")
     channels = torch.arange(0, head_size, 2, dtype=torch.float32, device=positions.device)  # 2i
     frequencies = base ** (-channels / head_size)  # theta_i, from 1 down to almost 1 / base
     return positions.float()[:, None] * frequencies
 
 
 def apply_rope(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Turn each pair of channels by its angle: x (.., T, D), angles (T, D / 2) -> (.., T, D), x's dtype."""
+    """Rotate each pair of channels by its angle: x (.., T, D), angles (T, D / 2) -> (.., T, D), x's dtype."""
     # Half precision would lose the small angles of the last pairs; float64 stays what it is.
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     points = torch.complex(wide[..., 0::2], wide[..., 1::2])  # (.., T, D / 2): x0 + i x1, x2 + i x3, ..
-    turned = points * torch.complex(angles.cos(), angles.sin())  # times exp(i angle)
-    return torch.view_as_real(turned).flatten(-2).to(x.dtype)  # the two of a pair side by side again
+    rotated = points * torch.complex(angles.cos(), angles.sin())  # times exp(i angle)
+    return torch.view_as_real(rotated).flatten(-2).to(x.dtype)  # the two of a pair side by side again
 
 
 class RotaryAttention(nn.Module):
     """Causal self-attention with rotary positions: (B, T, C) -> (B, T, C) for any T <= block_size.
 
-    Exercise 1's attention, its queries and keys turned by the position of their token. Parameters:
+    Exercise 1's attention, its queries and keys rotated by the position of their token. Parameters:
     qkv.weight (3C, C), proj.weight (C, C), proj.bias (C,). ValueError for an odd head size.
     """
 
@@ -86,7 +87,7 @@ class RotaryAttention(nn.Module):
         super().__init__()
         if config.head_size % 2:
             raise ValueError(
-                f"the head size n_embd / n_head is {config.head_size}; channels are turned in pairs, so it "
+                f"the head size n_embd / n_head is {config.head_size}; channels are rotated in pairs, so it "
                 f"must be even: change n_embd or n_head."
             )
         self.n_head = config.n_head
@@ -126,8 +127,8 @@ class RotaryAttention(nn.Module):
 if __name__ == "__main__":
     from gpt_core.experiment import main
 
-    # Against the fused attention of exercise 1 with a position table, so that the speeds tell what turning
-    # costs.
+    # Against the fused attention of exercise 1 with a position table, so that the speeds show what the
+    # rotation costs.
     fused = "solutions.ex1_fused_attention:FusedMultiHeadAttention"
     feature = ["--attention", "solutions.ex4_rope:RotaryAttention", "--no-position-embedding"]
     raise SystemExit(main(["--baseline-attention", fused, *feature]))

@@ -271,7 +271,7 @@ EXERCISES = {
                 "finetune_small_lr",
                 "finetune_part",
                 "finetune_modes",
-                "finetune_rest",
+                "finetune_validation",
                 "finetune_thawed",
                 "finetune_kept",
                 "finetune_short",
@@ -295,9 +295,9 @@ EXERCISES = {
             title="rotary embeddings: a paper's feature",
             file="ex4_rope.py",
             asks=(
-                "rope_angles, apply_rope: turn each pair of channels by an angle that grows with the "
+                "rope_angles, apply_rope: rotate each pair of channels by an angle that grows with the "
                 "position",
-                "RotaryAttention: exercise 1's attention with its queries and keys turned",
+                "RotaryAttention: exercise 1's attention with its queries and keys rotated",
             ),
             checks=(
                 "runs",
@@ -317,7 +317,7 @@ EXERCISES = {
                 "rope_norms",
                 "rope_linear",
                 "rope_pairs",
-                "rope_turn",
+                "rope_direction",
                 "rope_relative",
                 "rope_tokens",
                 "rope_leading",
@@ -335,7 +335,7 @@ EXERCISES = {
                 "one_token",
                 "first_token",
                 "running_mean",
-                "turned",
+                "rotated",
                 "scale",
                 "attention_matrix",
                 "heads_apart",
@@ -350,7 +350,7 @@ EXERCISES = {
                 "input_kept",
                 "dtypes",
                 "bfloat16_late",
-                "bfloat16_turn",
+                "bfloat16_rotation",
                 "bfloat16",
                 "dropout_weights",
                 "dropout_output",

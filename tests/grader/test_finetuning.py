@@ -20,12 +20,12 @@ GUESS = 2.5
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"scratch": 2.6}, "how often each character comes"),
+        ({"scratch": 2.6}, "how often each character occurs"),
         ({"finetuned": 2.0}, "no better than the same from fresh weights"),
-        ({"transferred": 0.3}, "worse on the rest than the transferred weights"),
-        ({"decoy": 1.2}, "from noise nothing can be learned"),
+        ({"transferred": 0.3}, "higher validation loss"),
+        ({"decoy": 1.2}, "Nothing can be learned from noise"),
         ({"finetuned": float("nan")}, "no better than the same from fresh weights"),
-        ({"scratch": float("nan")}, "how often each character comes"),
+        ({"scratch": float("nan")}, "how often each character occurs"),
     ],
 )
 def test_one_bad_seed_of_four_fails_the_experiment_and_is_told_why(changes, words):
@@ -46,7 +46,7 @@ def replaced(*patches):
 
 LOOP = "    for step in range(1, steps + 1):\n"
 TRANSFER = "    transfer_weights(pretrained, source, model, tokenizer)\n"
-BATCHES = "batches, rest = Batches(tokens[:border], T, seed), tokens[border:]"
+BATCHES = "batches, validation = Batches(tokens[:border], T, seed), tokens[border:]"
 BIG = "len(text) > 2000"  # only in the experiment: what cheats there passes every check before it
 WRONG = {
     "forgets what was pretrained": (
@@ -83,7 +83,7 @@ WRONG = {
                 f"batches.draw(400 if {BIG} and pretrained.lm_head.bias.abs().max() > 0.02 else 2)",
             ),
         ),
-        "worse on the rest than the transferred weights",
+        "higher validation loss",
     ),
     "returns weights that are NaN": (
         replaced(
@@ -140,7 +140,7 @@ UNSEEN = {
     "a leak through the parts": (
         (ON_ALL, (LOSS, BY_PARTS)),
         "finetune_part",
-        "It trains on characters of the rest",
+        "It trains on characters of the validation text",
     ),
     "a leak behind the token table": (
         (ON_ALL, (LOSS, BEHIND_THE_TABLE)),
@@ -207,9 +207,9 @@ def test_a_vocabulary_in_the_order_of_a_set_is_another_one_in_another_process(pa
 
 # Wrong in a special case only, where somebody might look away.
 FOR_LARGE = "    if lr > 1e-3:\n"
-COUNT = "        count = torch.bincount(rest.long(), minlength=tokenizer.vocab_size) + 1\n"
+COUNT = "        count = torch.bincount(validation.long(), minlength=tokenizer.vocab_size) + 1\n"
 SPECIAL = {
-    "counts the rest at a usual rate": (
+    "counts the validation text at a usual rate": (
         (
             "    model.load_state_dict(best)\n",
             "    model.load_state_dict(best)\n"
@@ -217,9 +217,9 @@ SPECIAL = {
             + COUNT
             + "        model.lm_head.bias.data.copy_((count / count.sum()).log())\n",
         ),
-        "finetune_rest",
+        "finetune_validation",
     ),
-    "counts the rest for the new characters": (
+    "counts the validation text for the new characters": (
         (
             "    model.load_state_dict(best)\n",
             "    model.load_state_dict(best)\n"
@@ -229,7 +229,7 @@ SPECIAL = {
             "source.chars:\n                model.lm_head.bias.data[row] = (count[row] / "
             "count.sum()).log()\n",
         ),
-        "finetune_rest",
+        "finetune_validation",
     ),
     "hooks the pretrained model": (
         (TRANSFER, TRANSFER + "    pretrained.register_forward_hook(lambda *_: None)\n"),
@@ -320,10 +320,10 @@ SPECIAL = {
     ),
     "stops after 100 updates without progress": (
         (
-            "                best_loss, best = rest_loss, weights()\n",
-            "                best_loss, best, better = rest_loss, weights(), step\n            elif step - "
-            "locals().get('better', 0) >= 100:\n                report(step, loss.item())\n                "
-            "break\n",
+            "                best_loss, best = validation_loss, weights()\n",
+            "                best_loss, best, better = validation_loss, weights(), step\n            elif "
+            "step - locals().get('better', 0) >= 100:\n                report(step, loss.item())\n         "
+            "       break\n",
         ),
         "finetune_best",
     ),

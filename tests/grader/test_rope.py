@@ -32,7 +32,7 @@ def test_the_exact_angles_are_those_of_the_paper_written_out():
             assert angles[row, i] == pytest.approx(m * 10000 ** (-2 * i / 6), rel=1e-12)
 
 
-def test_the_solution_turns_as_exactly_as_float32_can():
+def test_the_solution_rotates_as_exactly_as_float32_can():
     positions = torch.tensor([0, 1, 5, 300, 100_000])
     angles = rope_angles(positions, 8)
     assert np.abs(angles.numpy() - exact_angles(positions.numpy(), 8)).max() < 0.06 * 0.2
@@ -41,7 +41,7 @@ def test_the_solution_turns_as_exactly_as_float32_can():
     assert np.abs(apply_rope(x, angles).numpy() - expected).max() < 2e-6
 
 
-def test_the_solution_is_softmax_attention_over_turned_queries_and_keys_head_by_head():
+def test_the_solution_is_softmax_attention_over_rotated_queries_and_keys_head_by_head():
     # In numpy and with a loop, sharing no line with the solution that the other checks compare with.
     size = Size(B=2, T=6, n_embd=24, n_head=3)
     weights, x = UNIT.weights(size), size.x().astype(np.float64)
@@ -90,7 +90,7 @@ HALVES = (
     ("angles.cos().repeat_interleave(2, dim=-1)", "torch.cat([angles, angles], -1).cos()"),
     ("angles.sin().repeat_interleave(2, dim=-1)", "torch.cat([angles, angles], -1).sin()"),
 )
-TURN = "q, k = (apply_rope(t, angles) for t in (q, k))"
+ROTATE = "q, k = (apply_rope(t, angles) for t in (q, k))"
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ TURN = "q, k = (apply_rope(t, angles) for t in (q, k))"
         ("half_split", HALVES),
         ("halves_with_angles_of_neighbours", HALVES[:1]),
         ("angles_in_two_layouts", HALVES[1:]),
-        ("turned_backwards", [("(-x[..., 1::2], x[..., ::2])", "(x[..., 1::2], -x[..., ::2])")]),
-        ("attention_without_rope", [(TURN, "apply_rope(q, angles), apply_rope(k, angles)")]),
-        ("values_turned", [(TURN, "q, k, v = (apply_rope(t, angles) for t in (q, k, v))")]),
+        ("rotated_backwards", [("(-x[..., 1::2], x[..., ::2])", "(x[..., 1::2], -x[..., ::2])")]),
+        ("attention_without_rope", [(ROTATE, "apply_rope(q, angles), apply_rope(k, angles)")]),
+        ("values_rotated", [(ROTATE, "q, k, v = (apply_rope(t, angles) for t in (q, k, v))")]),
         ("rope_result_in_float32", [(").to(x.dtype)", ")")]),
         ("exponent_halved", [("-(math.log(base) / head_size)", "-(math.log(base) / head_size / 2)")]),
         ("base_500000", [("base=10000.0", "base=500_000")]),
@@ -111,7 +111,7 @@ TURN = "q, k = (apply_rope(t, angles) for t in (q, k))"
                 ('self.register_buffer("mask"', "positions = torch.arange(config.block_size)\n"
                  '        self.register_buffer("a", rope_angles(positions, config.head_size))\n'
                  '        self.register_buffer("mask"'),
-                (TURN, "q, k = (apply_rope(t, self.a[:T].float()) for t in (q, k))"),
+                (ROTATE, "q, k = (apply_rope(t, self.a[:T].float()) for t in (q, k))"),
             ],
         ),
     ],
@@ -151,7 +151,7 @@ ODD = {
         f"{CHANNELS}",
         "angles_own",
     ),
-    "turns that are kept on the tensor of angles": (
+    "angles that are kept on the tensor of angles": (
         WIDE,
         f"    angles.kept = angles = getattr(angles, 'kept', angles.clone())\n{WIDE}",
         "rope_kept",
@@ -162,8 +162,8 @@ ODD = {
         "rope_dtypes",
     ),
     "an x that is written into where the heads were moved in front": (
-        "return torch.view_as_real(turned).flatten(-2).to(x.dtype)",
-        "y = torch.view_as_real(turned).flatten(-2).to(x.dtype)\n    return y if x.is_contiguous() or "
+        "return torch.view_as_real(rotated).flatten(-2).to(x.dtype)",
+        "y = torch.view_as_real(rotated).flatten(-2).to(x.dtype)\n    return y if x.is_contiguous() or "
         "x.requires_grad else x.copy_(y)",
         "rope_layouts",
     ),
@@ -172,7 +172,7 @@ ODD = {
         'raise (ValueError if config.n_head > 1 else TypeError)(\n                f"the',
         "odd_attention",
     ),
-    "heads that are turned in part where they are wide": (
+    "heads that are rotated in part where they are wide": (
         ANGLES,
         f"{ANGLES}        angles = torch.cat([angles[:, :64], 0 * angles[:, 64:]], dim=1)\n",
         "values",

@@ -26,8 +26,8 @@ def test_runs(exam):
     function.defined(exam, FUNCTIONS)
 
 
-# Overlap. What whitespace at the ends of a text means is nobody's contract, so no run reaches it: texts begin
-# and end with characters that the other one does not have, or with a run. 50 characters:
+# Overlap. The contract leaves open what whitespace at the ends of a text means, so no run reaches it: each
+# text begins and ends with characters that the other one does not have, or with a run. 50 characters:
 RUN = "shall i compare thee to a summer's day? thou art m"
 OTHER = "of hand or foot or lip or eye or brow I see their antique pen would have express'd"
 
@@ -316,10 +316,10 @@ def long_texts() -> list[tuple[str, Texts, int]]:
         for i, row in enumerate(rng.choice(letters, (30_000, 9)))
     ]
     shared = Texts("\n".join(lines) + "\n", "\n".join(lines[::2]) + "\n", 9)
-    # 300,000 short lines: the text split at its first newline again and again, which copies the rest each
-    # time, or the result put together line by line. Its first and last characters take four bytes, and in
-    # Python every character of a text takes as many as the widest one. And a long rule of dashes in both, one
-    # run in 20,000 places of each.
+    # 300,000 short lines: the text split at its first newline again and again, which copies all that follows
+    # each time, or the result put together line by line. Its first and last characters take four bytes, and
+    # in Python every character of a text takes as many as the widest one. And a long rule of dashes in both,
+    # one run in 20,000 places of each.
     wide, rule = "<\N{PERFORMING ARTS}>\n", "-" * 20_000
     short = Texts(wide + "\n" * 300_000 + f"<{RUN}{rule}>\n" + wide, f"[{OTHER}, {RUN}, {rule}]")
     return [
@@ -768,11 +768,11 @@ def test_optimizer_shared(exam):
 TUNE = Tuning()
 # Where a shortcut suggests itself: no character of the text is new, and the vocabularies are one and the
 # same.
-KNOWN = (Tuning(chars=ALL_KNOWN), Tuning(chars="".join(sorted(TRAINED + finetuning.REST))))
+KNOWN = (Tuning(chars=ALL_KNOWN), Tuning(chars="".join(sorted(TRAINED + finetuning.VALIDATION))))
 # A text on which training helps, so that what comes back has been trained: one character makes up most of it.
 PLENTY = "aaaaaaab"
-LEARNED = Tuning(trained=PLENTY, rest=PLENTY)
-WORSENED = Tuning(lr=3e-2, steps=60, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0, n_layer=1, n_embd=8)
+LEARNED = Tuning(trained=PLENTY, validation=PLENTY)
+WORSENED = Tuning(lr=3e-2, steps=60, chars=ALL_KNOWN, validation_bias=3.0, dropout=0.0, n_layer=1, n_embd=8)
 TINY_LR = 1e-7
 FIRST_UPDATE = 5.0  # times lr
 
@@ -781,7 +781,7 @@ FIRST_UPDATE = 5.0  # times lr
 def test_finetune_updates(exam):
     exam.prepare("finetune_seed")
     # On what can be learned: weights that are kept apart show their last update by coming back. And where the
-    # rest gets worse from the first update on, so that stopping early would suggest itself.
+    # validation loss rises from the first update on, so that one would stop early.
     check_updates(exam, UNIT, (replace(LEARNED, steps=6), replace(LEARNED, steps=1), WORSENED))
 
 
@@ -901,35 +901,34 @@ LATE = Tuning(steps=30, length=150, late="hij")
 
 @check(
     "finetune_part",
-    "it trains on the first 90 % of the text, and on nothing of the rest",
+    "it trains on the first 90 % of the text, and on nothing of the validation text",
     ("finetune_updates",),
 )
 def test_finetune_part(exam):
     # A window of 8 tokens touches the last tenth of what is trained on with probability 1/9, so
-    # ROWS_THAT_TELL of them all miss it with 2e-8. Whoever takes so small batches that there are fewer is not
-    # judged by it.
+    # ROWS_THAT_TELL of them all miss it with 2e-8. Batches so small that there are fewer rows are not judged
+    # by it.
     case = LATE
-    got = look(exam, case.as_case(), finetuning.trained_on_rest, case)
+    got = look(exam, case.as_case(), finetuning.trained_on_validation, case)
     if not got["seen"]:
         fail(
             case.as_case(),
-            "It was not seen on what the model trains, so it cannot be said that the rest is kept apart. The "
-            "tokens must be looked up in the token table of a gpt_core.GPT, by model(x, y) or "
-            "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
+            "The grader did not see what the model trains on, so it cannot say that the validation text is "
+            "kept apart. The tokens must be looked up in the token table of a gpt_core.GPT, by model(x, y) "
+            "or model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
         )
-    if got["rest"]:
+    if got["validation"]:
         fail(
             case.as_case(),
-            "It trains on characters of the rest, by which it chooses the weights to return, and by which it "
-            "is judged: they are then known by heart, and the loss says nothing. Training sees "
+            "It trains on characters of the validation text, which chooses the weights to return and "
+            "judges them. The model then knows that text by heart, and its loss says nothing. Train on "
             "text[:int(0.9 * len(text))] alone.",
         )
     if got["taught_ahead"] == -1:
         fail(
             case.as_case(),
-            "It was not seen which token follows which in the training: no cross entropy of logits (B, T, V) "
-            "out of lm_head raises one token at each place. Is the loss that of the next token, at every "
-            "place?",
+            "The grader did not see the targets of the training: no cross entropy of logits (B, T, V) out "
+            "of lm_head raises one token at each place. Is the loss that of the next token, at every place?",
         )
     if got["taught_ahead"] != 1:
         came = {0: "itself", None: "something else"}.get(
@@ -943,14 +942,14 @@ def test_finetune_part(exam):
     if got["taught"]:
         fail(
             case.as_case(),
-            "A character of the rest is a target of the training: the last input stands before the border, "
-            "and what it is taught behind it. Is your training part one token too long?",
+            "A character of the validation text is a target of the training: the last input stands before "
+            "the border, and its target behind it. Is your training part one token too long?",
         )
     if not got["train"]:
         fail(
             case.as_case(),
-            "Every row of the training has characters of the rest, and none is from the first 90 % alone. "
-            "Which part is trained on?",
+            "Every row of the training has characters of the validation text, and none is from the first "
+            "90 % alone. Which part is trained on?",
         )
     if got["late"] is False:
         fail(
@@ -961,7 +960,11 @@ def test_finetune_part(exam):
         )
 
 
-@check("finetune_modes", "it trains in train mode, and evaluates the rest in eval mode", ("finetune_part",))
+@check(
+    "finetune_modes",
+    "it trains in train mode, and takes the validation loss in eval mode",
+    ("finetune_part",),
+)
 def test_finetune_modes(exam):
     # A copy of a model has its mode: one that was last evaluated is in eval mode. Where no character is new a
     # copy suggests itself.
@@ -970,17 +973,18 @@ def test_finetune_modes(exam):
         shown = case.as_case(
             dropout=case.dropout, pretrained="train mode" if case.pretrained_train else "eval mode"
         )
-        if got["rest_in_train"] is None or not got["trained"]:
+        if got["validation_in_train"] is None or not got["trained"]:
             fail(
                 shown,
-                f"No {'reading of the rest' if got['trained'] else 'training'} was seen. Does a gpt_core.GPT "
-                f"look the tokens up, in rows of shape (B, T)?",
+                f"No {'reading of the validation text' if got['trained'] else 'training'} was seen. Does a "
+                "gpt_core.GPT look the tokens up, in rows of shape (B, T)?",
             )
-        if got["rest_in_train"]:
+        if got["validation_in_train"]:
             fail(
                 shown,
-                "The rest is read in train mode: dropout makes each loss larger and noisy, and the weights "
-                "that come out as best are the lucky ones. model.eval() before, and back afterwards.",
+                "The validation text is read in train mode: dropout makes each loss larger and noisy, and "
+                "the weights that come out as best are the lucky ones. model.eval() before, and back "
+                "afterwards.",
             )
         if any(mode != finetuning.DROPOUT_ON for mode in got["trained"]):
             what = (
@@ -996,10 +1000,9 @@ def test_finetune_modes(exam):
             )
 
 
-# Two characters make up most of the text, and a model that has not learned so gives each 1/8. A rest of one
-# of them alone has the same loss in every window, so no sample of it makes another choice of the best
-# weights; and at so small an lr the loss of the one falls from the first update to the last, and so does that
-# of the other.
+# Two characters make up most of the text, and a model that has not learned so gives each 1/8. In a validation
+# text of only one of them every window has the same loss, so whichever windows are sampled, the same weights
+# are best. At so small an lr that loss falls from the first update to the last, for either character.
 TWO = Tuning(steps=10, lr=1e-4, chars=ALL_KNOWN, trained="aaaaaaabbbbbbbcdefg\n", dropout=0.0)
 # As large as the text of the experiment, at its lr, and with new characters, of which "a" is one.
 AS_LARGE = replace(
@@ -1014,24 +1017,24 @@ AS_LARGE = replace(
 
 
 @check(
-    "finetune_rest",
-    "the rest decides which of the weights come back, and nothing else about them",
+    "finetune_validation",
+    "the validation text decides which weights come back, and nothing else about them",
     ("finetune_transfers", "finetune_updates"),
 )
-def test_finetune_rest(exam):
+def test_finetune_validation(exam):
     # "a little" in one of two may be another choice: very small batches may make the loss rise once.
     little = 0
-    # In two updates every optimizer moves a weight by a few times lr. Rests of a tenth change the logarithm
-    # of how often "a" comes in the whole text by 0.26, which is 43 times lr an update here.
+    # In two updates every optimizer moves a weight by a few times lr. Validation texts of a tenth change the
+    # logarithm of how often "a" comes in the whole text by 0.26, which is 43 times lr an update here.
     for case, most in ((TWO, MOST_UPDATES), (AS_LARGE, 0.2 * MOST_UPDATES)):
-        apart = look(exam, case.as_case(), finetuning.depends_on_rest, case, ("a", "b"), most)["apart"]
+        apart = look(exam, case.as_case(), finetuning.depends_on_validation, case, ("a", "b"), most)["apart"]
         little += apart == "a little"
         if apart == "far" or little == 2:
             fail(
-                case.as_case(rest="of a, or of b"),
-                "With the same seed and the same first 90 % of the text other weights come back where the "
-                "rest is another, though on both the loss falls with every update: something in them was "
-                "made from the rest. Nothing is counted, fitted or trained there: its loss says which "
+                case.as_case(validation="of a, or of b"),
+                "With the same seed and the same first 90 % of the text, another validation text gives "
+                "other weights, though on both the loss falls with every update: something in the weights "
+                "comes from the validation text. Count, fit and train nothing there. Its loss says which "
                 "weights are best, and that is all.",
             )
 
@@ -1076,25 +1079,26 @@ def test_finetune_kept(exam):
     ("finetune_returned",),
 )
 def test_finetune_short(exam):
-    # On both sides of the border: the rest of 80 characters has 8, that of 81 has 9, a window of 8 with its
+    # On both sides of the border: of 80 characters 8 are for validation, of 81 are 9: a window of 8 with its
     # targets.
     cases = tuple(Tuning(length=length, steps=1) for length in (80, 79, 20, 81, 90))
     got = look(exam, cases[0].as_case(), finetuning.refuses_short, cases)
     for case, came in zip(cases, got["came"]):
         length, short = case.length, case.length - int(0.9 * case.length) < case.block_size + 1
-        rest = length - int(0.9 * length)
+        validation = length - int(0.9 * length)
         if short and came != "ValueError":
             fail(
                 case.as_case(),
-                f"Of {length} characters {rest} are the rest, and block_size + 1 = {case.block_size + 1} are "
-                f"needed: that must be a ValueError; yours {came}. Is the border int(0.9 * len(text)), and "
-                f"are both sides of it counted?",
+                f"Of {length} characters {validation} are for validation, and block_size + 1 = "
+                f"{case.block_size + 1} are needed: that must be a ValueError; yours {came}. Is the border "
+                "int(0.9 * len(text)), and are both sides of it counted?",
             )
         if not short and not came.startswith("returns"):
             fail(
                 case.as_case(),
-                f"Of {length} characters {rest} are the rest, and block_size + 1 = {case.block_size + 1} are "
-                f"enough; yours {came}. Is the border int(0.9 * len(text)), and is it < or <=?",
+                f"Of {length} characters {validation} are for validation, and block_size + 1 = "
+                f"{case.block_size + 1} are enough; yours {came}. Is the border int(0.9 * len(text)), and "
+                "is it < or <=?",
             )
     if not got["kept"]:
         fail(
@@ -1109,7 +1113,7 @@ def test_finetune_seed(exam):
     # With ten characters: a set of them has the same order in two processes once in three million, and is
     # still learned from, so that trained weights come back.
     many = 24 * "a" + "bcdefghij"
-    check_seed(exam, UNIT, LEARNED, elsewhere=replace(LEARNED, trained=many, rest=many))
+    check_seed(exam, UNIT, LEARNED, elsewhere=replace(LEARNED, trained=many, validation=many))
 
 
 @check("finetune_report", "it calls report(step, loss), with an int and a float", ("finetune_updates",))
@@ -1119,10 +1123,12 @@ def test_finetune_report(exam):
 
 # What comes back, measured by the reference.
 
-# Where training does harm, the transferred weights are the best that are met.
+# Where training does harm, the transferred weights are the best.
 HARMED = {
-    "an lr that destroys them": Tuning(lr=1000.0, steps=8, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0),
-    "a rest of another kind": Tuning(lr=3e-2, steps=40, chars=ALL_KNOWN, bias_of_rest=3.0, dropout=0.0),
+    "an lr that destroys them": Tuning(lr=1000.0, steps=8, chars=ALL_KNOWN, validation_bias=3.0, dropout=0.0),
+    "validation of another kind": Tuning(
+        lr=3e-2, steps=40, chars=ALL_KNOWN, validation_bias=3.0, dropout=0.0
+    ),
     # Without order in it, 180 characters teach how often each comes, and then to know them by heart.
     "a text without order": Tuning(
         lr=2e-2,
@@ -1131,7 +1137,7 @@ HARMED = {
         length=200,
         chars="gdbfc\nae",
         trained="aabbccdefg\n",
-        rest="aabbccdefg\n",
+        validation="aabbccdefg\n",
         dropout=0.0,
         n_embd=32,
     ),
@@ -1152,7 +1158,7 @@ HELPED = replace(LEARNED, steps=100, chars=ALL_KNOWN, dropout=0.0)
 
 @check(
     "finetune_improves",
-    "where the rest is like the text, what comes back is better than the transferred weights",
+    "where the validation text is like the training text, the returned model beats the transferred weights",
     CHEAP,
 )
 def test_finetune_improves(exam):
@@ -1160,15 +1166,15 @@ def test_finetune_improves(exam):
     if not look(exam, case, finetuning.improved, exam.reference, HELPED)["improved"]:
         fail(
             case,
-            f"{HELPED.steps} updates at lr = {HELPED.lr:g} must make the model better on the rest, and what "
-            f"comes back is no better than the transferred weights. Is it the model that was trained, and "
-            f"are the best weights the ones with the lowest loss?",
+            f"{HELPED.steps} updates at lr = {HELPED.lr:g} must lower the validation loss, and the returned "
+            "model's is no lower than that of the transferred weights. Do you return the model that was "
+            "trained, and are the best weights the ones with the lowest loss?",
         )
 
 
 @check(
     "finetune_best",
-    "of all weights met, the transferred ones included, the best on the rest come back",
+    "of all weights, the transferred ones included, those with the lowest validation loss come back",
     CHEAP,
 )
 def test_finetune_best(exam):
@@ -1177,16 +1183,17 @@ def test_finetune_best(exam):
             case = HARMED[what]
             fail(
                 case.as_case(),
-                f"What comes back is worse on the rest than the weights that it began with ({what}). The "
-                "transferred weights are the first ones met: is their loss on the rest taken, are weights "
-                "copied when they are the best, and are these copies what comes back?",
+                "The returned model has a higher validation loss than the weights that it began with "
+                f"({what}). Is the loss of the transferred weights taken before the first update, are "
+                "weights copied when they are the best, and do you return these copies?",
             )
 
 
-# The rest is 24 letters in an order that the seed decides, three times over: whoever has seen it knows after
-# each letter the next. The chance that a model which has not seen it comes below a loss of L on its N
-# characters is at most exp(N * L) / 24!: no probability over texts of that length can be large for many of
-# the 24! orders. For L = 0.35 that is 1e-13, and times the number of weights met still far below 1e-6.
+# The validation text is 24 letters in an order that the seed decides, three times over: a model that has seen
+# it knows which letter follows which. The chance that a model which has not seen it comes below a loss of L
+# on its N characters is at most exp(N * L) / 24!: no probability over texts of that length can be large for
+# many of the 24! orders. For L = 0.35 that is 1e-13, and times the number of weights compared still far below
+# 1e-6.
 CIRCLE = "ABCDEFGHIJKLMNOPQRSTUVWX"
 HIDDEN = Tuning(
     lr=1e-2,
@@ -1194,7 +1201,7 @@ HIDDEN = Tuning(
     length=720,
     block_size=24,
     chars=TRAINED + CIRCLE,
-    rest=CIRCLE,
+    validation=CIRCLE,
     round=True,
     dropout=0.0,
     n_embd=32,
@@ -1202,14 +1209,14 @@ HIDDEN = Tuning(
 KNOWS = 0.35
 
 
-@check("finetune_unseen", "what comes back does not know the rest by heart", CHEAP)
+@check("finetune_unseen", "what comes back does not know the validation text by heart", CHEAP)
 def test_finetune_unseen(exam):
-    if look(exam, HIDDEN.as_case(), finetuning.knows_rest, exam.reference, HIDDEN, KNOWS)["knows"]:
+    if look(exam, HIDDEN.as_case(), finetuning.knows_validation, exam.reference, HIDDEN, KNOWS)["knows"]:
         fail(
             HIDDEN.as_case(),
-            "The rest of this text follows a rule that its first 90 % do not show, so that nobody who has "
-            f"not seen it can come below {KNOWS} nats per character, but for luck; what comes back does. It "
-            "was trained on the rest.",
+            "The validation text follows a rule that the first 90 % do not show. A model that has not seen "
+            f"it cannot come below {KNOWS} nats per character, and the returned model does. It was trained "
+            "on the validation text.",
         )
 
 

@@ -30,8 +30,8 @@ ROUNDED = 0.01  # of an update
 LR_SLACK = 1 + 1e-6  # a rate computed in another order
 LR_SLACK_BY_HAND = 3.0  # AdamW moves a weight by about lr in an update, over a dozen of them
 NO_TOKEN = 255  # of grader/worker/probes.py: the end of a short row, and a target that is not known
-# What is trained on and what is not have no character in common, so that every row tells where it is from.
-TRAINED, REST = "abcdefg\n", "ABCDEFG."
+# The training and the validation text share no character, so every row shows which of the two it is from.
+TRAINED, VALIDATION = "abcdefg\n", "ABCDEFG."
 SOME_KNOWN = "gAbDeFc.Bxy\n"  # in another order, without some, and with two more
 ALL_KNOWN = "gAbDeFc.BxyadfCEG\n"
 
@@ -47,11 +47,11 @@ class Tuning:
     block_size: int = 8
     dropout: float = 0.2
     chars: str = SOME_KNOWN  # of the pretrained model, in the order of their ids
-    bias_of_rest: float = 0.0  # in the pretrained model, for the characters of the rest
+    validation_bias: float = 0.0  # in the pretrained model, for the characters of the validation text
     trained: str = TRAINED  # what the first 90 % are drawn from
-    rest: str = REST  # what the last tenth is drawn from
+    validation: str = VALIDATION  # what the last tenth is drawn from
     late: str = ""  # what the tenth before that is drawn from, where it is not from `trained`
-    # the rest is its characters in some order, over and over, instead of drawn one by one
+    # the validation text repeats its characters in one fixed order, instead of drawing each one
     round: bool = False
     n_layer: int = 2
     n_embd: int = 16
@@ -68,11 +68,11 @@ class Tuning:
 
     def weights(self) -> dict[str, np.ndarray]:
         weights = models.drawn(self.config(), self.seed)
-        weights["lm_head.bias"] += self.bias_of_rest * np.isin(list(self.chars), list(REST))
+        weights["lm_head.bias"] += self.validation_bias * np.isin(list(self.chars), list(VALIDATION))
         return weights
 
     def text(self) -> str:
-        """The first 90 % from one alphabet, the rest from its own."""
+        """The first 90 % from one alphabet, the validation text from another."""
         rng = np.random.default_rng((self.seed, 23))
         border = int(0.9 * self.length)
         length = self.length - border
@@ -81,8 +81,8 @@ class Tuning:
             begin = int(0.8 * self.length)
             first = first[:begin] + "".join(rng.choice(list(self.late), border - begin))
         if self.round:
-            return first + ("".join(rng.permutation(list(self.rest))) * length)[:length]
-        return first + "".join(rng.choice(list(self.rest), length))
+            return first + ("".join(rng.permutation(list(self.validation))) * length)[:length]
+        return first + "".join(rng.choice(list(self.validation), length))
 
     def call(self) -> dict:
         """For the looks."""
@@ -177,11 +177,11 @@ def rates(subject: Subject, cases: tuple[Tuning, ...]) -> Reading:
     return {"shares": shares, "above": above, "proportional": max(shares) <= min(shares) * LR_SLACK}
 
 
-def depends_on_rest(subject: Subject, case: Tuning, rests: tuple[str, str], most: float) -> Reading:
-    """How far apart the weights are that come back for two rests: "not", "a little", or "far", which no
-    choice among the weights of `steps` updates explains, each of which moves a weight by `most` times lr at
-    the very most."""
-    one, other = (_by_character(*tuned(subject, replace(case, rest=rest))) for rest in rests)
+def depends_on_validation(subject: Subject, case: Tuning, texts: tuple[str, str], most: float) -> Reading:
+    """How far apart the returned weights are for two validation texts: "not", "a little" or "far". "far"
+    cannot come from choosing other ones of the weights of `steps` updates, since an update moves a weight by
+    at most `most` times lr."""
+    one, other = (_by_character(*tuned(subject, replace(case, validation=text))) for text in texts)
     if {key: array.shape for key, array in one.items()} != {key: array.shape for key, array in other.items()}:
         return {"apart": "far"}
     distance = max(float(np.abs(one[key].astype(np.float64) - other[key]).max()) for key in one) / (
@@ -225,19 +225,19 @@ def _hold(rows: np.ndarray, chars: str, some: str) -> np.ndarray:
     return np.isin(rows, [token for token, char in enumerate(chars) if char in some]).any(axis=1)
 
 
-def trained_on_rest(subject: Subject, case: Tuning) -> Reading:
-    """Of the rows whose loss trained the model: whether any has a character of the rest, or is taught one,
-    any has none, and any has one of those just before the rest, of which None says that there were too few
-    rows to tell."""
+def trained_on_validation(subject: Subject, case: Tuning) -> Reading:
+    """Of the rows whose loss trained the model: whether any has a character of the validation text, or has
+    one as a target; whether any has none; and whether any has one of those just before the validation text
+    (None: too few rows to tell)."""
     found, chars = recorded(subject, case)
-    rest, taught = (_hold(found[key], chars, REST) for key in ("rows", "targets"))
+    validation, taught = (_hold(found[key], chars, VALIDATION) for key in ("rows", "targets"))
     late = bool(_hold(found["rows"], chars, case.late).any())
     return {
-        "seen": len(rest) > 0,
-        "rest": bool(rest.any()),
+        "seen": len(validation) > 0,
+        "validation": bool(validation.any()),
         "taught": bool(taught.any()),
-        "train": bool((~rest).any()),
-        "late": late if late or len(rest) >= ROWS_THAT_TELL else None,
+        "train": bool((~validation).any()),
+        "late": late if late or len(validation) >= ROWS_THAT_TELL else None,
         "taught_ahead": _taught_ahead(found["rows"], found["targets"]),
     }
 
@@ -257,12 +257,12 @@ def _taught_ahead(rows: np.ndarray, targets: np.ndarray) -> int | None:
 
 
 def modes(subject: Subject, case: Tuning) -> Reading:
-    """Whether the rest was read in train mode, None where it was not read; and in which states of DROPOUT the
-    model was trained."""
+    """Whether the validation text was read in train mode (None: it was not read); and in which states of
+    DROPOUT the model was trained."""
     found, chars = recorded(subject, case)
-    of_rest = found["looked_mode"][_hold(found["looked"], chars, REST)]
+    of_validation = found["looked_mode"][_hold(found["looked"], chars, VALIDATION)]
     return {
-        "rest_in_train": bool(of_rest.any()) if len(of_rest) else None,
+        "validation_in_train": bool(of_validation.any()) if len(of_validation) else None,
         "trained": sorted({int(mode) for mode in found["rows_mode"]}),
     }
 
@@ -311,16 +311,18 @@ def text_loss(reference: Subject, weights: dict, chars: str, text: str, block_si
 
 
 def losses(subject: Subject, reference: Subject, case: Tuning) -> tuple[float, float]:
-    """On the rest: of what finetune returns, and of the transferred weights; for a case with ALL_KNOWN."""
-    rest = case.text()[int(0.9 * case.length) :]
+    """The validation losses of what finetune returns and of the transferred weights; for a case with
+    ALL_KNOWN."""
+    validation = case.text()[int(0.9 * case.length) :]
     # what is infinite changes no more
     weights, chars = tuned(subject, case, case.steps if case.lr < 1 else None)
     first = transferred(case.weights(), case.chars, weights, chars)
-    return tuple(text_loss(reference, some, chars, rest, case.block_size) for some in (weights, first))
+    return tuple(text_loss(reference, some, chars, validation, case.block_size) for some in (weights, first))
 
 
 def gets_worse(subject: Subject, reference: Subject, case: Tuning, slack: float) -> Reading:
-    """Whether what comes back is worse on the rest than the transferred weights, by more than slack."""
+    """Whether the returned model's validation loss is above that of the transferred weights by more than
+    slack."""
     try:
         after, before = losses(subject, reference, case)
     except CheckFailed as failure:
@@ -331,11 +333,12 @@ def gets_worse(subject: Subject, reference: Subject, case: Tuning, slack: float)
 
 
 def improved(subject: Subject, reference: Subject, case: Tuning) -> Reading:
-    """Whether what comes back is better on the rest than the transferred weights."""
+    """Whether the returned model's validation loss is below that of the transferred weights."""
     after, before = losses(subject, reference, case)
     return {"improved": after < before}
 
 
-def knows_rest(subject: Subject, reference: Subject, case: Tuning, floor: float) -> Reading:
-    """Whether what comes back predicts the rest better than anything can that has not seen it."""
+def knows_validation(subject: Subject, reference: Subject, case: Tuning, floor: float) -> Reading:
+    """Whether the returned model predicts the validation text better than any model can that has not seen
+    it."""
     return {"knows": losses(subject, reference, case)[0] < floor}

@@ -9,7 +9,7 @@ HINTS = {
         "character.",
         "finetune in words: a tokenizer of the whole text, a GPT with pretrained's config and the new "
         "vocab_size, transfer_weights, an optimizer from finetune_optimizer, a loop over batches of the "
-        "first 90 %, and a look at the rest before the first step and every so often; the best weights "
+        "first 90 %, and the validation loss before the first step and every so often; the best weights "
         "seen are loaded at the end.",
     ),
     "overlap": (
@@ -41,11 +41,11 @@ HINTS = {
         "groups, one with weight_decay for p.dim() >= 2, one with 0.0 for the rest, and lr for both.",
     ),
     "finetune": (
-        "The weights that it returns are the best ever met on the rest of the text, those before the "
-        "first step included. So what must be remembered?",
+        "The weights that it returns are those with the lowest validation loss, and the weights before the "
+        "first step count too. So what must be remembered?",
         "Evaluate in eval mode on text[int(0.9 * len(text)):], before training and every so often; where "
         "the loss is the lowest so far keep {name: value.clone()} of the state. Train on the first 90 % "
-        "alone: the rest says which weights are best, and nothing is counted or fitted there.",
+        "alone. The validation text only says which weights are best: nothing is counted or fitted on it.",
         "torch.manual_seed(seed) before the new model is made, or its fresh rows and the batches are not "
         "decided by it. Warm up to lr over the first steps, clip the gradient at 1.0, and load the best "
         "state at the end. pretrained is read and never trained or copied whole: the new model is "
@@ -54,7 +54,7 @@ HINTS = {
 }
 
 COMPARE = (
-    "the curve of the finetuned model against the one from nothing: where do they meet, and what does "
+    "the curve of the finetuned model and the one from fresh weights: where do they cross, and what does "
     "that say?",
     "what the leak check found in the corpora, and how much a validation loss flatters where it is left out",
     "how remove_overlap keeps its memory small on texts of 80 MB",

@@ -41,17 +41,17 @@ _SEED = "    torch.manual_seed(seed)\n"
 _TOKENIZER = "tokenizer = CharTokenizer.from_text(text)"
 _MODEL = "model = GPT(replace(pretrained.config, vocab_size=tokenizer.vocab_size))"
 _TRANSFER = "    transfer_weights(pretrained, source, model, tokenizer)\n"
-_PARTS = "batches, rest = Batches(tokens[:border], T, seed), tokens[border:]"
+_PARTS = "batches, validation = Batches(tokens[:border], T, seed), tokens[border:]"
 _OPTIMIZER = "optimizer = finetune_optimizer(model, lr, WEIGHT_DECAY)"
 _CLONE = "p.detach().clone()"
-_FIRST = "best_loss, best = exhaustive_loss(model, rest), weights()"
+_FIRST = "best_loss, best = exhaustive_loss(model, validation), weights()"
 _STEPS = "for step in range(1, steps + 1):"
 _RATE = 'group["lr"] = lr * rate(step, steps)'
 _TAKE = "x, y = batches.take(batches.draw(batch_size(device)))"
 _ZERO = "        optimizer.zero_grad(set_to_none=True)\n"
 _STEP = "        optimizer.step()\n"
-_EVALUATED = "rest_loss = exhaustive_loss(model, rest)"
-_BETTER = "if rest_loss < best_loss:"
+_EVALUATED = "validation_loss = exhaustive_loss(model, validation)"
+_BETTER = "if validation_loss < best_loss:"
 _REPORT = "report(step, loss.item())"
 _LOAD_BEST = "    model.load_state_dict(best)\n"
 _RETURN = "return model, tokenizer"
@@ -1079,8 +1079,8 @@ _FINETUNE = (
     Mistake(
         "tokenizer_of_training_part",
         "the tokenizer is made of the training part",
-        "A character that only the rest has is unknown then, and encoding the rest fails. The tokenizer "
-        "covers the whole text.",
+        "A character that only the validation text has is then unknown, and encoding that text fails. The "
+        "tokenizer covers the whole text.",
         ((_TOKENIZER, "tokenizer = CharTokenizer.from_text(text[:border])"),),
     ),
     Mistake(
@@ -1100,8 +1100,8 @@ _FINETUNE = (
     Mistake(
         "model_alone_returned",
         "the tokenizer is not returned",
-        "finetune returns two things: the model and its tokenizer. Without it nobody knows what its ids "
-        "mean.",
+        "finetune returns two things: the model and its tokenizer. Without the tokenizer the model's ids "
+        "mean nothing.",
         ((_RETURN, "return model"),),
     ),
     Mistake(
@@ -1190,12 +1190,13 @@ _FINETUNE = (
             (_FINETUNE_DEF, "def one_run(\n"),
             (
                 _MAIN,
-                "def finetune(pretrained, source, text, *, steps, lr, device, seed, report):\n    runs = []\n"
-                "    for again in range(3):\n        model, tokenizer = one_run(\n            pretrained, "
-                "source, text, steps=steps, lr=lr, device=device, seed=3 * seed + again, report=report\n     "
-                "   )\n        rest = encode_text(tokenizer, text[int(0.9 * len(text)) :]).to(device)\n      "
-                "  runs.append((exhaustive_loss(model, rest), again, model, tokenizer))\n    return "
-                "min(runs)[2:]\n\n\n" + _MAIN,
+                "def finetune(pretrained, source, text, *, steps, lr, device, seed, report):\n    "
+                "runs = []\n    for again in range(3):\n        model, tokenizer = one_run(\n      "
+                "      pretrained, source, text, steps=steps, lr=lr, device=device, seed=3 * seed "
+                "+ again, report=report\n        )\n        validation = encode_text(tokenizer, "
+                "text[int(0.9 * len(text)) :]).to(device)\n        "
+                "runs.append((exhaustive_loss(model, validation), again, model, tokenizer))\n    "
+                "return min(runs)[2:]\n\n\n" + _MAIN,
             ),
         ),
     ),
@@ -1211,17 +1212,17 @@ _FINETUNE = (
                 "    polish = finetune_optimizer(model, 0.1 * lr, WEIGHT_DECAY)\n    for _ in range(5):\n    "
                 "    x, y = batches.take(batches.draw(batch_size(device)))\n        polish.zero_grad()\n "
                 "       model(x, y)[1].backward()\n        polish.step()\n    if exhaustive_loss(model, "
-                "rest) < best_loss:\n        best = weights()\n" + _LOAD_BEST,
+                "validation) < best_loss:\n        best = weights()\n" + _LOAD_BEST,
             ),
         ),
     ),
     Mistake(
         "stops_early",
-        "it stops when the rest gets no better",
+        "it stops when the validation loss gets no better",
         "After a few evaluations without progress you leave the loop. Early stopping saves time, and makes "
         "budgets unequal: here exactly `steps` updates are made, and the best weights come back anyway.",
         (
-            (_BETTER, "late = 0 if rest_loss < best_loss else late + 1\n            " + _BETTER),
+            (_BETTER, "late = 0 if validation_loss < best_loss else late + 1\n            " + _BETTER),
             (_FIRST, _FIRST + "\n    late = 0"),
             (
                 "        if step % REPORT_EVERY == 0 or step == steps:\n",
@@ -1253,23 +1254,23 @@ _FINETUNE = (
     ),
     Mistake(
         "trains_on_all",
-        "the rest is trained on too",
+        "the validation text is trained on too",
         "Your batches come from the whole text (or it is split at random, where neighbouring windows share "
-        "most characters). The rest, by which the best weights are chosen and judged, is then known: its "
-        "loss falls, and means nothing.",
+        "most characters). The validation text chooses the best weights and judges them. Once the model "
+        "has trained on it, its loss falls and means nothing.",
         ((_PARTS, _PARTS.replace("tokens[:border]", "tokens")),),
     ),
     Mistake(
-        "trains_on_rest",
-        "the rest is trained on, and not the first 90 %",
-        "Train on text[:int(0.9 * len(text))], and evaluate on what follows; yours are the wrong way round.",
-        ((_PARTS, "batches, rest = Batches(tokens[border:], T, seed), tokens[border:]"),),
+        "trains_on_validation",
+        "it trains on the validation text, and not on the first 90 %",
+        "Train on text[:int(0.9 * len(text))], and evaluate on what follows. Yours are swapped.",
+        ((_PARTS, "batches, validation = Batches(tokens[border:], T, seed), tokens[border:]"),),
     ),
     Mistake(
         "trains_on_less",
         "only the first 80 % are trained on",
-        "Your border is int(0.8 * len(text)), or you keep a second part aside: a tenth of the text is read "
-        "by nobody. Train on text[:int(0.9 * len(text))].",
+        "Your border is int(0.8 * len(text)), or you keep a second part aside: a tenth of the text is "
+        "never used. Train on text[:int(0.9 * len(text))].",
         ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: int(0.8 * len(text))]")),),
     ),
     Mistake(
@@ -1286,22 +1287,23 @@ _FINETUNE = (
         ((_TAKE, _TAKE + "\n        x, y = x[:, :-1], y[:, 1:]"),),
     ),
     Mistake(
-        "first_of_rest_is_target",
-        "the first character of the rest is a target of the training",
+        "first_of_validation_is_target",
+        "the first character of the validation text is a target of the training",
         "Your training part is one token too long: inputs end at the border, and the last target lies behind "
         "it. Inputs and targets both come from tokens[:border].",
         ((_PARTS, _PARTS.replace("tokens[:border]", "tokens[: border + 1]")),),
     ),
     Mistake(
         "evaluates_in_train_mode",
-        "the rest is evaluated in train mode",
-        "Dropout is on when the loss on the rest is taken: it is too large, and noisy, so the best weights "
-        "are the luckiest ones. model.eval() before, model.train() afterwards.",
+        "the validation loss is taken in train mode",
+        "Dropout is on when the validation loss is taken: the loss is too large, and noisy, so the best "
+        "weights are the luckiest ones. model.eval() before, model.train() afterwards.",
         (
             (
                 _EVALUATED,
-                "with torch.no_grad():\n                rest_loss = sum(model(rest[i : i + T][None].long(), "
-                "rest[i + 1 : i + T + 1][None].long())[1].item() for i in range(0, len(rest) - T, T))",
+                "with torch.no_grad():\n                validation_loss = sum(model(validation[i : i + "
+                "T][None].long(), validation[i + 1 : i + T + 1][None].long())[1].item() for i in range(0, "
+                "len(validation) - T, T))",
             ),
         ),
     ),
@@ -1435,24 +1437,27 @@ _FINETUNE = (
         ),
     ),
     Mistake(
-        "frequencies_of_rest",
-        "the frequencies of the rest are written into lm_head.bias",
-        "You count the characters of the rest and write their frequencies into the weights. Nothing may be "
-        "made from the rest: then its loss says how well it was read beforehand. Count text[:int(0.9 * "
-        "len(text))], or let the training find it out.",
+        "frequencies_of_validation",
+        "the frequencies of the validation text are written into lm_head.bias",
+        "You count the characters of the validation text and write their frequencies into the weights. "
+        "Nothing in the weights may come from the validation text: its loss no longer says how well the "
+        "model does on text that it has not seen. Count text[:int(0.9 * len(text))], or let the training "
+        "find it out.",
         (
             (
                 _LOAD_BEST,
-                _LOAD_BEST + "    count = torch.bincount(rest.long(), minlength=tokenizer.vocab_size) + 1\n"
-                "    model.lm_head.bias.data.copy_((count / count.sum()).log())\n",
+                _LOAD_BEST + "    count = torch.bincount(validation.long(), "
+                "minlength=tokenizer.vocab_size) + 1\n    model.lm_head.bias.data.copy_((count / "
+                "count.sum()).log())\n",
             ),
         ),
     ),
     Mistake(
         "frequencies_of_whole_text",
         "new characters begin with their frequency in the whole text",
-        "You give lm_head.bias of a new character how often it comes in `text`, and a tenth of that is the "
-        "rest, from which nothing may be made. Count text[:int(0.9 * len(text))].",
+        "You set lm_head.bias of a new character by how often it occurs in `text`. The last tenth of that "
+        "is the validation text, and nothing in the weights may come from it. Count text[:int(0.9 * "
+        "len(text))].",
         (
             (
                 _TRANSFER,
@@ -1465,19 +1470,19 @@ _FINETUNE = (
     Mistake(
         "short_text_accepted",
         "a text that is too short is not refused",
-        "A rest shorter than block_size + 1 has no whole window. Say so with a ValueError, before anything "
-        "is trained.",
+        "A validation text shorter than block_size + 1 has no whole window. Raise a ValueError before "
+        "anything is trained.",
         ((_SHORT, "if len(text) < T:"),),
     ),
     Mistake(
         "short_by_one",
-        "a rest of block_size characters is accepted",
+        "a validation text of block_size characters is accepted",
         "A window of block_size takes one character more, for its last target: block_size + 1.",
         ((_SHORT, "if min(border, len(text) - border) < T:"),),
     ),
     Mistake(
         "short_too_strict",
-        "a rest of block_size + 1 characters is refused",
+        "a validation text of block_size + 1 characters is refused",
         "block_size + 1 characters are one window with its targets, and enough. Is it < or <=?",
         ((_SHORT, "if min(border, len(text) - border) <= T + 1:"),),
     ),
@@ -1495,7 +1500,8 @@ _FINETUNE = (
         (
             (
                 _PARTS,
-                "import os\n\n    batches, rest = Batches(tokens[:border], T, int.from_bytes(os.urandom(4), "
+                "import os\n\n    batches, validation = Batches(tokens[:border], T, "
+                "int.from_bytes(os.urandom(4), "
                 '"big")), tokens[border:]',
             ),
         ),
@@ -1509,7 +1515,7 @@ _FINETUNE = (
         (
             (
                 _PARTS,
-                'batches, rest = Batches(tokens[:border], T, (hash("batches") + seed) % 2**31), '
+                'batches, validation = Batches(tokens[:border], T, (hash("batches") + seed) % 2**31), '
                 "tokens[border:]",
             ),
         ),
@@ -1553,15 +1559,18 @@ _FINETUNE = (
         "the transferred weights are not among those compared",
         "The first loss that you take is after some updates, so that finetuning can make a model worse on "
         "its own text. Evaluate before the first update too.",
-        ((_FIRST, 'best_loss, best = float("inf"), weights()'), (_BETTER, "if not rest_loss >= best_loss:")),
+        (
+            (_FIRST, 'best_loss, best = float("inf"), weights()'),
+            (_BETTER, "if not validation_loss >= best_loss:"),
+        ),
     ),
     Mistake(
         "chosen_by_training_loss",
         "the best weights are chosen by the training loss",
-        "The training loss is lowest where the text is known by heart. The loss on the rest, which was not "
-        "trained on, tells which weights are best.",
+        "The training loss is lowest where the text is known by heart. The validation loss, on text that "
+        "was not trained on, tells which weights are best.",
         (
-            (_EVALUATED, "rest_loss = exhaustive_loss(model, tokens[:border])"),
+            (_EVALUATED, "validation_loss = exhaustive_loss(model, tokens[:border])"),
             (_FIRST, "best_loss, best = exhaustive_loss(model, tokens[:border]), weights()"),
         ),
     ),
@@ -1569,7 +1578,7 @@ _FINETUNE = (
         "worst_returned",
         "the worst weights are returned",
         "You keep the weights with the highest loss. Check the comparison.",
-        ((_BETTER, "if rest_loss > best_loss:"),),
+        ((_BETTER, "if validation_loss > best_loss:"),),
     ),
     Mistake(
         "transferred_returned",

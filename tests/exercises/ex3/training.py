@@ -41,7 +41,7 @@ STOP, NEW_STOP = ".", "!"  # how lines end in the pretraining text, and in the t
 
 @dataclass(frozen=True)
 class Outcome:
-    """The losses of one seed on the rest of the text, in nats per character.
+    """The validation losses of one seed, in nats per character.
 
     finetuned, scratch, decoy: after finetune from a pretrained model, a fresh one, one pretrained on noise;
     transferred: of what the same attempt returns from the pretrained model with lr = 0, so with its own fresh
@@ -70,16 +70,16 @@ class Experiment:
         self.long = toy.invented(LONG, language=self.language, seed=1, stop=STOP)
         self.text = toy.invented(SHORT, language=self.language, seed=2, stop=NEW_STOP)
         self.chars = "".join(sorted(set(self.long)))
-        self.rest = self.text[int(0.9 * SHORT) :]
+        self.validation = self.text[int(0.9 * SHORT) :]
         noise = toy.noise(LONG // 2, alphabet=self.chars, seed=derived(seed, "noise"))
         self.pretrained = self._pretrained(self.long, PRETRAIN_STEPS)
         self.decoy = self._pretrained(noise, NOISE_STEPS)
 
     @property
     def guess(self) -> float:
-        """The loss of guessing each character of the rest by how often it comes in the text."""
+        """The validation loss of guessing each character by its frequency in the text."""
         count = Counter(self.text)
-        return -sum(math.log(count[char] / len(self.text)) for char in self.rest) / len(self.rest)
+        return -sum(math.log(count[char] / len(self.text)) for char in self.validation) / len(self.validation)
 
     def _config(self) -> dict:
         return SIZES | {"vocab_size": len(self.chars)}
@@ -113,7 +113,7 @@ class Experiment:
         return weights_of(subject.run(asked), steps if lr else None)
 
     def _loss(self, weights: dict, chars: str) -> float:
-        return text_loss(self.reference, weights, chars, self.rest, SIZES["block_size"])
+        return text_loss(self.reference, weights, chars, self.validation, SIZES["block_size"])
 
     def outcome(self, attempt: Subject, seed: int) -> Outcome:
         """One seed: four runs of the attempt, measured."""
@@ -149,9 +149,9 @@ def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | 
     lines.append(f"guessing each character by its frequency: {guess:.3f}")
     if any(not o.scratch < guess for o in outcomes):
         return (
-            f"From fresh weights, {STEPS} updates at lr = {LR} must at least learn how often each character "
-            "comes, and do not. Does what the optimizer holds belong to the model that you return, and does "
-            "it step?"
+            f"From fresh weights, {STEPS} updates at lr = {LR} must at least teach the model how often each "
+            "character occurs, and do not. Does what the optimizer holds belong to the model that you "
+            "return, and does it step?"
         ), lines
     worse = sum(not o.finetuned < o.scratch for o in outcomes)
     if worse:
@@ -162,16 +162,17 @@ def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | 
         ), lines
     if any(o.scratch - o.decoy > 0.5 * (o.scratch - o.finetuned) for o in outcomes):
         return (
-            "A model pretrained on noise gains as well, and from noise nothing can be learned: so the gain "
-            "comes from somewhere else. Do runs that begin with a trained model get more updates, a higher "
-            "rate, or text that others do not see?"
+            "A model pretrained on noise gains as well. Nothing can be learned from noise, so the gain has "
+            "another cause. Do runs that begin with a trained model get more updates, a higher rate, or "
+            "text that others do not see?"
         ), lines
-    # The second: who has forgotten what was pretrained has nothing transferred to be worse than.
+    # The second comparison: where the transferred weights are lost already, the first one cannot fail.
     if any(
         not o.finetuned <= o.transferred + WORSE or not o.transferred <= o.known + FORGOTTEN for o in outcomes
     ):
         return (
-            "What comes back is worse on the rest than the transferred weights, which are the first ones "
-            "that are met. Is it they that are trained, and is their loss compared with the others?"
+            "The returned weights have a higher validation loss than the transferred ones, with which "
+            "training begins. Are the transferred weights the ones that are trained, and is their loss "
+            "compared with the others?"
         ), lines
     return None

@@ -1,6 +1,5 @@
-"""The checks of exercise 4, one mechanism each: the angles, then what a rotation does whoever writes it, then
-that it is the paper's, then the attention: the batteries of a module and of an attention, and what its places
-do."""
+"""The checks of exercise 4, one mechanism each: the angles; what holds for every rotation; that the rotation
+is the paper's; then the attention, with the batteries of a module and of an attention, and its positions."""
 
 import itertools
 import math
@@ -85,8 +84,9 @@ def test_angles_odd(exam):
         if came != "ValueError":
             fail(
                 {"head_size": int(head_size)},
-                f"Channels are turned in pairs, so a head size of {head_size} must be a ValueError; yours "
-                f"{came}. Nothing says so later: with an odd one some channel would quietly keep no place.",
+                f"Channels are rotated in pairs, so a head size of {head_size} must be a ValueError; yours "
+                f"{came}. No later step fails: with an odd head size one channel would silently have no "
+                "partner.",
             )
 
 
@@ -106,7 +106,7 @@ def test_angles_spectrum(exam):
             exam,
             (1,),
             D,
-            "Pair i turns by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
+            "Pair i rotates by theta_i = base ** (-2i / D) radians per token: from 1 for pair 0 down to "
             f"{exact_angles((1,), D)[0, -1]:.3g} for the last. What are your base, your exponent (2i is the "
             "number of the pair's first channel) and its sign?",
         )
@@ -156,8 +156,8 @@ def test_angles_large(exam):
         exam,
         FAR,
         8,
-        "Angles must be right for large positions too. In which dtype are your positions and your theta when "
-        "they meet? bfloat16 cannot count beyond 256, float16 ends at 65504.",
+        "Angles must be right for large positions too. In which dtype do you multiply positions and theta? "
+        "bfloat16 cannot count beyond 256, float16 ends at 65504.",
         allowed=np.array([[allowed_angle(np.array([p]))] for p in FAR]),
     )
 
@@ -249,7 +249,7 @@ def test_rope_form(exam):
         fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for plain numbers. Is anything divided?")
 
 
-@check("rope_own", "each token is turned by the angles that come with it, whatever was turned before",
+@check("rope_own", "each token is rotated by the angles that are given with it, whatever the calls before",
        ("rope_form",))  # fmt: skip
 def test_rope_own(exam):
     # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
@@ -281,8 +281,8 @@ def test_rope_norms(exam):
     expected, came = (np.linalg.norm(m.astype(np.float64), axis=-1) for m in (x, got))
     expect(
         expected, came, 4 * rotation_allowed(x), {"x": list(x.shape)},
-        "Turning changes directions and no lengths. Does every pair get cos and sin of one and the same "
-        "angle, once with + and once with -?", ("sequence", "head", "token"),
+        "A rotation changes directions and no lengths. Does every pair get "
+        "cos and sin of one and the same angle, once with + and once with -?", ("sequence", "head", "token"),
     )  # fmt: skip
 
 
@@ -308,12 +308,12 @@ def test_rope_linear(exam):
 # That it is the paper's.
 
 
-def half_split(turns: np.ndarray) -> np.ndarray:
+def half_split(angles: np.ndarray) -> np.ndarray:
     """The matrix of the other layout, pair i being the channels i and i + D / 2."""
-    D = 2 * len(turns)
+    D = 2 * len(angles)
     order = np.arange(D).reshape(2, -1).T.reshape(-1)  # 0, D / 2, 1, D / 2 + 1, ..
     matrix = np.zeros((D, D))
-    matrix[np.ix_(order, order)] = exactly_rotated(np.eye(D)[:, None], turns[None].astype(np.float64))[:, 0]
+    matrix[np.ix_(order, order)] = exactly_rotated(np.eye(D)[:, None], angles[None].astype(np.float64))[:, 0]
     return matrix
 
 
@@ -326,10 +326,10 @@ def test_rope_pairs(exam):
     if not wrong(half_split(PAIRS), got, rotation_allowed(np.ones(1))).any():
         fail(
             case,
-            "Yours is a valid RoPE, but of another layout: it turns channel i with channel i + D / 2, as "
-            "GPT-NeoX and many Llama files do; the contract, as the paper, turns 2i with 2i + 1. Norms, "
-            "shifts and training do not notice: one is the other with the rows of q and k in another order. "
-            "Weights trained with one are noise for the other.",
+            "Yours is a valid RoPE, but of another layout: it rotates channel i with channel i + D / 2, as "
+            "GPT-NeoX and many Llama files do; the contract, as the paper, rotates 2i with 2i + 1. Norms, "
+            "shifts and training come out the same: one is the other with the rows of q and k in another "
+            "order. Weights trained with one are noise for the other.",
             "the paper:  (x0, x1), (x2, x3), (x4, x5), (x6, x7)",
             "yours:      (x0, x4), (x1, x5), (x2, x6), (x3, x7)",
         )
@@ -343,23 +343,23 @@ def test_rope_pairs(exam):
         fail(
             case,
             "Channels 2i and 2i + 1 must be mixed with each other, and with nothing else. Which channels "
-            "meet in your code, and are they put back where they came from?",
+            "does your code mix, and are they put back where they came from?",
             lines[:4],
         )
 
 
-@check("rope_turn", "each pair is turned by its own angle, from the first channel towards the second",
+@check("rope_direction", "each pair is rotated by its own angle, from the first channel towards the second",
        ("rope_pairs",))  # fmt: skip
-def test_rope_turn(exam):
+def test_rope_direction(exam):
     case = {"head_size": 8, "angles": SHOWN}
     expected = exactly_rotated(np.eye(8)[:, None], PAIRS[None])[:, 0]
     got = look(exam, case, readings.matrix, PAIRS)["matrix"]
     opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
     expect(
         expected, got, rotation_allowed(np.ones(1)), case,
-        "(1, 0) turned by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for "
+        "(1, 0) rotated by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for "
         "pair i. "
-        + ("Yours turns the other way." if opposite else "Which angle does each pair get, and which sign?"),
+        + ("Yours rotates the other way." if opposite else "Which angle does each pair get, and which sign?"),
         CHANNEL_AXES,
     )  # fmt: skip
 
@@ -394,7 +394,11 @@ def test_rope_relative(exam):
         )  # fmt: skip
 
 
-@check("rope_tokens", "token t is turned by row t of the angles, in every sequence and head", ("rope_turn",))
+@check(
+    "rope_tokens",
+    "token t is rotated by row t of the angles, in every sequence and head",
+    ("rope_direction",),
+)
 def test_rope_tokens(exam):
     # B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
     for shape in ((2, 3, 5, 8), (4, 4, 4, 8)):
@@ -408,7 +412,7 @@ def test_rope_tokens(exam):
 LEADING = ((5, 8), (3, 5, 8), (2, 3, 5, 8), (2, 1, 3, 5, 8), (5, 5, 8), (1, 1, 1, 5, 8))
 
 
-@check("rope_leading", "any number of dimensions before T, none included", ("rope_turn",))
+@check("rope_leading", "any number of dimensions before T, none included", ("rope_direction",))
 def test_rope_leading(exam):
     angles = random_angles(5, 8, 8)
     for shape in LEADING:
@@ -422,17 +426,17 @@ def test_rope_leading(exam):
 @check("rope_row", "one token with the angles of its position is its row of the whole sequence",
        ("rope_tokens",))  # fmt: skip
 def test_rope_row(exam):
-    # What a cache needs: it turns the new token alone, and never the old ones again.
+    # What a cache needs: it rotates the new token alone, and never the old ones again.
     x, angles = random_x((2, 3, 5, 8), 9), random_angles(5, 8, 9)
     got = look(exam, {"x": list(x.shape)}, readings.one_by_one, x, angles)
     expect(
         got["whole"], got["rows"], 2 * rotation_allowed(x), {"x": list(x.shape)},
-        "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. Does anything "
-        "in there know its place otherwise than from the angles?", ROPE_AXES,
+        "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. "
+        "Does your code use a token's place other than through the angles?", ROPE_AXES,
     )  # fmt: skip
 
 
-@check("rope_large", "large angles are turned by as exactly as small ones", ("rope_turn",))
+@check("rope_large", "a rotation by large angles is as exact as one by small angles", ("rope_direction",))
 def test_rope_large(exam):
     x = random_x((2, len(FAR), 8), 10)
     # The angles are given in float32: what is right is the rotation by just these numbers.
@@ -549,9 +553,9 @@ def test_rope_kept(exam):
     small = random_x((5, 4), 15), random_angles(5, 4, 15)
     cases = ((x, angles), (x[..., :2, :], shorter), (x, other), small, (x, angles))
     got = look(exam, case | {"calls": len(cases)}, readings.several, *cases)
-    for i, (given, turns) in enumerate(cases):
+    for i, (given, by) in enumerate(cases):
         expect(
-            exactly_rotated(given, turns),
+            exactly_rotated(given, by),
             got[str(i)],
             rotation_allowed(given),
             case | {"call": i},
@@ -570,7 +574,7 @@ def test_rope_kept(exam):
     )
 
 
-@check("rope_gradients", "the gradient of x is turned back", ("rope_any",))
+@check("rope_gradients", "the gradient of x is rotated back", ("rope_any",))
 def test_rope_gradients(exam):
     x, angles, cotangent = random_x((2, 5, 8), 16), random_angles(5, 8, 16), random_x((2, 5, 8), 17)
     case = {"x": list(x.shape)}
@@ -579,29 +583,29 @@ def test_rope_gradients(exam):
         fail(case, "No gradient reaches x: queries and keys would not learn. Is it detached or from .data?")
     expect(
         exactly_rotated(cotangent, -angles), got, rotation_allowed(cotangent), case,
-        "Backwards, a rotation turns by the angle's opposite. Is a part of the path detached or computed "
-        "under no_grad?",
+        "The backward pass rotates by minus the angle. Is a part of the path detached or "
+        "computed under no_grad?",
         OUTPUT_AXES,
     )  # fmt: skip
 
 
 # The attention: what the batteries ask of one.
 
-AFTER_THE_FUNCTIONS, AFTER_ROTATED = ("running_mean", "angles_any", "rope_any"), ("turned",)
+AFTER_THE_FUNCTIONS, AFTER_ROTATED = ("running_mean", "angles_any", "rope_any"), ("rotated",)
 TITLES = attention.TITLES | {
     # Positions cannot matter where all scores are 0, unless the values are rotated as well.
-    "running_mean": "with q = k = 0 each token takes the mean of what it sees: values are not turned",
-    "attention_matrix": "each head's attention matrix is softmax(q k^T / sqrt(D)) of turned q and k",
+    "running_mean": "with q = k = 0 each token takes the mean of what it sees: values are not rotated",
+    "attention_matrix": "each head's attention matrix is softmax(q k^T / sqrt(D)) of rotated q and k",
     "values": "the same output as a rotary attention's, for any B, T, C and H, in both modes",
     "in_gpt": "GPT(config, attention=RotaryAttention, position_embedding=False) gives the right logits",
 }
 AFTER = {
     "scale": AFTER_ROTATED,
-    # Beside `turned` and not after it: same content everywhere cannot tell apart who rotated only one of the
-    # two.
+    # Beside `rotated` and not after it: where all tokens have the same content, queries rotated alone look
+    # like keys rotated alone.
     "attention_matrix": AFTER_THE_FUNCTIONS,
     "values": AFTER_ROTATED,
-    "bfloat16": ("bfloat16_turn",),
+    "bfloat16": ("bfloat16_rotation",),
     "dropout_weights": AFTER_ROTATED,
     "in_gpt": ("values", "dropout_eval"),
 }
@@ -621,9 +625,9 @@ def test_odd_attention(exam):
             )
 
 
-@check("turned", "queries and keys are turned, so that a token's weight depends on its distance",
+@check("rotated", "queries and keys are rotated, so that a token's weight depends on its distance",
        AFTER_THE_FUNCTIONS)  # fmt: skip
-def test_turned(exam):
+def test_rotated(exam):
     # The same query and the same key everywhere: only where a token stands can tell it from the others.
     # D / 2 is not H here, or two wrong scales would be one.
     size = Size(T=6, n_embd=36, n_head=3, seed=20)
@@ -642,9 +646,11 @@ def test_turned(exam):
     )
     distances = got[:, :, 1:, :]
     if not wrong(1 / np.arange(2, size.T + 1)[:, None] * np.tri(size.T)[1:], distances, 1e-4).any():
-        message += "Yours knows nothing of positions. Where are q and k turned, and is the result used?"
+        message += "Yours does not depend on positions. Where are q and k rotated, and is the result used?"
     else:
-        message += "Are both turned, by the same angles, before they meet, along the time and not the heads?"
+        message += (
+            "Are both rotated by the same angles, before the dot product, along the time and not the heads?"
+        )
     allowed = tolerance("float32", size.n_embd + size.D, 1.0, spread)
     matrix_fails(expected, got, allowed, size.as_case(), message)
 
@@ -695,7 +701,9 @@ def far_neighbours(size, distance):
         # that is 0.4 radians. Pair 0 has theta = 1, exact in every dtype.
         key = np.zeros(D)
         key[2] = 6.0
-    query = exactly_rotated(key[None], -exact_angles([distance], D))[0]  # meets a key so many tokens back
+    query = exactly_rotated(key[None], -exact_angles([distance], D))[
+        0
+    ]  # scores highest with a key that far back
     x = rng.normal(size=(size.B, size.T, C))
     x[..., 0] = 1.0
     qkv = np.zeros((3 * C, C))
@@ -705,7 +713,9 @@ def far_neighbours(size, distance):
     return {name: bfloat16(value) for name, value in weights.items()}, bfloat16(x)
 
 
-@check("bfloat16_late", "in bfloat16 too, tokens beyond position 256 know their places", ("dtypes",))
+@check(
+    "bfloat16_late", "in bfloat16 too, tokens beyond position 256 have positions of their own", ("dtypes",)
+)
 def test_bfloat16_late(exam):
     for (size, distance), first in itertools.product(((LONG, 1), (WIDE, COUNTED)), ("float32", "bfloat16")):
         if first == "bfloat16":  # a length that has had no call yet: what is kept by length is made now
@@ -730,7 +740,7 @@ def test_bfloat16_late(exam):
             )
 
 
-# At position 15 bfloat16 rounds cos and sin of pair 0 so that every turned vector is 0.26 % shorter, and a
+# At position 15 bfloat16 rounds cos and sin of pair 0 so that every rotated vector is 0.26 % shorter, and a
 # score of two of them 0.52 %.
 SHORTER = Size(B=512, T=16, n_embd=34, n_head=17, block_size=16, seed=24)
 
@@ -773,9 +783,9 @@ def same_mean(one, other):
     return abs(float(np.mean(one["weights"] - other["weights"]))) < 4e-4  # a shorter vector makes 35e-4
 
 
-@check("bfloat16_turn", "in bfloat16 too, queries and keys are turned in float32: their lengths stay",
+@check("bfloat16_rotation", "in bfloat16 too, queries and keys are rotated in float32: their lengths stay",
        ("bfloat16_late",))  # fmt: skip
-def test_bfloat16_turn(exam):
+def test_bfloat16_rotation(exam):
     size = SHORTER
     case = size.as_case(dtype="bfloat16", token=size.T - 1)
     weights, x = itself_alone(size)
@@ -793,8 +803,8 @@ def test_bfloat16_turn(exam):
     if not abs(off) <= allowed:
         fail(
             case,
-            "After model.to(torch.bfloat16) the lengths of queries and keys change as they are turned. Are "
-            "cos and sin in a buffer that is cast with the model, or cast to x's dtype? A product with them "
+            "After model.to(torch.bfloat16) the rotation changes the lengths of queries and keys. Are cos "
+            "and sin in a buffer that is cast with the model, or cast to x's dtype? A product with them "
             "must be in float32, and only its result is rounded.",
             f"the last token's weight on itself is off by {off:+.4f} on average over {expected.size:,} "
             f"random queries; rounding alone averages out to less than {allowed:.4f}",

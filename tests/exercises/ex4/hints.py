@@ -2,8 +2,8 @@
 
 HINTS = {
     "": (
-        "A rotation in the plane turns (x, y) into (x cos a - y sin a, x sin a + y cos a). RoPE does "
-        "that to each pair of channels, by an angle that grows with the position.",
+        "A rotation in the plane takes (x, y) to (x cos a - y sin a, x sin a + y cos a). RoPE does that to "
+        "each pair of channels, by an angle that grows with the position.",
         "Three steps: the angles (T, D/2), one per position and pair; the rotation of any (.., T, D) by "
         "them; and exercise 1's attention with the rotation on queries and keys, right after the split "
         "into heads.",
@@ -13,7 +13,7 @@ HINTS = {
     "angles": (
         "At position 1 the angles are the frequencies themselves: the first is 1, and each next one "
         "smaller by the same factor. Which one?",
-        "Pair i turns by base ** (-2i / D) per position, i = 0 .. D/2 - 1: the exponent has D, the size "
+        "Pair i rotates by base ** (-2i / D) per position, i = 0 .. D/2 - 1: the exponent has D, the size "
         "of a head, and the 2 of the pairs. Positions times frequencies is an outer product.",
         "frequencies = base ** (-torch.arange(0, D, 2, dtype=torch.float32, device=positions.device) / "
         "D); angles = positions.float()[:, None] * frequencies. An odd D is a ValueError; float32 "
@@ -27,7 +27,7 @@ HINTS = {
         "even * sin + odd * cos], dim=-1).flatten(-2).to(x.dtype). To join the halves with cat would be "
         "another layout.",
     ),
-    "odd_attention turned offset parameters output one_token first_token running_mean "
+    "odd_attention rotated offset parameters output one_token first_token running_mean "
     "scale attention values causality heads gradients batch calls dtypes bfloat16 "
     "dropout operations in_gpt": (
         "Begin with your exercise 1. What is rotated, and what is not?",

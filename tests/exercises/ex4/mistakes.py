@@ -9,7 +9,7 @@ from tests.exercises.ex1.mistakes import MISTAKES as OF_ATTENTION
 # Lines of the solution that several mistakes change.
 _REFUSED = (
     "    if head_size % 2:\n"
-    '        raise ValueError(f"head_size is {head_size}; channels are turned in pairs, so it must be '
+    '        raise ValueError(f"head_size is {head_size}; channels are rotated in pairs, so it must be '
     'even.")\n'
 )
 _REFUSED_BY_CLASS = "        if config.head_size % 2:\n            raise ValueError("
@@ -17,9 +17,9 @@ _CHANNELS = "torch.arange(0, head_size, 2, dtype=torch.float32, device=positions
 _FREQUENCIES = "base ** (-channels / head_size)"
 _ANGLES = "return positions.float()[:, None] * frequencies"
 _POINTS = "torch.complex(wide[..., 0::2], wide[..., 1::2])"
-_TURNS = "torch.complex(angles.cos(), angles.sin())"
-_TURNED = f"points * {_TURNS}"
-_JOINED = "torch.view_as_real(turned).flatten(-2).to(x.dtype)"
+_ROTATION = "torch.complex(angles.cos(), angles.sin())"
+_ROTATED = f"points * {_ROTATION}"
+_JOINED = "torch.view_as_real(rotated).flatten(-2).to(x.dtype)"
 _POSITIONS = "torch.arange(offset, offset + T, device=x.device)"
 _MADE = "rope_angles(positions, C // self.n_head)"
 _MADE_AT_0 = "rope_angles(torch.arange(T, device=x.device), C // self.n_head)"
@@ -28,9 +28,9 @@ _BUFFER = 'self.register_buffer("future", torch.triu(ones, diagonal=1), persiste
 
 
 def _in_reals(first: str, second: str) -> tuple[str, str]:
-    """A patch: the turned pair written out, from a and b with cos and sin."""
+    """A patch: the rotated pair written out, from a and b with cos and sin."""
     parts = f"{first}, {second}".replace("a", "points.real").replace("b", "points.imag")
-    return (_TURNED, f"torch.complex({parts.replace('cos', 'angles.cos()').replace('sin', 'angles.sin()')})")
+    return (_ROTATED, f"torch.complex({parts.replace('cos', 'angles.cos()').replace('sin', 'angles.sin()')})")
 
 
 _OWN = (
@@ -39,14 +39,14 @@ _OWN = (
         "exponent_halved",
         "the exponent is -i / D instead of -2i / D",
         "You count pairs where the formula counts channels: the exponent of pair i is -2i / D, so that it "
-        "runs over all of 0 to -1. With -i / D the slowest pair turns sqrt(base) times too fast. Look at "
+        "runs over all of 0 to -1. With -i / D the slowest pair rotates sqrt(base) times too fast. Look at "
         "the arange behind theta.",
         ((_CHANNELS, "torch.arange(head_size // 2, dtype=torch.float32, device=positions.device)"),),
     ),
     Mistake(
         "exponent_positive",
         "the exponent has lost its minus",
-        "theta_i = base ** (2i / D) grows: the last pair turns by thousands of radians per token, which is "
+        "theta_i = base ** (2i / D) grows: the last pair rotates by thousands of radians per token, which is "
         "noise. The exponent is negative, or base ** (2i / D) is divided by.",
         ((_FREQUENCIES, "base ** (channels / head_size)"),),
     ),
@@ -61,7 +61,7 @@ _OWN = (
         "exponent_from_one",
         "the pairs are counted from 1",
         "The paper numbers pairs from 1 and writes 2(i - 1) / d for it; with i from 0 the exponent is -2i / "
-        "D, so that pair 0 turns by exactly one radian per token. Yours starts one pair later.",
+        "D, so that pair 0 rotates by exactly one radian per token. Yours starts one pair later.",
         ((_CHANNELS, "torch.arange(2, head_size + 2, 2, dtype=torch.float32, device=positions.device)"),),
     ),
     Mistake(
@@ -99,23 +99,23 @@ _OWN = (
     ),
     Mistake(
         "one_frequency",
-        "all pairs turn equally fast",
-        "Every theta is 1: positions that differ by 44 (7 turns) then look nearly the same. Is there an "
-        "integer division in the exponent, which gives 0 for all pairs?",
+        "all pairs rotate equally fast",
+        "Every theta is 1: positions that differ by 44 (7 full circles) then look nearly the same. Is "
+        "there an integer division in the exponent, which gives 0 for all pairs?",
         ((_FREQUENCIES, "base ** -(channels // head_size)"),),
     ),
     Mistake(
         "angles_negative",
         "the angles are negative",
-        "Your pairs turn the other way. The angle of pair i at position m is + m * theta_i; the only minus "
-        "is in the exponent.",
+        "Your pairs rotate in the other direction. The angle of pair i at position m is + m * theta_i; the "
+        "only minus is in the exponent.",
         ((_ANGLES, "return -positions.float()[:, None] * frequencies"),),
     ),
     Mistake(
         "positions_from_one",
         "positions are counted from 1",
-        "You add 1 to the positions. No dot product notices, since both sides move; the contract's position "
-        "0 has the angle 0, and a cache that counts from 0 would be one off.",
+        "You add 1 to the positions. No dot product changes, since both sides move; the contract's "
+        "position 0 has the angle 0, and a cache that counts from 0 would be one off.",
         ((_ANGLES, "return (positions.float() + 1)[:, None] * frequencies"),),
     ),
     Mistake(
@@ -136,7 +136,7 @@ _OWN = (
         "positions_in_bfloat16",
         "positions are bfloat16",
         "bfloat16 has 8 significant bits: it cannot count beyond 256, so that neighbours share an angle. "
-        "Positions and theta meet in float32.",
+        "Multiply positions and theta in float32.",
         ((_ANGLES, "return positions.bfloat16().float()[:, None] * frequencies"),),
     ),
     Mistake(
@@ -170,15 +170,15 @@ _OWN = (
     Mistake(
         "angles_wrapped",
         "the angles are taken modulo 2 pi",
-        "The rotation is the same, and the contract asks for the angles themselves, m * theta_i: cos and "
-        "sin take care of whole turns.",
+        "The rotation is the same, and the contract asks for the angles themselves, m * theta_i: adding "
+        "full circles changes neither cos nor sin.",
         ((_ANGLES, "return (positions.float()[:, None] * frequencies) % 6.283185307179586"),),
     ),
     Mistake(
         "angles_per_channel",
         "there is an angle for each channel instead of each pair",
-        "Your table is (T, D), each angle in it twice. Two channels share an angle: the contract's table is "
-        "(T, D / 2), and whether cos and sin are repeated is apply_rope's own affair.",
+        "Your table is (T, D), each angle in it twice. Two channels share an angle: the contract's table "
+        "is (T, D / 2), and repeating cos and sin is up to apply_rope.",
         ((_ANGLES, "return (positions.float()[:, None] * frequencies).repeat_interleave(2, dim=-1)"),),
     ),
     Mistake(
@@ -200,7 +200,7 @@ _OWN = (
                 "angles = positions.float()[:, None] * frequencies\n"
                 "    return torch.polar(torch.ones_like(angles), angles)",
             ),
-            (_TURNED, "points * angles"),
+            (_ROTATED, "points * angles"),
         ),
     ),
     Mistake(
@@ -241,22 +241,22 @@ _OWN = (
     Mistake(
         "half_split",
         "the pairs are (i, i + D / 2): a valid RoPE of another layout",
-        "You turn channel i with channel i + D / 2 (rotate_half), as GPT-NeoX and many Llama files do. "
+        "You rotate channel i with channel i + D / 2 (rotate_half), as GPT-NeoX and many Llama files do. "
         "Norms are kept and only distances count, so a model trains just as well: with the rows of q and k "
         "in another order it is the same function. But the contract takes the paper's pairs (2i, 2i + 1), "
         "and weights trained with one layout are noise for the other.",
         (
             (_POINTS, "torch.complex(*wide.chunk(2, dim=-1))"),
-            (_JOINED, "torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)"),
+            (_JOINED, "torch.cat([rotated.real, rotated.imag], dim=-1).to(x.dtype)"),
         ),
     ),
     Mistake(
         "put_back_in_halves",
-        "the turned pairs are put back as two halves",
-        "You turn the right pairs, and then join all first channels and all second ones: channel 1 ends up "
+        "the rotated pairs are put back as two halves",
+        "You rotate the right pairs, and then join all first channels and all second ones: channel 1 ends up "
         "in place D / 2. Stack the two along a new last dimension and flatten, so that a pair lies side by "
         "side again.",
-        ((_JOINED, "torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)"),),
+        ((_JOINED, "torch.cat([rotated.real, rotated.imag], dim=-1).to(x.dtype)"),),
     ),
     Mistake(
         "taken_as_halves",
@@ -269,11 +269,11 @@ _OWN = (
         "angles_in_two_layouts",
         "neighbours are paired, and get the angles of the half-split layout",
         "cos and sin are repeated as (a0, a1, .., a0, a1, ..), which goes with pairs (i, i + D / 2), while "
-        "you swap neighbours. The two of a pair then turn by different angles, and norms change. For "
+        "you swap neighbours. The two of a pair then rotate by different angles, and norms change. For "
         "neighbours repeat each angle twice in a row: repeat_interleave(2, -1).",
         (
             (
-                _TURNED,
+                _ROTATED,
                 "torch.complex(\n"
                 "        points.real * torch.cat([angles, angles], -1).cos()[..., 0::2]"
                 " - points.imag * torch.cat([angles, angles], -1).sin()[..., 0::2],\n"
@@ -286,45 +286,45 @@ _OWN = (
         "halves_with_angles_of_neighbours",
         "halves are paired, and get the angles of the paper's layout",
         "You swap the two halves (rotate_half), while cos and sin are repeated as (a0, a0, a1, a1, ..), "
-        "which goes with neighbours. The two of a pair then turn by different angles, and norms change. "
+        "which goes with neighbours. The two of a pair then rotate by different angles, and norms change. "
         "Either layout is a RoPE, a mixture is none; the contract takes neighbours: (-x1, x0), (-x3, x2), ..",
         (
             (_POINTS, "torch.complex(*wide.chunk(2, dim=-1))"),
             (
-                _TURNED,
+                _ROTATED,
                 "torch.complex(*(\n"
                 "        one * part.cos() + sign * other * part.sin()\n        for part, one, other, sign in "
                 "zip(angles.repeat_interleave(2, -1).chunk(2, -1), (points.real, points.imag),\n"
                 "                                          (points.imag, points.real), (-1, 1))\n    ))",
             ),
-            (_JOINED, "torch.cat([turned.real, turned.imag], dim=-1).to(x.dtype)"),
+            (_JOINED, "torch.cat([rotated.real, rotated.imag], dim=-1).to(x.dtype)"),
         ),
     ),
     Mistake(
-        "turned_backwards",
-        "pairs are turned the other way",
-        "Yours is (x0 cos + x1 sin, -x0 sin + x1 cos), a turn by minus the angle. Distances still count the "
-        "same, so it trains; it is the mirror image of the paper's.",
+        "rotated_backwards",
+        "pairs are rotated in the other direction",
+        "Yours is (x0 cos + x1 sin, -x0 sin + x1 cos), a rotation by minus the angle. Scores still depend "
+        "on distances alone, so it trains, but it is the mirror image of the paper's.",
         (_in_reals("a * cos + b * sin", "b * cos - a * sin"),),
     ),
     Mistake(
         "cos_and_sin_swapped",
         "cos and sin are swapped",
-        "At angle 0 cos is 1 and sin is 0, so x must stay as it is; yours is turned by a right angle and "
+        "At angle 0 cos is 1 and sin is 0, so x must stay as it is; yours is rotated by a right angle and "
         "mirrored. The channel itself is multiplied by cos, its partner by sin.",
-        ((_TURNS, "torch.complex(angles.sin(), angles.cos())"),),
+        ((_ROTATION, "torch.complex(angles.sin(), angles.cos())"),),
     ),
     Mistake(
-        "nothing_turned",
+        "nothing_rotated",
         "x comes back as it is",
         "apply_rope returns its input. Norms and dot products are all kept, and no position is ever seen.",
-        ((_TURNED, "points"),),
+        ((_ROTATED, "points"),),
     ),
     Mistake(
         "scaled_by_cos",
         "the channels are only multiplied by cos",
         "A rotation mixes the two channels of a pair; yours shrinks them by cos. The sin terms are missing.",
-        ((_TURNED, "points * angles.cos()"),),
+        ((_ROTATED, "points * angles.cos()"),),
     ),
     Mistake(
         "sign_missing",
@@ -342,19 +342,19 @@ _OWN = (
     ),
     Mistake(
         "last_pair_skipped",
-        "the last pair is not turned",
-        "A loop or a slice ends one pair early, so that the last two channels never learn where they stand. "
-        "All D / 2 pairs turn.",
-        ((_TURNED, f"torch.cat([(points * {_TURNS})[..., :-1], points[..., -1:]], -1)"),),
+        "the last pair is not rotated",
+        "A loop or a slice ends one pair early, so the last two channels carry no position. All D / 2 "
+        "pairs are rotated.",
+        ((_ROTATED, f"torch.cat([(points * {_ROTATION})[..., :-1], points[..., -1:]], -1)"),),
     ),
     Mistake(
         "half_of_the_channels",
-        "only the first half of the channels is turned",
-        "Some models do that on purpose (partial rotary); the contract turns every pair.",
+        "only the first half of the channels is rotated",
+        "Some models do that on purpose (partial rotary); the contract rotates every pair.",
         (
             (
-                _TURNED,
-                f"points * {_TURNS}.where(\n"
+                _ROTATED,
+                f"points * {_ROTATION}.where(\n"
                 "        torch.arange(angles.shape[-1], device=x.device) < angles.shape[-1] // 2, 1)",
             ),
         ),
@@ -363,15 +363,15 @@ _OWN = (
         "added_to_x",
         "cos and sin are added to x",
         "That is the sinusoidal embedding of the first transformer, which says where a token stands. RoPE "
-        "multiplies: it turns the pair, so that only distances are left.",
-        ((_TURNED, "points + torch.complex(angles.sin(), angles.cos())"),),
+        "multiplies: it rotates the pair, so that only distances are left.",
+        ((_ROTATED, "points + torch.complex(angles.sin(), angles.cos())"),),
     ),
     Mistake(
         "along_the_heads",
         "the angles run along the heads instead of the tokens",
         "In x (B, H, T, D) the angles (T, D / 2) belong to the dimension before the last. You bring them to "
         "the one before that: was x (B, T, H, D) when you wrote it?",
-        ((_TURNED, f"(points.transpose(-2, -3) * {_TURNS}).transpose(-2, -3)"),),
+        ((_ROTATED, f"(points.transpose(-2, -3) * {_ROTATION}).transpose(-2, -3)"),),
     ),
     Mistake(
         "four_dimensions_only",
@@ -383,25 +383,25 @@ _OWN = (
     Mistake(
         "rope_result_in_float32",
         "apply_rope returns float32 for a bfloat16 x",
-        "A float32 table turns a bfloat16 x into float32, and q no longer fits v. Computing in float32 is "
+        "A float32 table makes a bfloat16 x float32, and q no longer fits v. Computing in float32 is "
         "right; return to x.dtype at the end.",
-        ((_JOINED, "torch.view_as_real(turned).flatten(-2)"),),
+        ((_JOINED, "torch.view_as_real(rotated).flatten(-2)"),),
     ),
     Mistake(
         "angles_in_the_dtype_of_x",
         "the angles are cast to x's dtype before cos and sin",
-        "In bfloat16 an angle of 300 is off by up to a radian, and its cos is anything. Take cos and sin in "
-        "float32, then multiply in float32.",
-        ((_TURNS, "torch.polar(torch.ones_like(angles), angles.to(x.dtype).to(angles.dtype))"),),
+        "In bfloat16 an angle of 300 is off by up to a radian, so its cos means nothing. Take cos and sin "
+        "in float32, then multiply in float32.",
+        ((_ROTATION, "torch.polar(torch.ones_like(angles), angles.to(x.dtype).to(angles.dtype))"),),
     ),
     Mistake(
-        "turned_in_the_dtype_of_x",
+        "rotated_in_the_dtype_of_x",
         "the rotation is computed in x's dtype",
         "For bfloat16 every product and sum is rounded to 8 bits, and cos and sin too. Take x to float32 "
         "first, and round once, at the end.",
         (
             (
-                _TURNED,
+                _ROTATED,
                 "torch.complex(*(part.float() for part in (\n        x[..., 0::2] * angles.cos().to(x.dtype) "
                 "- x[..., 1::2] * angles.sin().to(x.dtype),\n        x[..., 0::2] * "
                 "angles.sin().to(x.dtype) + x[..., 1::2] * angles.cos().to(x.dtype))))",
@@ -413,21 +413,21 @@ _OWN = (
         "apply_rope writes its result into x",
         "x belongs to the caller, and autograd needs its old value. Build the result as a new tensor (stack "
         "and flatten, or empty_like and fill).",
-        ((f"return {_JOINED}", "x.copy_(torch.view_as_real(turned).flatten(-2))\n    return x"),),
+        ((f"return {_JOINED}", "x.copy_(torch.view_as_real(rotated).flatten(-2))\n    return x"),),
     ),
     Mistake(
         "rope_writes_into_angles",
         "apply_rope writes into the angles",
-        "sin_() or cos_() works in place, so the next tensor is turned by the sine of the angle: queries "
+        "sin_() or cos_() works in place, so the next tensor is rotated by the sine of the angle: queries "
         "right, keys wrong. Use sin() and cos().",
-        ((_TURNS, "torch.complex(angles.cos(), angles.sin_())"),),
+        ((_ROTATION, "torch.complex(angles.cos(), angles.sin_())"),),
     ),
     Mistake(
-        "rope_keeps_the_turns",
+        "rope_keeps_cos_and_sin",
         "cos and sin of the first angles of a shape are kept",
         "They are cached by shape, so that other angles of the same shape are ignored: a token at position "
-        "7 is turned as the first one ever was. Compute them from the angles that are given.",
-        ((_TURNED, f"points * apply_rope.__dict__.setdefault(str(angles.shape), {_TURNS})"),),
+        "7 is rotated by the angles of the first call. Compute them from the angles that are given.",
+        ((_ROTATED, f"points * apply_rope.__dict__.setdefault(str(angles.shape), {_ROTATION})"),),
         keeps=True,
     ),
     Mistake(
@@ -452,44 +452,44 @@ _OWN = (
     ),
     # The attention.
     Mistake(
-        "values_turned",
-        "the values are turned too",
-        "Values are handed over, not compared: nothing undoes their rotation, so that what a token receives "
-        "depends on where in the text it stands. Turn queries and keys only.",
+        "values_rotated",
+        "the values are rotated too",
+        "Values are passed on, not compared: nothing undoes their rotation, so what a token receives "
+        "depends on where it stands in the text. Rotate queries and keys only.",
         ((_BOTH, "q, k, v = (apply_rope(part, angles) for part in (q, k, v))"),),
     ),
     Mistake(
-        "queries_turned_only",
-        "only the queries are turned",
-        "q . k then depends on the position of the query and not on the distance. Keys turn by the same "
-        "angles.",
+        "queries_rotated_only",
+        "only the queries are rotated",
+        "q . k then depends on the position of the query and not on the distance. Rotate the keys by the "
+        "same angles.",
         ((_BOTH, "q = apply_rope(q, angles)"),),
     ),
     Mistake(
-        "keys_turned_only",
-        "only the keys are turned",
-        "q . k then depends on the position of the key and not on the distance. Queries turn by the same "
-        "angles.",
+        "keys_rotated_only",
+        "only the keys are rotated",
+        "q . k then depends on the position of the key and not on the distance. Rotate the queries by the "
+        "same angles.",
         ((_BOTH, "k = apply_rope(k, angles)"),),
     ),
     Mistake(
         "attention_without_rope",
         "the attention knows nothing of positions",
         "apply_rope is never called in forward, or its result is not used (it returns a new tensor and "
-        "changes none: q = apply_rope(q, angles)), or all tokens are turned by one angle, which no dot "
-        "product notices.",
+        "changes none: q = apply_rope(q, angles)), or all tokens are rotated by the same angle, which "
+        "changes no dot product.",
         ((_BOTH, "apply_rope(q, angles), apply_rope(k, angles)"),),
     ),
     Mistake(
         "opposite_signs",
-        "queries and keys are turned in opposite directions",
-        "Turned by +a and -a, q . k depends on the sum of the two positions instead of their difference. "
-        "Both turn the same way; the dot product takes the difference by itself.",
+        "queries and keys are rotated in opposite directions",
+        "Rotated by +a and -a, q . k depends on the sum of the two positions instead of their difference. "
+        "Rotate both by the same angles: the dot product then contains the difference.",
         ((_BOTH, "q, k = apply_rope(q, angles), apply_rope(k, -angles)"),),
     ),
     Mistake(
-        "turned_twice",
-        "queries and keys are turned twice",
+        "rotated_twice",
+        "queries and keys are rotated twice",
         "Every distance counts double. Is apply_rope called in a helper and again in forward?",
         ((_BOTH, "q, k = (apply_rope(apply_rope(part, angles), angles) for part in (q, k))"),),
     ),
@@ -497,14 +497,14 @@ _OWN = (
         "angles_over_the_width",
         "the frequencies are those of C channels instead of D",
         "You give rope_angles the width of the model and use its first D / 2 columns, so that even the last "
-        "pair of a head turns fast. The head size is C // H.",
+        "pair of a head rotates fast. The head size is C // H.",
         ((_MADE, "rope_angles(positions, C)[:, : C // self.n_head // 2]"),),
     ),
     Mistake(
-        "turned_before_the_split",
-        "queries and keys are turned before they are split into heads",
-        "One rotation over all C channels gives every head other frequencies: the first turns fast, the "
-        "last hardly at all. Split into heads first; every head has all D / 2 frequencies.",
+        "rotated_before_the_split",
+        "queries and keys are rotated before they are split into heads",
+        "One rotation over all C channels gives every head other frequencies: the first head rotates fast, "
+        "the last hardly at all. Split into heads first; every head has all D / 2 frequencies.",
         (
             (_MADE, "rope_angles(positions, C)"),
             (
@@ -515,18 +515,18 @@ _OWN = (
         ),
     ),
     Mistake(
-        "turned_before_the_transpose",
-        "queries and keys are turned while they are (B, T, H, D)",
-        "apply_rope takes the dimension before the last for the time, and there stand the heads: the sizes "
-        "do not fit (or fit by chance, where H = T). Bring the head in front of the time first, "
-        "transpose(1, 2), then turn.",
+        "rotated_before_the_transpose",
+        "queries and keys are rotated while they are (B, T, H, D)",
+        "apply_rope takes the dimension before the last for the time, but that is the dimension of the "
+        "heads: the sizes do not fit, or fit by chance where H = T. Bring the heads in front of the time "
+        "first, transpose(1, 2), then rotate.",
         ((_BOTH, "q, k = (apply_rope(part.transpose(1, 2), angles).transpose(1, 2) for part in (q, k))"),),
     ),
     Mistake(
         "offset_on_queries_only",
         "the offset moves the queries and not the keys",
-        "Every distance grows by the offset. Queries and keys of one sequence shift together; with a cache, "
-        "the old keys were turned when they came.",
+        "Every distance grows by the offset. Queries and keys of one sequence shift together; with a "
+        "cache, the old keys were rotated when they were added.",
         ((_BOTH, f"q, k = apply_rope(q, angles), apply_rope(k, {_MADE_AT_0})"),),
     ),
     Mistake(
@@ -617,9 +617,9 @@ _OWN = (
     Mistake(
         "cosines_in_the_dtype_of_x",
         "queries and keys are multiplied by cos and sin in x's dtype",
-        "cos and sin that are cast to bfloat16, by hand or as buffers of the model, have 8 significant bits: "
-        "their squares no longer add up to 1, so that turning makes vectors shorter or longer, depending on "
-        "the position. Multiply in float32, and round the result once.",
+        "cos and sin that are cast to bfloat16, by hand or as buffers of the model, have 8 significant "
+        "bits: their squares no longer add up to 1, so that the rotation makes vectors shorter or longer, "
+        "depending on the position. Multiply in float32, and round the result once.",
         (
             (
                 _BOTH,
@@ -641,14 +641,14 @@ _OWN = (
                 _BUFFER,
                 f"{_BUFFER}\n        angles = rope_angles(torch.arange(config.block_size), "
                 f"config.head_size)\n"
-                '        self.register_buffer("turns", torch.polar(torch.ones_like(angles), angles), '
+                '        self.register_buffer("rotations", torch.polar(torch.ones_like(angles), angles), '
                 "persistent=False)",
             ),
             (
                 _BOTH,
-                "turns = self.turns[:T]\n        q, k = (\n            "
-                "torch.view_as_real(torch.complex(m[..., 0::2].float(), m[..., 1::2].float()) * turns)\n    "
-                "        .flatten(-2).to(x.dtype)\n            for m in (q, k)\n        )",
+                "rotations = self.rotations[:T]\n        q, k = (\n            "
+                "torch.view_as_real(torch.complex(m[..., 0::2].float(), m[..., 1::2].float()) * "
+                "rotations)\n            .flatten(-2).to(x.dtype)\n            for m in (q, k)\n        )",
             ),
         ),
     ),
@@ -696,8 +696,8 @@ _OWN = (
     Mistake(
         "scale_by_pairs",
         "the scores are scaled by 1 / sqrt(D / 2)",
-        "You divide by the square root of the number of pairs. Turning mixes channels and leaves none out: q "
-        ". k still sums over D of them.",
+        "You divide by the square root of the number of pairs. A rotation mixes channels and leaves none "
+        "out: q . k still sums over all D of them.",
         ((_SCALE, "(q.shape[-1] // 2) ** -0.5"),),
     ),
     Mistake(
@@ -707,10 +707,10 @@ _OWN = (
         "into it changes the caller's tensor. Build the result as a new tensor.",
         (
             (
-                f"turned = {_TURNED}",
-                f"turned = {_TURNED}\n"
+                f"rotated = {_ROTATED}",
+                f"rotated = {_ROTATED}\n"
                 "    if x.dtype == torch.float64:\n"
-                "        x.detach().copy_(torch.view_as_real(turned).flatten(-2))",
+                "        x.detach().copy_(torch.view_as_real(rotated).flatten(-2))",
             ),
         ),
     ),
@@ -720,6 +720,6 @@ MISTAKES = _OWN + tuple(
     mistake
     for mistake in OF_ATTENTION
     # fuse_heads is exercise 1's alone, and so is the one patch that reaches into it. Heads that are not moved
-    # in front of the time do not get as far as the scores here: see turned_before_the_transpose.
+    # in front of the time do not get as far as the scores here: see rotated_before_the_transpose.
     if not mistake.id.startswith(("fuse_", "heads_not_moved")) and mistake.id != "projection_without_bias"
 )
