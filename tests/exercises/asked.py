@@ -1,5 +1,5 @@
-"""What a check asks of a worker: a look, which is a function of plain torch in one of the files of looks, and
-what it is given.
+"""A request of a check to a worker: a look, which is a function of plain torch in one of the files of looks,
+and its arguments.
 
     LOOKS = Looks("tests.exercises.ex2.looks")
     answer = subject.run(LOOKS("made_batch", a=a, b=b, n=3))
@@ -49,10 +49,10 @@ class Looks:
     def __call__(
         self, function: str, *, seconds: float | None = None, progress=None, once: bool = False, **given
     ) -> "Asked":
-        """A look with what it is given: arrays, plain values, and dicts and lists of them.
+        """A look with its arguments: arrays, plain values, and dicts and lists of them.
 
-        seconds: a deadline of its own, for one that trains; progress: called with what it says on the way.
-        once: several checks ask for the same, and share one answer of the attempt.
+        seconds: a deadline of its own, for one that trains; progress: called with what the look reports while
+        it runs. once: several checks ask for the same, and share one answer of the attempt.
         """
         if function not in self._functions:
             raise KeyError(f"{self.name} has no look {function}")

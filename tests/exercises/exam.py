@@ -1,9 +1,9 @@
-"""The vocabulary of the checks: a subject that answers, a check that a learner reads, a failure that
-says what was expected.
+"""The terms of the checks: a subject that answers, a check that a learner reads, and a failure that says what
+was expected.
 
 A check looks at a subject through a small function, `look(subject, *case) -> reading`, a dict of arrays
-and plain values. Looked at the same way, the attempt gives what it does, the reference what is right,
-and each known mistake what it would do: so one function serves the verdict and the diagnosis.
+and plain values. The same look is taken at the attempt, at the reference (what is right) and at each known
+mistake, so one function serves the verdict and the diagnosis.
 """
 
 import os
@@ -41,7 +41,7 @@ class CheckFailed(Exception):
 
     message: what was expected and the question that leads to the fix, then what came instead.
     details: further lines: where the output is wrong, the learner's lines, a small picture.
-    same:    a fingerprint, equal for two subjects that fail in the same way without giving numbers.
+    same:    equal for two subjects that fail in the same way without giving numbers.
     """
 
     def __init__(
@@ -64,8 +64,7 @@ def fail(case: dict, message: str, *details: str | list[str], **more):
 
 
 def more_patience() -> str:
-    """What a learner with a slow machine may set: three times the patience that this grade has
-    (grader/judge/host.py)."""
+    """The setting for a slow machine: three times the patience of this grade (grader/judge/host.py)."""
     return f"GRADE_PATIENCE={3 * float(os.environ.get('GRADE_PATIENCE', '1')):g}"
 
 
@@ -107,7 +106,8 @@ class Answer:
         return value.get("value")
 
     def tensor(self, name: str, shape: tuple, what: str, dtype="float32", device=None) -> np.ndarray:
-        """The numbers of a tensor that must have this shape and dtype; CheckFailed says what came."""
+        """The numbers of a tensor that must have this shape and dtype; CheckFailed says what it is
+        instead."""
         value = self.values[name]
         wanted = f"{what} must be a tensor of shape {tuple(shape)} and dtype {dtype}"
         came = describe(value)
@@ -136,7 +136,7 @@ class Answer:
         return array
 
     def outcome(self, name: str) -> str:
-        """What an outcome came to: "ValueError", another exception that it "raises", or what it "returns"."""
+        """An outcome in words: "ValueError", "raises X" for another exception, or "returns .."."""
         items = self.values[name]["items"]
         if "raised" not in items:
             return f"returns {describe(items['value'])}"
@@ -144,7 +144,7 @@ class Answer:
         return "ValueError" if "ValueError" in kinds else f"raises {str(kinds[0])[:60]}"
 
     def array(self, name: str) -> np.ndarray | None:
-        """The numbers of a tensor of whatever form, None where it is no tensor, or has none."""
+        """The numbers of a tensor of any form; None where it is no tensor or they were not sent."""
         return self.arrays.get(self.values[name].get("sent"))
 
     def tensors(self, name: str) -> dict[str, np.ndarray | None]:
@@ -197,7 +197,7 @@ class Subject:
 
 @dataclass(eq=False)
 class Evidence:
-    """What a subject was seen to do: enough to look at another one in the same way.
+    """A look and what it gave, so that another subject can be looked at in the same way.
 
     names: what the look took of the graded module. trains: whether it asked for a training run.
     """
@@ -212,7 +212,7 @@ class Evidence:
     gave_nan: bool = False
 
     def shown_by(self, subject: Subject) -> bool:
-        """Whether that subject, looked at in the same way, does the same."""
+        """Whether that subject gives the same reading."""
         parts = getattr(self.look, "parts", None)
         if parts is None or isinstance(self.reading, CheckFailed):
             return self.same(self._reading(self.look, subject), self.reading)
@@ -235,7 +235,8 @@ class Evidence:
 def in_parts(**looks: Callable) -> Callable:
     """A look that is several, whose reading is {name: the reading of that one}.
 
-    The quick ones come first: most mistakes are ruled out by them. Its `same` is asked of some names too.
+    The quick ones come first, since they rule out most mistakes. Its `same` must also compare readings with
+    only some of the names.
     """
 
     def look_at(subject, *case):
@@ -256,7 +257,7 @@ class Exam:
     load_error: CheckFailed | None = None
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
-    measured: str = ""  # what the running check found out, worth telling where it passes
+    measured: str = ""  # what the running check measured, reported where it passes
     # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with
     # other_hashes strings have other hashes there than in the attempt's own.
     elsewhere: Callable | None = None
@@ -305,7 +306,7 @@ class Exam:
             self.only = None
             raise
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            # The same look works on the reference, so what came back was made up.
+            # The same look works on the reference, so the fault lies in the attempt's answer.
             evidence.reading = CheckFailed(
                 "Your code's answers make no sense to the grader.", same=("nonsense",)
             )

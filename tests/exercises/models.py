@@ -39,8 +39,7 @@ def shapes_of_default(config: dict) -> dict[str, tuple]:
 
 
 def drawn(config: dict, seed: int) -> dict[str, np.ndarray]:
-    """Weights of which no two are alike, float32: small ones, but for the gains of norms, which lie around
-    1."""
+    """Random float32 weights, all different: small, but around 1 for the gains of norms."""
     rng = np.random.default_rng((seed, 17))
     weights = {}
     for name, shape in shapes_of_default(config).items():
@@ -50,8 +49,7 @@ def drawn(config: dict, seed: int) -> dict[str, np.ndarray]:
 
 
 def returned_config(sizes: dict, most: int) -> dict:
-    """The config of a model that came back, its whole numbers from 1 to `most`; CheckFailed where no GPT can
-    have it."""
+    """The config of a returned model, each number from 1 to `most`; CheckFailed where no GPT can have it."""
     config = {key: sizes[key] for key in FIELDS}
     whole = all(
         isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= most
@@ -83,7 +81,7 @@ def check_weights(weights: dict, config: dict, most: int) -> None:
         )
 
 
-# What a state holds (grader/worker/probes.py), in the words of a message.
+# The entries of a state (grader/worker/probes.py), in the words of a message.
 WHAT = {
     "parameters": "weights",
     "grads": "gradients",
@@ -100,12 +98,12 @@ WHAT = {
 }
 
 
-# between two processes that compute the same; another seed makes a difference of the order of the weights
+# between two processes that compute the same; with another seed the difference is as large as the weights
 ROUNDING = 1e-5
 
 
 def far_apart(one: dict, other: dict) -> bool:
-    """Whether two models' weights, as arrays by name, are others, by more than rounding."""
+    """Whether the weights of two models, as arrays by name, differ by more than rounding."""
     same = one.keys() == other.keys() and all(
         one[key] is not None and other[key] is not None and one[key].shape == other[key].shape for key in one
     )
@@ -113,7 +111,7 @@ def far_apart(one: dict, other: dict) -> bool:
 
 
 def same_state(before: dict, after: dict) -> dict[str, bool]:
-    """Of two states of a model: {what: whether it is as it was}."""
+    """{part of the state: whether it is unchanged}, for two states of a model."""
     return {key: equal(before[key], after[key]) for key in before}
 
 
@@ -131,7 +129,7 @@ def equal(one, other) -> bool:
 
 
 def state_of(answer, key: str) -> dict:
-    """What the state of a model came to, as plain values and arrays."""
+    """The state of a model in an answer, as plain values and arrays."""
 
     def read(value: dict):
         if value["kind"] == "dict":

@@ -37,13 +37,14 @@ def float16(array: np.ndarray) -> np.ndarray:
 
 
 def rounding(exact: np.ndarray, got: np.ndarray) -> str | None:
-    """The shorter dtype to which `got` is `exact` rounded; None where it is nothing of the kind."""
+    """The shorter dtype to which `got` is `exact` rounded; None where it is not rounded to any."""
     rounded = {"float32": exact.astype(np.float32), "bfloat16": bfloat16(exact), "float16": float16(exact)}
     return next((dtype for dtype, values in rounded.items() if np.array_equal(values, got)), None)
 
 
 def rounded_to(got: np.ndarray | None, exact: np.ndarray) -> str:
-    """How far copied numbers are off, and what they look rounded to; "" where they are right or far off."""
+    """How far copied numbers are off, and to which dtype they look rounded; "" where they are right or far
+    off."""
     if got is None or got.shape != exact.shape or not np.allclose(got, exact, rtol=0.01, atol=1e-6):
         return ""
     off = float(np.abs(got - exact).max())
@@ -55,7 +56,7 @@ def rounded_to(got: np.ndarray | None, exact: np.ndarray) -> str:
     return f"the values are off by {off:.1e} at most: rounded to {dtype}. What goes through {dtype}?"
 
 
-RATE = 1e-7  # how often a right attempt may fall out of a range that leaves room for chance
+RATE = 1e-7  # how often a right attempt may fall outside such a range by chance
 
 
 def room_for_chance(share: float, draws: float, rate: float = RATE) -> float:

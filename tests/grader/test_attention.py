@@ -161,7 +161,7 @@ WRONG = {
     "an input that needs a gradient from then on": (
         in_forward("x.requires_grad_()"),
         "gradients",
-        "has one after the way back",
+        "has one after the backward pass",
     ),
     "keys that are detached in long texts": (
         in_forward("if x.shape[1] > 100:\n    x = x.detach()"),

@@ -145,12 +145,12 @@ UNSEEN = {
     "a leak behind the token table": (
         (ON_ALL, (LOSS, BEHIND_THE_TABLE)),
         "finetune_part",
-        "not seen on what the model trains",
+        "did not see what the model trains on",
     ),
     "targets behind the head": (
         ((LOSS, BEHIND_THE_HEAD),),
         "finetune_part",
-        "not seen which token follows which",
+        "did not see the targets of the training",
     ),
     "a loss turned round": (
         (("loss.backward()", "(-loss).backward()"),),

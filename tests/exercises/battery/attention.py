@@ -46,8 +46,8 @@ class Attention(Unit):
     """An attention that is examined; what is right is softmax(q k^T / sqrt(D)) v, head by head, and proj."""
 
     def rotated(self, x: np.ndarray, back: bool = False) -> np.ndarray:
-        """Queries or keys (.., T, D) of the tokens 0, 1, .. as they meet; back: those that meet as x. Here as
-        they are."""
+        """Queries or keys (.., T, D) of the tokens 0, 1, .. as they enter the dot product; back: the inverse.
+        The identity here."""
         return x
 
     def parameters(self, C: int) -> dict[str, tuple]:
@@ -82,7 +82,7 @@ class Attention(Unit):
         return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
 
 
-# Weights that make an attention show its inside. The first T channels of x say where a token stands.
+# Weights that make an attention show its inside. The first T channels of x hold the position.
 
 
 def positions(size: Size) -> np.ndarray:
@@ -139,7 +139,7 @@ def matrix_in_modes(
     return {mode: by_head(size, y) for mode, y in in_modes(subject, unit, size, weights, x, dtype).items()}
 
 
-# The way of the values, and the mask.
+# The path of the values, and the mask.
 
 
 @check("one_token", "one token alone gives proj(value): the value and output path", ("output",))
@@ -321,17 +321,18 @@ def heads_have_their_matrices(exam, unit):
         got,
         tolerance("float32", size.n_embd + size.D, 1.0, spread),
         size.as_case(),
-        "With the values one-hot in the position, the output of each head is its attention matrix. Do "
-        "queries and keys of the same head meet, and is the first dimension of each matrix the query?",
+        "With the values one-hot in the position, the output of each head is its attention matrix. Is each "
+        "query multiplied with the keys of its own head, and is the first dimension of each matrix the "
+        "query?",
     )
 
 
-# Who moves whom.
+# Which inputs change which outputs.
 
 
 def moved(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Whether numbers are others; rounding may differ between two calls, a real influence is of order 1. NaN
-    counts."""
+    """Where numbers changed, NaN included. Rounding may differ between two calls; a real influence is of
+    order 1."""
     return ~(np.abs(one - other) <= 1e-4 * max(1.0, float(np.nanmax(np.abs(other), initial=0))))
 
 
@@ -440,13 +441,13 @@ def large_scores_stay_exact(exam, unit):
                 tolerance("float32", size.T, 1.0),
                 case | {"mode": mode},
                 f"With scores near {low:g} for the keys that a query may see and {high:g} for those it may "
-                "not, all weight must go to the largest that it may see. What does your mask put in the "
-                "place of a masked score, and can exp overflow?",
+                "not, all weight must go to the largest that it may see. Which number replaces a masked "
+                "score, and can exp overflow?",
             )
 
-    # The same in bfloat16, for whoever masks it with another number, and with a length of its own: a mask
-    # that is kept by length is float32's. Scores of 2 ** 18 are rounded to 2 ** 11, and the rotation of the
-    # fourth exercise adds some of that: neighbours differ by more.
+    # The same in bfloat16, since some attempts mask half precision with another number. No other check has
+    # this length: a mask that is cached by length would be float32's. Scores of 2 ** 18 are rounded to 2 **
+    # 11, and the rotation of the fourth exercise adds some of that: neighbours differ by more.
     size, reach = Size(B=1, T=13, n_embd=64, block_size=13, seed=5), 2.0**18
     steps, seen = scores_apart(size.T)
     scores = np.where(seen, steps * (reach / 3200) - reach, reach).astype(np.float32)
@@ -459,7 +460,7 @@ def large_scores_stay_exact(exam, unit):
             attention,
             tolerance("bfloat16", size.T, 1.0),
             case | {"mode": mode},
-            "In float32 your mask holds, in bfloat16 masked keys get weight: all of it must go to the "
+            "In float32 your mask works, in bfloat16 masked keys get weight: all weight must go to the "
             "largest score that a query may see. Do you mask half precision with another number? "
             "float('-inf') is one in every dtype.",
         )
@@ -474,7 +475,8 @@ EXTRA = 8  # operations that may come on top with more heads: a copy here and th
 
 ENOUGH = (2, 6)
 # {how: (B, T, D, dtype, whether for all of HEADS)}. As few sequences and tokens as show a mask: a loop over
-# those is slow, but it is not the question. And more of everything, for whoever has another way for it.
+# those is slow, but this check is not about it. The others are larger or in another mode, for which an
+# attempt may take another path.
 COUNTED = {
     "eval": (1, 2, 2, "float32", True),
     "train": (1, 2, 2, "float32", True),

@@ -49,7 +49,7 @@ def switched(m, unit, plain, one_head, x, x_one_head, place):
         build(m, unit, **plain, train=True, dtype="bfloat16"),
         build(m, unit, **one_head, train=True),
     )
-    # another one, whose config says something else
+    # another module, with another config
     build(m, unit, plain["config"] | {"dropout": 0.0}, plain["weights"])
     found = {}
     module.train(False)

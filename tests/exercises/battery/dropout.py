@@ -28,7 +28,7 @@ def weights_seen(heads: int, channels: int) -> float:
 
 
 def without_nan(y: np.ndarray) -> np.ndarray:
-    """An output in train mode; CheckFailed where it holds NaN, which is no share of anything."""
+    """An output in train mode; CheckFailed where it holds NaN, of which no share can be measured."""
     if not np.isfinite(y).all():
         count = int((~np.isfinite(y)).sum())
         raise CheckFailed(
@@ -62,7 +62,7 @@ def levels_of(size: Size, y: np.ndarray) -> Reading:
 
     levels:   the different values of the output, 0 left out
     zeros:    the share of zeros (what is dropped after proj)
-    low:      among the rest, the share of the lowest level (with one token: weights dropped)
+    low:      among the nonzero elements, the share of the lowest level (with one token: weights dropped)
     coherent: the share of heads whose channels, zeros aside, agree (weights, not values, are dropped)
     """
     y = without_nan(y)[:, -1].reshape(size.B, size.n_head, size.D)
@@ -101,15 +101,16 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
     weights: over which of queries, keys, heads, sequences and calls the attention weights share a mask
     output:  over which of tokens, channels, heads, sequences and calls the output does
 
-    Two independent zeros meet with the product of their shares. A shown weight is 0 with 0.64, since its
-    output may be dropped too: together 0.41, and 0.50 where the weight's mask is shared. An output (any proj,
-    a bias far from 0) is 0 with 0.4: together 0.16, or 0.4. With 4800 pairs and more these shares have
+    Two independent masks are both 0 with the product of their shares. A shown weight is 0 with 0.64, since
+    its output may be dropped too: together 0.41, and 0.50 where the weight's mask is shared. An output (any
+    proj, a bias far from 0) is 0 with 0.4: together 0.16, or 0.4. With 4800 pairs and more these shares have
     standard deviations below 0.0072, and a cell's, of 2400, 0.010.
     """
     # T = block_size, as in training; half of B is a multiple of 64, where masks might come again.
     size = Size(B=640, T=6, block_size=6, seed=1)
     weights = with_scores(unit, size, scores_of(shown))
-    # A proj that mixes all channels: whoever drops before it, or before its bias, has no zero in the output.
+    # A proj that mixes all channels: an attempt that drops before it, or before its bias, has no zero in the
+    # output.
     mixing = {
         "proj.weight": unit.weights(size)["proj.weight"],
         "proj.bias": np.full_like(weights["proj.bias"], BIAS),
@@ -132,14 +133,15 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
     heads = y.reshape(size.B, size.T, size.n_head, size.D)
     halves = (1, size.B // 2)  # the next sequence, and the one of the same place in the other half
     together = {
-        "queries": met(w, 2), "keys": met(w, 3), "heads": met(w, 1), "sequences": met(w, 0, halves),
+        "queries": both_zero(w, 2), "keys": both_zero(w, 3), "heads": both_zero(w, 1),
+        "sequences": both_zero(w, 0, halves),
         "calls": (w & again).mean(),
     }  # fmt: skip
     output = {
-        "tokens": met(y, 1),
-        "channels": met(y, 2, (1,)),
-        "sequences": met(y, 0, halves),
-        "heads": met(heads, 2),
+        "tokens": both_zero(y, 1),
+        "channels": both_zero(y, 2, (1,)),
+        "sequences": both_zero(y, 0, halves),
+        "heads": both_zero(heads, 2),
         "calls": (y & zero["y1"]).mean(),
     }
     return {
@@ -152,7 +154,7 @@ def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Re
     }
 
 
-def met(zero: np.ndarray, axis: int, steps=None) -> float:
+def both_zero(zero: np.ndarray, axis: int, steps=None) -> float:
     """The largest share of pairs that are both zero, over the steps from one to the other along axis (None:
     all)."""
     n = zero.shape[axis]
@@ -185,8 +187,8 @@ def dropped_in_long(subject: Subject, unit: Attention) -> Reading:
     {"wrong": the tokens with another share than P, "shares": {tokens: their share}, "kept": whether the
     weights that are not dropped are right, "zeros": {tokens: the share of the output that is 0}, "wrong
     zeros": as for the weights}. The score grows with the position of the key, so that each token has all of
-    its weight on itself; turning only lowers the others. The values grow with the position from 1 to 2, and
-    proj's bias is 1: of an output whose weight is dropped, the bias is left.
+    its weight on itself; a rotation only lowers the others. The values grow with the position from 1 to 2,
+    and proj's bias is 1: of an output whose weight is dropped, the bias is left.
     """
     reading = {"wrong": [], "shares": {}, "kept": True, "wrong zeros": [], "zeros": {}}
     for T, B, n_head, dtype in LENGTHS:
@@ -234,8 +236,8 @@ def switched(subject: Subject, unit: Attention) -> Reading:
     """Whether dropout follows the mode as it is switched: {what: whether it was so}.
 
     All values and proj's bias are 1 and proj is the identity. So the output is 2 where nothing is dropped,
-    and 0 in the share P; at the first token, which attends to itself alone, the rest is below 1.75 where its
-    weight is dropped, in the share P, and else at least 2.
+    and 0 in the share P; at the first token, which attends to itself alone, a nonzero output is below 1.75
+    where its weight is dropped, in the share P, and else at least 2.
     """
     size = Size(B=480, T=3, n_embd=32, n_head=4, seed=13)
     one_head = replace(size, B=1920, T=1, n_embd=2, n_head=1)
@@ -390,7 +392,7 @@ LENGTHS_CASE = dict(zip(("T", "B", "n_head", "dtype"), map(list, zip(*LENGTHS)))
     "dropout": P,
     "mode": "train",
 }
-LENGTHS_HERE = "In the short texts before it is so, here it is not. What depends on T, on B or on the dtype?"
+LENGTHS_HERE = "Short texts pass, these do not. What in your code depends on T, on B or on the dtype?"
 
 
 @of_readings
@@ -558,8 +560,8 @@ def drops_nothing_in_eval_mode(exam, unit):
         fail(
             case,
             "In eval mode the output must be exact: nothing dropped, nothing rescaled. Does every dropout "
-            "know the mode (nn.Dropout does; F.dropout needs training=self.training, and so does dropout_p "
-            "of an attention)?",
+            "depend on the mode? nn.Dropout does; F.dropout needs training=self.training, and so does "
+            "dropout_p of scaled_dot_product_attention.",
             f"{got['zeros']:.0%} of the output is 0; different values: {_numbers(got['levels'])} (expected "
             f"2)",
         )
@@ -577,10 +579,10 @@ def follows_the_mode(exam, unit):
     if bad:
         fail(
             case,
-            "One module is called in eval mode, in train mode, in eval and in train mode again, another one "
-            "with dropout 0 is built beside it, a third is in bfloat16, and a fourth has one head. Wrong: "
-            f"{'; '.join(bad)}. Each call must look at the mode that the module is in then, and at its own "
-            "config: what do you remember, or look at instead?",
+            "One module is called in eval mode, in train mode, in eval and in train mode again, another "
+            "one with dropout 0 is built beside it, a third is in bfloat16, and a fourth has one head. "
+            f"Wrong: {'; '.join(bad)}. Each call must use the mode that the module is in then, and its own "
+            "config. What does your code keep from an earlier call, or use instead?",
         )
 
 

@@ -1,8 +1,7 @@
-"""What every function of a contract must pass, whatever the exercise: it is there, it returns what it should,
-refuses what it should, changes nothing that it is given, and where it draws, its generator decides.
+"""What every function of a contract must pass, whatever the exercise: it exists, returns and refuses what it
+should, leaves its arguments as they are, and draws from its generator alone.
 
-`unit` is its name; the looks stand in function_looks.py. What a function's values must be is the exercise's
-own."""
+`unit` is its name; the looks stand in function_looks.py. Each exercise checks the values itself."""
 
 import json
 
@@ -55,7 +54,7 @@ def returned(
 
 
 def has_form(subject: Subject, reading, *case) -> Reading:
-    """Whether what a reading takes has its form and nothing else of it; CheckFailed where not."""
+    """Only whether the answer has the right form; CheckFailed where not."""
     reading(subject, *case)
     return {"right": True}
 
@@ -116,11 +115,11 @@ def all_kept(exam, case: dict, unit: str, reading, *arguments) -> None:
         fail(
             case,
             f"{unit} must change nothing of what it is given, nor torch's settings; {' and '.join(changed)} "
-            f"came out changed. What writes there?",
+            "changed. What writes there?",
         )
 
 
-# What its generator decides, where it draws.
+# Whether the generator alone decides what is drawn.
 
 
 def draws(subject: Subject, unit: str, arguments: tuple, items: int | None, form, seconds: float) -> Reading:
@@ -156,19 +155,18 @@ def generator_decides(exam, case: dict, unit: str, reading, *arguments) -> None:
         fail(
             case,
             "A second call with the same generator must give new problems, and yours gives the first ones "
-            "again: a model would train on one batch for ever. Is the generator used itself, or only its "
-            "seed?",
+            "again: a model would train on a single batch. Is the generator used itself, or only its seed?",
         )
     changed = [key for key, kept in got["kept"].items() if not kept]
     if changed:
         fail(
             case,
-            f"{unit} is given a generator, and must draw from that alone; {' and '.join(changed)} came out "
-            "changed. Somebody else's draws depend on it. Is a global generator seeded, or drawn from?",
+            f"{unit} is given a generator, and must draw from that alone; {' and '.join(changed)} changed. "
+            "Other code draws from the same generators. Is a global generator seeded, or drawn from?",
         )
     if not got["depends"]:
         fail(
             case,
-            "A generator with another seed must give other problems, and yours gives the same. What decides "
-            "in your code?",
+            "A generator with another seed must give other problems, and yours gives the same. What "
+            "decides the draw in your code?",
         )

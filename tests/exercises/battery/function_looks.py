@@ -1,5 +1,5 @@
-"""What any function is looked at for, in plain torch: what it returns, what it refuses, what its generator
-decides.
+"""What the checks look at in any function, in plain torch: what it returns, what it refuses, and what its
+generator decides.
 
 `unit` is its name in the graded module `m`. An array among its arguments is a tensor for it.
 """
@@ -16,7 +16,7 @@ def returned(m, unit, calls):
 
 
 def refused(m, unit, calls):
-    """What it comes to with each of these."""
+    """The outcome of each call."""
     return {
         str(i): tools.outcome(getattr(m, unit), *args, **kwargs)
         for i, (args, kwargs) in enumerate(map(split, calls))
@@ -30,7 +30,7 @@ def split(arguments):
 
 
 def as_tensor(value):
-    """A tensor of an array, and what is none as it is."""
+    """A tensor for an array; any other value unchanged."""
     return tools.tensor(value, str(value.dtype)) if isinstance(value, np.ndarray) else value
 
 

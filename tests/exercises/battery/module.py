@@ -1,5 +1,5 @@
-"""The checks of any module (B, T, C) -> (B, T, C): what it holds, what it computes for every shape, and what
-a call leaves.
+"""The checks of any module (B, T, C) -> (B, T, C): its parameters, its output for every shape, and the side
+effects of a call.
 
 Size   a case: the sizes and the seed of its numbers
 Unit   what is examined: the class, its parameters, and the reference, which says what is right
@@ -67,13 +67,13 @@ class Size:
         return {"vocab_size": 11, "n_layer": 1} | fields
 
     def x(self, stream: int = 1) -> np.ndarray:
-        """x (B, T, C) float32, standard normal; a copy is what may be written into."""
+        """x (B, T, C) float32, standard normal; write into a copy of it only."""
         return normal((self.seed, stream), (self.B, self.T, self.n_embd))[0]
 
 
 @functools.lru_cache(1000)
 def normal(seed, *shapes: tuple) -> tuple[np.ndarray, ...]:
-    """Standard normal float32 numbers of each shape, which nobody may write into: they are kept."""
+    """Standard normal float32 numbers of each shape, read-only, since they are cached."""
     rng = np.random.default_rng(seed)
     drawn = tuple(rng.normal(size=shape).astype(np.float32) for shape in shapes)
     for array in drawn:
@@ -209,7 +209,7 @@ def sizes(draw, unit, largest_T=12):
 
 
 def kinds(**more) -> tuple:
-    """One size of each kind for which somebody may take another way.
+    """One size of each kind for which an attempt may take another path.
 
     Nothing special, one head, one sequence, one token, T = block_size.
     """
@@ -225,7 +225,7 @@ def expect(expected, got, allowed, case, message, axes=OUTPUT_AXES, **more):
 
 
 def same_bfloat16(one, other):
-    """Whether two readings agree within what bfloat16 rounds away."""
+    """Whether two readings agree within bfloat16's rounding."""
     return same_reading(one, other, tolerance=8 * EPSILON["bfloat16"])
 
 
@@ -235,7 +235,7 @@ def same_bfloat16(one, other):
 def parameters(subject: Subject, unit: Unit, size: Size) -> Reading:
     """{"parameters": what is listed of each, by name}"""
     found = subject.run(LOOKS("parameters", unit=unit.name, config=size.config())).plain("parameters")
-    for p in found.values():  # a KeyError or TypeError here is the subject's doing, see Exam.observe
+    for p in found.values():  # a KeyError or TypeError here comes from the subject's answer, see Exam.observe
         p["same_as"], p["requires_grad"], tuple(p["shape"])
     return {"parameters": found}
 
@@ -363,9 +363,9 @@ def is_right_for_any_shape(exam, unit):
 
 
 def where_it_is_right(exam, unit, failing: dict) -> list[str]:
-    """What a wrong attempt's shapes have in common: one plain size, and the same with one thing special.
+    """What the failing shapes have in common: a plain size, and sizes that differ from it in one respect.
 
-    failing: the case that failed, which nothing that is said may contradict.
+    failing: the case that failed; the lines may not contradict it.
     """
     plain, step = Size(B=2, T=5, n_embd=12, n_head=3, block_size=8), unit.head_step
     B, T, C, H, block = (failing.get(key) for key in ("B", "T", "n_embd", "n_head", "block_size"))
@@ -488,14 +488,14 @@ def compare_gradients(exam, unit, size, modes, dtype, of="all", roundings=16):
 
 
 def right_gradients(unit, size, expected, got, case, spread, dtype, roundings):
-    """Fail where a gradient is missing, is there for nothing, or is not the expected one."""
+    """Fail where a gradient is missing, superfluous or not the expected one."""
     known = {key: right for key, right in expected.items() if right is not None}
     for key in expected.keys() - known.keys():
         if got[key] is not None:
             fail(
                 case,
-                f"{key} needs no gradient here and has one after the way back. What in forward changes "
-                f"requires_grad?",
+                f"{key} needs no gradient here and has one after the backward pass. What in forward changes "
+                "requires_grad?",
             )
     for key, right in known.items():
         if got[key] is None:
@@ -514,13 +514,13 @@ def right_gradients(unit, size, expected, got, case, spread, dtype, roundings):
             got[key],
             allowed,
             case,
-            f"The gradient of {key} must equal the baseline's; the output does, so something cuts or bends "
-            "the path backwards. Is a part of it detached?",
+            f"The gradient of {key} must equal the baseline's. The output does, so the backward pass is "
+            "wrong. Is a part of the graph detached?",
             axes,
         )
 
 
-# What a call has to do with others, and with what it is given.
+# What a call does to other calls and to its input.
 
 
 def alone(subject, unit, size, weights, x):

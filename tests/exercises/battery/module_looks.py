@@ -31,7 +31,7 @@ def forward(m, unit, config, weights, x, dtype="float32", modes=("eval",)):
     """The output for x in each of these modes."""
     module, x, found = build(m, unit, config, weights, dtype=dtype), tools.tensor(x, dtype), {}
     for mode in modes:
-        module.train(MODES[mode])  # what it returns is the learner's to say
+        module.train(MODES[mode])  # its return value is not used: a learner may have overridden train
         found[mode] = module(x)
     return found
 
@@ -40,8 +40,8 @@ def gradients(m, unit, config, weights, x, cotangent, modes, dtype="float32", of
     """The gradients of sum(output * cotangent) for x and every parameter, in each mode.
 
     modes: the keyword arguments of the call by mode. of: "all", or which alone require a gradient: "x" (the
-    weights are frozen) or "parameters". Another call comes before the way back, which needs what the first
-    one computed."""
+    weights are frozen) or "parameters". Another call comes before the backward pass, which needs what the
+    first one computed."""
     module = build(m, unit, config, weights, dtype=dtype, train=True)
     if of == "x":
         probes.condition(module, [True], [True], None)
@@ -72,7 +72,7 @@ def calls(m, unit, first, other, inputs, other_input, growing, change):
     found = {}
     for i, x in enumerate(inputs):
         module.train(i == 1)
-        # Under no_grad some take another path, or write into what they have.
+        # Under no_grad some attempts take another path, or write into their buffers.
         with torch.set_grad_enabled(i not in (0, 1, 4)):
             found[f"y{i}"] = module(tools.tensor(x))
         found[f"z{i}"] = another(x=tools.tensor(other_input))

@@ -1,4 +1,4 @@
-"""What every function that trains must pass: its updates, what it returns, the seed, what it reports.
+"""What every function that trains must pass: its updates, what it returns, the seed, and its reports.
 
 A *unit* is such a function and what is known of it. A *case* is one call of it, with `steps`, call() for the
 looks and as_case() for the report.
@@ -24,9 +24,9 @@ class Unit:
 
     name:    of the function.
     most:    how many parameters its model may have.
-    draws:   what it draws from the seed, beside first weights and dropout.
-    sets:    the question whether the order of a set may have got into the weights.
-    budget:  what else to say where it does not make `steps` updates.
+    draws:   what it draws from the seed, besides initial weights and dropout.
+    sets:    the question whether the weights may depend on the order of a set.
+    budget:  a further sentence where it does not make `steps` updates.
     seconds: the deadline for a few steps.
     """
 
@@ -73,8 +73,8 @@ def updates(subject: Subject, unit: Unit, case) -> Reading:
 
 
 def facts_of_updates(steps: int, reading: Reading):
-    """What two readings must agree in to show the same: "right", or which of the ways to make too many or too
-    few."""
+    """What two readings must have in common to be alike: "right", or how there come to be too many or too few
+    updates."""
     if reading["updates"] == steps:
         return "right"
     if reading["updates"] > steps and reading["models"] > 1:
@@ -105,8 +105,8 @@ def complaint(steps: int, reading: Reading) -> str | None:
     )
     if came > steps and reading["models"] > 1:
         return (
-            f"{asked}{said} {reading['models']} models were trained: to train several and keep the best "
-            f"takes the budget of several."
+            f"{asked}{said} {reading['models']} models were trained: training several models and keeping the "
+            "best takes the budget of several."
         )
     if came > steps and reading["optimizers"] > 1:
         return (
@@ -234,19 +234,17 @@ def check_seed(exam, unit: Unit, case, elsewhere) -> None:
             case.as_case(),
             "Two runs with different seeds return the same weights. What does your code do with the seed?",
         )
-    # Not through `look`: what differs between two processes is one mistake, and to look for it in all others
+    # Not through `look`: a difference between two processes is one known mistake, and comparing all others
     # would take minutes.
-    largest = 10 * unit.most  # that a model is too large is for another check to say
+    largest = 10 * unit.most  # another check says that a model is too large
     here, there = exam.in_another_process(unit.ask("trained", elsewhere, largest=largest))
     chars = [answer.plain("chars") if "chars" in answer.values else None for answer in (here, there)]
     if chars[0] != chars[1] or models.far_apart(here.tensors("weights"), there.tensors("weights")):
         fail(
             elsewhere.as_case(),
-            f"With the same seed what comes back is different in another process. What differs there are the "
-            f"hashes of strings, and with "
-            f'them the order of a set: is a seed made with hash(".."), or {unit.sets}? Make numbers from the '
-            f"seed by arithmetic, and "
-            f"sort a set before it is used.",
+            "With the same seed the result is different in another process. There the hashes of strings "
+            f'differ, and with them the order of a set: is a seed made with hash(".."), or {unit.sets}? Make '
+            "numbers from the seed by arithmetic, and sort a set before it is used.",
             mistake="seed_from_a_hash",
         )
 
@@ -264,8 +262,8 @@ def check_report(exam, unit: Unit, cases) -> None:
         if not got["called"]:
             fail(
                 case.as_case(),
-                f"With steps = {case.steps} report is never called. It feeds the progress bar: call it every "
-                f"now and then, and after the last step.",
+                f"With steps = {case.steps} report is never called. It feeds the progress bar: call it "
+                "every few steps, and after the last step.",
             )
         if got["kinds"]:
             step, loss = got["kinds"]

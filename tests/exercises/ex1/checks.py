@@ -59,7 +59,7 @@ def per_head(weights: Weights, n_head: int) -> Weights:
 
 # fuse_heads.
 
-# One of each kind for which somebody may take another way: nothing special, one head, heads of size 1.
+# One of each kind for which an attempt may take another path: nothing special, one head, heads of size 1.
 BASELINES = (
     Size(B=2, T=5, n_embd=12, n_head=3, seed=17), Size(B=2, T=5, n_embd=6, n_head=1, seed=15),
     Size(B=2, T=5, n_embd=4, n_head=4, seed=16),
@@ -178,7 +178,7 @@ def compare_fused(exam, size, dtype, train):
 
 
 def fused_then_changed(subject, size, weights, train) -> Reading:
-    """What fuse_heads changes of the baseline, and what changes when one of the two modules does."""
+    """What fuse_heads changes in the baseline, and whether a change of one module changes the other."""
     answer = subject.run(asked("changed", size, weights, train=train))
     tables = {key: answer.tensors(key) for key in ("kept", "before", "after", "changed", "again", "last")}
     same = (
@@ -238,7 +238,7 @@ def is_a_copy(exam, size, train):
         fail(
             case,
             "The baseline's weights were changed and it was fused again: the new module does not hold the "
-            "new weights. What do you keep from the call before?",
+            "new weights. What does your code keep from the call before?",
         )
     if got["follows"]:
         fail(
@@ -282,7 +282,7 @@ def test_fuse_dtype(exam):
 
 
 def fused_modes(subject, size, train) -> Reading:
-    """The modes that are met in the fused module."""
+    """The modes of the fused module's parts."""
     modes = subject.run(asked("fused", size, UNIT.weights(size), P, x=size.x(), train=train)).plain("modes")
     return {"modes": sorted(set(map(bool, modes.values())))}
 

@@ -1,7 +1,7 @@
 """The hints of exercise 1, from a nudge to nearly the answer.
 
-HINTS: how the ids of the checks begin that an area is for ("" where no other fits), to its hints in order.
-COMPARE: what to look at in the solution once one's own passes.
+HINTS: {the beginnings of the ids of an area's checks ("" where no other fits): the area's hints in order}.
+COMPARE: what to look at in the solution once your own code passes.
 """
 
 HINTS = {
@@ -29,8 +29,8 @@ HINTS = {
     "dropout": (
         "There are two dropouts, and they act in train mode only. Which two tensors does the lecture's "
         "attention drop from?",
-        "One acts on the attention weights, after the softmax and before they meet v; the other on the "
-        "output, after proj. nn.Dropout knows the mode by itself; F.dropout has to be told "
+        "One acts on the attention weights, after the softmax and before the product with v; the other on "
+        "the output, after proj. nn.Dropout follows the mode by itself; F.dropout needs "
         "training=self.training.",
         "Make two nn.Dropout(config.dropout) in __init__, and call them: weights = drop1(softmax(..)), "
         "and return drop2(self.proj(out)). Every weight is dropped by itself, so the mask has the shape "
@@ -59,7 +59,7 @@ HINTS = {
 
 COMPARE = (
     "the way from (B, T, C) to (B, H, T, D) and back: how many lines is yours, and does it copy memory?",
-    "where the mask lives: a buffer, made anew in each call, or is_causal=True?",
+    "where the mask is kept: a buffer, made anew in each call, or is_causal=True?",
     "the docstring ends with F.scaled_dot_product_attention, the same function without the (T, T) "
     "weights: try it",
 )

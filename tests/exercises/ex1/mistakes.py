@@ -122,9 +122,9 @@ MISTAKES = (
     ),
     Mistake(
         "mask_hides_itself",
-        "the mask takes the diagonal away: a token does not see itself",
-        "Your mask also removes key == query. Token 0 is left without any key, and a softmax of nothing is "
-        "NaN. The triangle to remove starts one above the diagonal: triu(.., diagonal=1).",
+        "the mask removes the diagonal: a token does not see itself",
+        "Your mask also removes key == query. Token 0 is left without any key, and a softmax over nothing "
+        "but -inf is NaN. The triangle to remove starts one above the diagonal: triu(.., diagonal=1).",
         (("diagonal=1", "diagonal=0"),),
     ),
     Mistake(
@@ -244,10 +244,10 @@ MISTAKES = (
     ),
     Mistake(
         "mask_in_float32",
-        "a tensor that is float32 whatever x is meets the scores: a mask, or a scale",
-        "Adding a float32 mask, or multiplying with a float32 tensor, turns bfloat16 scores into float32 "
-        "ones, and those do not fit v. Make it in the scores' dtype; a boolean mask with masked_fill and a "
-        "scale that is a Python number have none.",
+        "the scores become float32: a mask or a scale is float32 whatever x is",
+        "Adding a float32 mask, or multiplying with a float32 tensor, makes bfloat16 scores float32, and "
+        "those do not fit v. Make it in the scores' dtype; a boolean mask with masked_fill and a scale "
+        "that is a Python number have none.",
         (
             (
                 _MASK,
@@ -264,10 +264,10 @@ MISTAKES = (
     ),
     Mistake(
         "mask_upside_down_in_sdpa",
-        "the mask takes away what it should keep, and a row of nothing gives 0",
-        "A token sees only what comes after it, and the last one sees nothing, which "
-        "scaled_dot_product_attention turns into 0. In its attn_mask True means that the key takes part; in "
-        "masked_fill True is what goes.",
+        "the mask removes what it should keep, and a fully masked row gives 0",
+        "A token sees only what comes after it, and the last one sees nothing, for which "
+        "scaled_dot_product_attention gives 0. In its attn_mask True keeps a key; in masked_fill True "
+        "removes it.",
         (
             ("self.future[:T, :T]", "~self.future[:T, :T]"),
             (_SOFTMAX, "F.softmax(scores, dim=-1).nan_to_num(0.0)"),
@@ -365,7 +365,7 @@ MISTAKES = (
     ),
     Mistake(
         "rows_interleaved",
-        "the rows of qkv are read in turn: query, key, value",
+        "the rows of qkv are read alternately: query, key, value, query, ..",
         "You view qkv's output as (B, T, C, 3), so that its rows go query, key, value, query, .. The "
         "contract puts all queries first, then all keys, then all values.",
         ((_QKV, "q, k, v = self.qkv(x).view(B, T, C, 3).unbind(-1)"),),
@@ -433,7 +433,7 @@ MISTAKES = (
     Mistake(
         "weights_averaged",
         "the attention weights are averaged over the heads",
-        "All heads use the mean of their attention matrices, so there is one head in all but name. Each head "
+        "All heads use the mean of their attention matrices, so there is in effect one head. Each head "
         "attends with its own weights.",
         ((_OUT, "out = weights.mean(dim=1, keepdim=True) @ v"),),
     ),
@@ -448,8 +448,8 @@ MISTAKES = (
     Mistake(
         "projection_missing",
         "the output is not projected",
-        "You return the joined heads as they are. proj mixes what the heads found; without it they never "
-        "meet.",
+        "You return the joined heads as they are. proj mixes the heads; without it no channel combines two "
+        "of them.",
         ((_RETURN, "self.output_dropout(out)"),),
     ),
     Mistake(
@@ -583,7 +583,7 @@ MISTAKES = (
     ),
     Mistake(
         "dropout_weights_not_rescaled",
-        "dropped attention weights are not made up for",
+        "kept attention weights are not divided by 1 - p",
         "You zero a share p of the weights and leave the others as they are, so training sees smaller "
         "outputs than evaluation. What is kept must be divided by 1 - p; nn.Dropout does it.",
         (
@@ -595,9 +595,9 @@ MISTAKES = (
     ),
     Mistake(
         "dropout_output_not_rescaled",
-        "the dropped output is not made up for",
-        "You zero a share p of the output and leave the rest as it is, so training sees smaller outputs than "
-        "evaluation. What is kept must be divided by 1 - p; nn.Dropout does it.",
+        "the kept output is not divided by 1 - p",
+        "You zero a share p of the output and leave the other elements as they are, so training sees "
+        "smaller outputs than evaluation. What is kept must be divided by 1 - p; nn.Dropout does it.",
         (
             (
                 _RETURN,
@@ -608,21 +608,21 @@ MISTAKES = (
     Mistake(
         "dropout_weights_in_eval",
         "the attention weights are dropped in eval mode too",
-        "This dropout does not know the mode. nn.Dropout does; F.dropout needs training=self.training, and "
+        "This dropout ignores the mode. nn.Dropout follows it; F.dropout needs training=self.training, and "
         "scaled_dot_product_attention drops whenever its dropout_p is above 0.",
         ((_DROP_WEIGHTS, "F.dropout(weights, self.weight_dropout.p)"),),
     ),
     Mistake(
         "dropout_output_in_eval",
         "the output is dropped in eval mode too",
-        "This dropout does not know the mode. nn.Dropout does; F.dropout needs training=self.training.",
+        "This dropout ignores the mode. nn.Dropout follows it; F.dropout needs training=self.training.",
         ((_RETURN, "F.dropout(self.proj(out), self.output_dropout.p)"),),
     ),
     Mistake(
         "dropout_in_eval",
         "both dropouts drop in eval mode too",
-        "F.dropout(x, p) drops unless it is told not to: it does not know the module's mode. Pass "
-        "training=self.training, or use nn.Dropout, which knows.",
+        "F.dropout(x, p) always drops: its default is training=True, whatever the module's mode is. Pass "
+        "training=self.training, or use nn.Dropout, which follows the mode.",
         (
             (_DROP_WEIGHTS, "F.dropout(weights, self.weight_dropout.p)"),
             (_RETURN, "F.dropout(self.proj(out), self.output_dropout.p)"),
@@ -631,8 +631,8 @@ MISTAKES = (
     Mistake(
         "dropout_written_as_number",
         "the probability of dropout is written as a number, 0.2",
-        "The lecture's dropout is 0.2, and you wrote that number; here config.dropout says it. Where that is "
-        "0, yours drops all the same.",
+        "The lecture's dropout is 0.2, and you wrote that number; here config.dropout holds it. Where that "
+        "is 0, yours still drops.",
         (
             (_MODULE_WEIGHTS, "self.weight_dropout = nn.Dropout(0.2)"),
             (_MODULE_OUTPUT, "self.output_dropout = nn.Dropout(0.2)"),
@@ -661,8 +661,9 @@ MISTAKES = (
     Mistake(
         "dropout_mode_remembered",
         "the mode of the first call decides about dropout for good",
-        "You look at self.training once and keep the answer. Whoever evaluates before training then trains "
-        "without dropout, or evaluates with it. Look at self.training in every call; nn.Dropout does.",
+        "You look at self.training once and keep the answer. After a first call in eval mode the module "
+        "trains without dropout; after one in train mode it evaluates with it. Look at self.training in "
+        "every call; nn.Dropout does.",
         (
             (
                 _RETURN,
@@ -770,7 +771,7 @@ MISTAKES = (
         "no_gradient_in_eval",
         "no gradient flows in eval mode",
         "You compute under no_grad unless self.training. Eval mode switches dropout off and nothing else; "
-        "who wants no gradients says so with torch.no_grad().",
+        "no gradients is what torch.no_grad() is for.",
         (
             (
                 f"        return {_RETURN}",
@@ -781,9 +782,9 @@ MISTAKES = (
     Mistake(
         "dropout_cuts_the_gradient",
         "dropout on the weights is applied under no_grad",
-        "The output is right, but in training no gradient flows back through the dropped weights, so queries "
-        "and keys never learn; in eval mode dropout does nothing, and nothing shows. Call dropout like any "
-        "other layer.",
+        "The output is right, but in training no gradient flows back through the dropped weights, so "
+        "queries and keys never learn; in eval mode dropout does nothing, and the fault does not show. "
+        "Call dropout like any other layer.",
         ((f"weights = {_DROP_WEIGHTS}", f"with torch.no_grad():\n            weights = {_DROP_WEIGHTS}"),),
     ),
     Mistake(
@@ -824,7 +825,7 @@ MISTAKES = (
         "computes_in_bfloat16",
         "bfloat16 inside",
         "You compute in bfloat16, which keeps 2 to 3 digits: a float32 input loses most of its digits. "
-        "Compute in x's dtype; autocast is the trainer's business.",
+        "Compute in x's dtype; autocast is up to the trainer.",
         ((_HEADS, f"{_HEADS}\n        q, k, v = (m.bfloat16().to(x.dtype) for m in (q, k, v))"),),
     ),
     Mistake(
@@ -1056,8 +1057,8 @@ MISTAKES = (
     Mistake(
         "fuse_ends_training",
         "fuse_heads puts the baseline into eval mode",
-        "The baseline that was handed in comes back in another mode, so whoever trains it goes on without "
-        "dropout. Change only the new module.",
+        "The baseline that was handed in comes back in another mode, so training goes on without dropout. "
+        "Change only the new module.",
         (("    return fused\n", "    baseline.eval()\n    return fused\n"),),
     ),
     Mistake(

@@ -398,7 +398,7 @@ def test_loss_gradient(exam):
         fail(
             case,
             "The loss has no gradient for the logits: nothing can be learned from it. Is it detached, or "
-            "turned into a number?",
+            "made a Python number?",
         )
     if wrong(expected, got, 1e-6).any():
         fail(
@@ -414,7 +414,7 @@ def test_loss_masked_gradient(exam):
     case = loss_case(logits, targets)
     got = look(exam, case, readings.loss_masked_gradient, logits, targets)["gradient"]
     if got is None:
-        fail(case, "The loss has no gradient for the logits. Is it detached, or turned into a number?")
+        fail(case, "The loss has no gradient for the logits. Is it detached, or made a Python number?")
     if not (got == 0).all():
         fail(
             case,
@@ -477,7 +477,7 @@ def test_loss_large(exam):
         )
 
 
-# What training hands over: logits with their first or last places cut off, or with V in the middle turned to
+# What training hands over: logits with their first or last places cut off, or with V moved from the middle to
 # the end; targets that are a slice of longer rows.
 LOSS_LAYOUTS = ("cut", "transposed", "sliced")
 
@@ -573,7 +573,8 @@ def test_sample_range(exam):
 
 @check("sample_held_out", "no problem that is held out is drawn, in neither order", ("sample_range",))
 def test_sample_held_out(exam):
-    # Three digits first, where most is drawn; then few and many, for whoever has another way there.
+    # Three digits first, where most is drawn; then with few and with many digits, for which an attempt may
+    # take another path.
     for count, n in ((DRAWS, 3), (3000, 2), (3000, 9)):
         no_held_out(exam, count, n)
 
@@ -622,8 +623,8 @@ def test_sample_calls(exam):
     if got["short"]:
         fail(
             case,
-            f"{got['short']} of the calls gave fewer problems than were asked for. When held-out ones are "
-            "thrown away, chance decides how many are left: are more drawn until there are enough?",
+            f"{got['short']} of the calls gave fewer problems than were asked for. The number left after "
+            "throwing held-out ones away is random: are more drawn until there are enough?",
         )
     if got["held_out"]:
         a, b = got["example"]
@@ -670,7 +671,7 @@ def test_sample_uniform(exam):
     def same(one, other):
         if not close("shares", 0.005)(one, other) or isinstance(one, CheckFailed):
             return isinstance(one, CheckFailed) and close("shares", 0.005)(one, other)
-        # Near each other are also a table that is right and one that is wrong by a little.
+        # Near each other may also be a right table and one that is slightly wrong.
         return (deviations(one["shares"])[1] > LIMIT) == (deviations(other["shares"])[1] > LIMIT)
 
     got = look(exam, case, readings.pair_table, DRAWS, same=same)["shares"]
@@ -728,8 +729,10 @@ STRONGEST = 7.5  # standard deviations: of 125,000 correlations, one above it co
 def independent(count: int, n: int) -> dict[str, float]:
     """How many different pairs of n digits there are among independent draws, ordered and unordered."""
     pool, alone = 0.9 * 100.0**n, 0.9 * 10.0**n
-    turned = (pool - alone) / 2  # unordered pairs that come in two orders; those that are alone come in one
-    kinds = {"distinct": ((pool, 1),), "unordered": ((alone, 1), (turned, 2))}
+    both_ways = (
+        pool - alone
+    ) / 2  # unordered pairs that come in two orders; those that are alone come in one
+    kinds = {"distinct": ((pool, 1),), "unordered": ((alone, 1), (both_ways, 2))}
     return {
         key: sum(-many * np.expm1(count * np.log1p(-ways / pool)) for many, ways in groups)
         for key, groups in kinds.items()
@@ -737,9 +740,9 @@ def independent(count: int, n: int) -> dict[str, float]:
 
 
 def dependence(got, count: int, n: int) -> dict[str, float]:
-    """How far a reading is from independent draws, by what: more than 1 is too far, which all together are in
-    fewer than 1 of 10**7 seeds of a right sampler. Over 400 seeds of the solution the largest of these shares
-    was 0.73."""
+    """How far a reading is from independent draws, by what: more than 1 is too far, which happens for a right
+    sampler in fewer than 1 of 10**7 seeds, all measures together. Over 400 seeds of the solution the largest
+    of these shares was 0.73."""
     found = {
         key: abs(got[key] - wanted) / readings.farthest(max(count - wanted, 0.0))
         for key, wanted in independent(count, n).items()
@@ -799,9 +802,9 @@ def test_sample_independent(exam):
             )
         fail(
             case,
-            "Draws must be independent, and yours go together: something of a pair can be told from another "
-            "one, or from its other number. Is the batch sorted, turned round, repeated or gone through in "
-            "order, or is one number made from another?",
+            "Draws must be independent, and yours are not: a pair, or one number of it, can be predicted "
+            "from others. Is the batch sorted, reversed, repeated or gone through in order, or is one "
+            "number made from another?",
             *lines,
         )
 
@@ -1114,14 +1117,14 @@ def test_train_problems(exam):
             one["held_out"] - other["held_out"]
         ) < 0.1
 
-    # Fails where there is nothing to go by.
+    # The look fails where no problem was seen.
     got = look(exam, case.as_case(), training.trained_on, exam.reference, case, same=same)
     if got["held_out"]:
         a, b = got["example"]
         fail(
             case.as_case(a=a, b=b),
             f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. "
-            "What it is then measured on it would know by heart. Where do its problems come from, if not "
+            "It would then know the problems of the test by heart. Where do its problems come from, if not "
             "from sample_problems?",
         )
 
@@ -1160,9 +1163,9 @@ def test_train_adds(exam):
         a, b = (int(numbers[held.argmax()]) for numbers in model.problems)
         fail(
             case | {"a": a, "b": b},
-            f"{held.mean():.1%} of the problems that were seen in its training are held out, for example {a} "
-            f"+ {b}; in the first steps there were none. What it is measured on it would know by heart: "
-            "where do its later problems come from?",
+            f"{held.mean():.1%} of the problems that were seen in its training are held out, for example "
+            f"{a} + {b}; in the first steps there were none. It would then know the problems of the test by "
+            "heart: where do its later problems come from?",
         )
     exam.note("decoding held-out problems")
     result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)

@@ -6,14 +6,14 @@ HINTS = {
         "first; the others can go on raising NotImplementedError meanwhile.",
         "Work the example of the docstring by hand: 85 + 50 with two digits. Every function has its line "
         "in it.",
-        "Text first (encode_problem, decode_answer), then tensors (make_batch, masked_loss), then chance "
-        "(sample_problems), then the model (add), and training last: each check names the function that "
-        "it is about.",
+        "Text first (encode_problem, decode_answer), then tensors (make_batch, masked_loss), then random "
+        "draws (sample_problems), then the model (add), and training last: each check names the function "
+        "that it is about.",
     ),
     "encode decode": (
         "Which digit of a sum can be known first, before any carry is?",
-        "Padding comes first, turning round last: the sum has n + 1 digits with zeros in front, and then "
-        'it is written backwards. f"{a:0{n}d}" pads, text[::-1] turns round.',
+        "Pad first, reverse last: the sum has n + 1 digits with zeros in front, and then it is written "
+        'backwards. f"{a:0{n}d}" pads, text[::-1] reverses.',
         'f"{a:0{n}d}+{b:0{n}d}=" + f"{a + b:0{n + 1}d}"[::-1], after a ValueError for each of a and '
         'b that is not in range. decode_answer: refuse "" and every character that is not in '
         '"0123456789", then int(digits[::-1]).',
@@ -25,7 +25,7 @@ HINTS = {
         'first target that counts stands under "=", at position 2n + 1.',
         "Digit i of a, from the left, is a // 10 ** (n - 1 - i) % 10, whole numbers all the way. Join "
         'the digits of a, a column of "+", the digits of b, a column of "=" and the n + 1 digits of '
-        "a + b turned round; y is a clone, and y[:, : 2n + 1] = -1. Make new tensors on a.device.",
+        "a + b, reversed; y is a clone, and y[:, : 2n + 1] = -1. Make new tensors on a.device.",
     ),
     "loss": (
         "What is the sum of the losses divided by, and what if that is 0?",
@@ -54,7 +54,7 @@ HINTS = {
     ),
     "train": (
         "One model, and a loop of `steps` updates: sample_problems, make_batch, model, masked_loss, "
-        "backward, step. Which of these draws from chance, and where does its seed come from?",
+        "backward, step. Which of these draws random numbers, and where does its seed come from?",
         "One torch.Generator from the seed draws the problems, and the first weights come from the seed "
         "too (torch.manual_seed(seed) before GPT(config)). 2 layers of 64 channels with 4 heads are "
         "enough; AdamW with a rate of about 3e-3 that falls to 0 in the second half.",

@@ -107,8 +107,8 @@ _ENCODE = (
     Mistake(
         "top_digit_always_zero",
         "the last carry of the sum is replaced by a zero",
-        "You add with n digits and pad the rest with a zero, so that 999 + 1 becomes 0000. The last digit "
-        "that is written is the last carry.",
+        "You add with n digits and put a zero in the last place, so that 999 + 1 becomes 0000. The last "
+        "digit that is written is the last carry.",
         ((_ANSWER_TEXT, "answer = str((a + b) % 10**n_digits).zfill(n_digits + 1)[::-1]"),),
     ),
     Mistake(
@@ -148,8 +148,8 @@ _ENCODE = (
     Mistake(
         "everything_accepted",
         "the numbers are not checked at all",
-        "You write whatever you are given. A number that is negative, or that has more than n_digits digits, "
-        "must be a ValueError: later nobody would notice.",
+        "You write whatever you are given. A number that is negative, or that has more than n_digits "
+        "digits, must be a ValueError: later nothing would show it.",
         ((_IN_RANGE, "if False:"),),
     ),
     Mistake(
@@ -195,7 +195,7 @@ _DECODE = (
     ),
     Mistake(
         "decode_with_int_alone",
-        "whatever int() takes is taken for an answer",
+        "everything that int() accepts is taken for an answer",
         "int() also takes spaces, a sign, underscores and the digits of other scripts. A model writes all "
         "sorts of things; each character must be one of 0 to 9.",
         ((_REFUSES, "if False:"),),
@@ -300,9 +300,9 @@ _BATCHES = (
     Mistake(
         "operands_are_targets",
         "the digits of the problem are targets too",
-        'You mask "+" and "=" only, so that the model also learns to predict the digits of a and b. They are '
-        "random: "
-        "most of the loss can never fall, and drowns the rest.",
+        'You mask "+" and "=" only, so that the model also learns to predict the digits of a and b. They '
+        "are "
+        "random: most of the loss can never fall, and it hides the part that can.",
         ((_MASK, "    y[(y == PLUS) | (y == EQUALS)] = -1\n"),),
     ),
     Mistake(
@@ -321,8 +321,8 @@ _BATCHES = (
     Mistake(
         "nothing_masked",
         "every token is a target",
-        "y holds every next token. Two thirds of them are digits of the problem, which nobody can predict; "
-        "put -1 there.",
+        "y holds every next token. Two thirds of them are digits of the problem, which cannot be "
+        "predicted; put -1 there.",
         ((_MASK, ""),),
     ),
     Mistake(
@@ -584,16 +584,16 @@ _SAMPLE = (
     Mistake(
         "held_out_drawn",
         "held-out problems are drawn too",
-        "You draw held-out problems as often as chance would have it: is_held_out is not asked, or not about "
-        "the pairs that you return. A tenth of all problems is kept to measure the model: leave out those "
-        "for which it says True.",
+        "You draw held-out problems as often as any others: is_held_out is not called, or not with the "
+        "pairs that you return. A tenth of all problems is kept to measure the model: leave out those for "
+        "which it says True.",
         ((_FILTER_LINE, ""),),
     ),
     Mistake(
         "drawn_once_and_cut",
-        "what held-out problems leave of one draw is given back, be it enough or not",
-        "You draw some more than count, leave out the held-out ones and cut at count. How many are left is "
-        "up to chance, and in a small draw too few: draw again until there are enough.",
+        "one draw without its held-out problems is returned, even if too few are left",
+        "You draw some more than count, leave out the held-out ones and cut at count. The number that is "
+        "left is random, and in a small draw it may be too small: draw again until there are enough.",
         (
             (
                 _KEPT,
@@ -616,7 +616,7 @@ _SAMPLE = (
         ),
     ),
     Mistake(
-        "each_pair_turned_round",
+        "each_pair_reversed",
         "each pair is followed by its mirror image",
         "You give (b, a) after (a, b). Both are fine problems, and they are not independent draws: half of "
         "them follow from the other half.",
@@ -629,10 +629,10 @@ _SAMPLE = (
         ),
     ),
     Mistake(
-        "second_half_turned_round",
-        "the second half of a draw is the first one turned round",
+        "second_half_reversed",
+        "the second half of a draw is the first one with a and b swapped",
         "You draw half as many pairs, and give each of them once more as (b, a). Every number is as likely "
-        "as it should be, and half of the problems say nothing new: draws that follow from others are not "
+        "as it should be, but half of the problems are repetitions: draws that follow from others are not "
         "independent.",
         (
             (
@@ -788,9 +788,9 @@ _SAMPLE = (
     Mistake(
         "global_generator_seeded",
         "torch's global generator is seeded from the generator",
-        "You seed torch's global generator from the one that you are given, and draw from that. Whoever else "
-        "draws from it, dropout or fresh weights, then gets numbers that you decided. Pass "
-        "generator=generator to every call.",
+        "You seed torch's global generator from the one that you are given, and draw from that. Dropout "
+        "and fresh weights draw from it too, and then depend on your seed. Pass generator=generator to "
+        "every call.",
         (
             (_KEPT, _KEPT + "    torch.manual_seed(int(torch.randint(1 << 60, (), generator=generator)))\n"),
             (_DRAW, _DRAW.replace(", generator=generator", "")),
@@ -800,7 +800,7 @@ _SAMPLE = (
         "generator_restarted",
         "the generator's seed is used, and the generator is not",
         "You make a new generator from the seed of the one that you are given. It does not advance: every "
-        "call gives the same problems, and a model would train on one batch for ever.",
+        "call gives the same problems, and a model would train on a single batch.",
         ((_KEPT, _KEPT + "    generator = torch.Generator().manual_seed(generator.initial_seed())\n"),),
     ),
     Mistake(
@@ -855,8 +855,8 @@ _ADDS = (
     Mistake(
         "one_call_for_all",
         "all digits are read from one call",
-        "You give the model the whole problem with its answer and read every digit at once. When it is asked "
-        "in earnest the answer is not there: it must be written digit by digit.",
+        "You give the model the whole problem with its answer and read every digit at once. In a real "
+        "problem the answer is not there: it must be written digit by digit.",
         (
             (_PROMPT, "tokens = x"),
             (_DIGITS_LOOP, "for _ in range(1):"),
@@ -926,7 +926,7 @@ _ADDS = (
     Mistake(
         "least_likely_digit",
         "the least likely token is taken",
-        "argmin takes the token that the model believes in least.",
+        "argmin takes the token with the lowest logit.",
         ((_FOLLOWING, "following = logits[:, -1].argmin(dim=-1, keepdim=True)"),),
     ),
     Mistake(
@@ -1129,8 +1129,8 @@ _TRAIN = (
     Mistake(
         "trained_on_all",
         "held-out problems are trained on too",
-        "You draw problems in train_adder from all pairs. What the model is measured on, it then knows. Draw "
-        "them with sample_problems.",
+        "You draw problems in train_adder from all pairs. It then knows the problems that it is measured "
+        "on. Draw them with sample_problems.",
         ((_BATCH, "a, b = torch.randint(0, 10**n_digits, (2, batch), generator=generator)"),),
     ),
     Mistake(
@@ -1148,8 +1148,9 @@ _TRAIN = (
     Mistake(
         "weights_not_seeded",
         "the first weights do not depend on the seed",
-        "The problems come from the seed, and the first weights from torch's global generator, which is "
-        "anywhere when you are called. Draw them from the seed too, or call torch.manual_seed(seed) first.",
+        "The problems come from the seed, and the first weights from torch's global generator, whose state "
+        "is arbitrary when you are called. Draw them from the seed too, or call torch.manual_seed(seed) "
+        "first.",
         ((_DRAW_WEIGHTS, ""),),
     ),
     Mistake(

@@ -1,7 +1,7 @@
 """Exercise 2: a GPT that adds.
 
-The lecture's GPT writes Shakespeare, and nobody can say whether it is right. Train one to add two
-numbers, and it can be measured: a problem that it has never seen has one right answer.
+The lecture's GPT writes Shakespeare, and there is no right answer to compare that with. A GPT that
+adds two numbers can be measured: a problem that it has never seen has one right answer.
 
 Why it matters: it is the smallest task where the *format* of the data decides whether a model learns,
 and where a model that generalises can be told from one that learned its problems by heart. Two ideas

@@ -299,8 +299,8 @@ def test_overlap_any(exam):
     for_all(exam, overlapping(), body, max_examples=60)
 
 
-# In what a loop can be quadratic, and a text for each on which it takes minutes. Linear code takes a second
-# or two, so that the usual deadline of one request tells them apart on any machine.
+# What a quadratic loop may run over, and for each a text on which it takes minutes. Linear code takes a
+# second or two, so that the usual deadline of one request tells them apart on any machine.
 def long_texts() -> list[tuple[str, Texts, int]]:
     """(what is special, the two texts, how many characters must be left)"""
     rng = np.random.default_rng(31)
@@ -345,8 +345,8 @@ def test_overlap_fast(exam):
 # Transfer.
 
 PLAIN = Models()
-# Where a shortcut suggests itself: one vocabulary for both, in one order or in two, nothing to keep fresh,
-# nothing to copy; one head, one layer, one character.
+# Where an attempt may take a shortcut: one vocabulary for both, in one order or in two, nothing to keep
+# fresh, nothing to copy; one head, one layer, one character.
 SAME = Models(target="dacbfe\n", seed=5)
 CASES = (
     PLAIN,
@@ -363,7 +363,7 @@ CASES = (
     Models(n_layer=1, seed=10),
     Models(source="a", target="a", source_block=1, target_block=1),
 )
-# A letter and its capital are two characters, and a tab is one like all others.
+# A letter and its capital are two characters, and a tab is a character like all others.
 CAPITALS = Models(source="abC\n \t", target="cA\tB\n b", seed=4)
 
 
@@ -469,8 +469,8 @@ def test_transfer_fresh(exam):
     all_agree(
         exam,
         "fresh",
-        "A character or a position that only the target knows has nothing to get, and must keep the weights "
-        "that it has: zeros, or somebody else's row, would be a worse beginning.",
+        "A character or a position that only the target knows has nothing to get, and must keep the "
+        "weights that it has: zeros, or another character's row, would be a worse start.",
     )
 
 
@@ -537,8 +537,8 @@ def test_transfer_source_kept(exam):
             case.as_case(),
             kept,
             "The pretrained model",
-            "Somebody else may still want it: weights, gradients, requires_grad, the mode of every module, "
-            "its config. Copying needs none of them changed.",
+            "The caller may still use it: weights, gradients, requires_grad, the mode of every module, its "
+            "config. Copying changes none of them.",
         )
 
 
@@ -692,7 +692,7 @@ def test_optimizer_decay(exam):
     decays_fail(
         exam,
         True,
-        "Every matrix and table must decay by weight_decay, which may be 0. By what do you tell them: by "
+        "Every matrix and table must decay by weight_decay, which may be 0. How do you recognise them: by "
         "their name, or by ndim?",
     )
 
@@ -702,8 +702,8 @@ def test_optimizer_no_decay(exam):
     decays_fail(
         exam,
         False,
-        "Parameters of one dimension or none must have weight_decay = 0: pulling the gain of a norm to 0 is "
-        "no simpler model, only another one.",
+        "Parameters of one dimension or none must have weight_decay = 0: pulling the gain of a norm to 0 "
+        "makes the model no simpler.",
     )
 
 

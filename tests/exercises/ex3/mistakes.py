@@ -360,14 +360,14 @@ _OVERLAP = (
     Mistake(
         "overlap_kept_unique",
         "lines that stay are kept once",
-        "You remove lines that come twice. That may be a good idea, and it is another one: only what "
-        "overlaps goes.",
+        "You remove lines that come twice. That may be a good idea, but the contract does not ask for it: "
+        "only what overlaps goes.",
         ((_KEPT, 'return "\\n".join(dict.fromkeys(kept))'),),
     ),
     Mistake(
         "overlap_kept_sorted",
         "the lines that stay are in another order",
-        "Your lines come back sorted, perhaps by way of a set. A text is its order: keep it.",
+        "Your lines come back sorted, perhaps by way of a set. The order is part of the text: keep it.",
         ((_KEPT, 'return "\\n".join(sorted(kept[:-1]) + kept[-1:])'),),
     ),
     Mistake(
@@ -468,8 +468,8 @@ _TRANSFERS = (
     Mistake(
         "frozen_not_transferred",
         "what is frozen in the target is not transferred",
-        "You leave out parameters whose requires_grad is False. It says what a training changes, and a "
-        "transfer copies all.",
+        "You leave out parameters whose requires_grad is False. It says what training may change; a "
+        "transfer copies every parameter.",
         ((_EACH, _EACH + "        if not parameter.requires_grad:\n            continue\n"),),
     ),
     Mistake(
@@ -496,8 +496,8 @@ _TRANSFERS = (
     Mistake(
         "bias_by_index",
         "the bias of lm_head goes by its number",
-        "Rows go by character, and the bias of lm_head does not: it says how often each character comes, and "
-        "now says it of others.",
+        "Rows go by character, and the bias of lm_head does not: it holds how often each character comes, "
+        "and now holds it for other characters.",
         (
             (
                 _ROWS,
@@ -618,7 +618,8 @@ _TRANSFERS = (
     Mistake(
         "last_norm_forgotten",
         "ln_f is not transferred",
-        "The norm after the blocks, ln_f, stays fresh. Its gain and bias were learned with all the rest.",
+        "The norm after the blocks, ln_f, stays fresh. Its gain and bias were learned with all other "
+        "weights.",
         ((_COPY, '            if not name.startswith("ln_f"):\n                parameter.copy_(weight)\n'),),
     ),
     Mistake(
@@ -709,7 +710,7 @@ _TRANSFERS = (
         "parameters_replaced",
         "the target gets new parameter objects",
         "You put new Parameters into the target. An optimizer that was made before holds the old ones, and "
-        "trains what nobody uses. Write in place, with copy_.",
+        "trains parameters that are no longer used. Write in place, with copy_.",
         (
             (
                 _COPY,
@@ -724,8 +725,8 @@ _TRANSFERS = (
     Mistake(
         "source_in_eval",
         "the pretrained model is put into eval mode",
-        "You call pretrained.eval(), which copying does not need, and somebody who trains it further has no "
-        "dropout any more.",
+        "You call pretrained.eval(), which copying does not need, and training it further then has no "
+        "dropout.",
         ((_WEIGHTS, "    pretrained.eval()\n" + _WEIGHTS),),
     ),
     Mistake(
@@ -751,8 +752,8 @@ _TRANSFERS = (
     Mistake(
         "source_dropout_off",
         "the transfer switches off the dropout of the pretrained model",
-        "You set p of every nn.Dropout in the pretrained model to 0. Copying needs no forward pass, and who "
-        "trains it further has no dropout any more.",
+        "You set p of every nn.Dropout in the pretrained model to 0. Copying needs no forward pass, and "
+        "training it further then has no dropout.",
         (
             (
                 _WEIGHTS,
@@ -849,7 +850,7 @@ _TRANSFERS = (
     ),
     Mistake(
         "shapes_skipped",
-        "what does not fit is skipped without a word",
+        "parameters that do not fit are skipped silently",
         "You copy the parameters whose name and shape agree and pass over the others. A model that is half "
         "transferred looks like one that learns badly: raise a ValueError.",
         (
@@ -934,8 +935,8 @@ _OPTIMIZERS = (
     Mistake(
         "decay_norms",
         "norms decay, since only names with bias are left out",
-        'You tell parameters by "bias" in their name, and the gain of a norm is called weight. Its number of '
-        "dimensions tells it: one.",
+        'You recognise parameters by "bias" in their name, and the gain of a norm is called weight. Go '
+        "by the number of dimensions: it has one.",
         (
             (_TRAINABLE, _TRAINABLE + "\n    named = {id(p): n for n, p in model.named_parameters()}"),
             (_MATRICES, _MATRICES.replace("p.ndim >= 2", '"bias" not in named[id(p)]')),
@@ -973,8 +974,8 @@ _OPTIMIZERS = (
     Mistake(
         "frozen_included",
         "frozen parameters are in the optimizer",
-        "Parameters with requires_grad False are in your groups. They have no gradient; decay would still be "
-        "theirs in some optimizers. Leave them out.",
+        "Parameters with requires_grad False are in your groups. They have no gradient, and some "
+        "optimizers would still decay them. Leave them out.",
         ((_TRAINABLE, "trainable = list(model.parameters())"),),
     ),
     Mistake(
@@ -1489,8 +1490,8 @@ _FINETUNE = (
     Mistake(
         "seed_of_weights_ignored",
         "fresh weights and dropout do not depend on the seed",
-        "The batches come from the seed, and the fresh weights and the dropout from torch's generator, which "
-        "is anywhere when you are called: torch.manual_seed(seed) first.",
+        "The batches come from the seed, and the fresh weights and the dropout from torch's generator, "
+        "whose state is arbitrary when you are called: torch.manual_seed(seed) first.",
         ((_SEED, ""),),
     ),
     Mistake(
