@@ -191,7 +191,7 @@ def _fetch(name, cache, registry, retries, report) -> list[Path]:
 def _fetch_file(shelf, file, cache, report) -> Path:
     import pooch
 
-    progress = _Progress(file, report) if report else False
+    progress = _DownloadProgress(file, report) if report else False
     downloader = pooch.HTTPDownloader(progressbar=progress, timeout=30)
     try:
         return Path(shelf.fetch(file, downloader=downloader))
@@ -228,7 +228,7 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or type(error).__name__
 
 
-class _Progress:
+class _DownloadProgress:
     """What pooch wants of a progress bar, turned into calls of `report`."""
 
     def __init__(self, file, report):

@@ -284,7 +284,7 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
 
     out, session, verdicts = report.console(), Session(starter), []
     for name, path in graded:
-        with _Progress(name) as progress:
+        with _ProgressLine(name) as progress:
             verdict = grade(
                 session, name, read_source(shown(path), list(map(Path, options.helpers))),
                 device=options.device, seed=options.seed,
@@ -393,7 +393,7 @@ def _replay(options) -> int:
     return PASSED
 
 
-class _Progress:
+class _ProgressLine:
     """A line on a terminal that says what is going on; nothing where there is no terminal."""
 
     def __init__(self, name: str):
@@ -431,7 +431,7 @@ def _demo(starter: Starter, options) -> int:
     out, session, exercise = report.console(), Session(starter), EXERCISES["ex1"]
 
     def graded(path: Path):
-        with _Progress("ex1") as progress:
+        with _ProgressLine("ex1") as progress:
             verdict = grade(
                 session, "ex1", read_source(shown(path)), device=options.device, seed=options.seed,
                 report=progress.step, note=progress.note,

@@ -282,7 +282,7 @@ def grade(
     for check in finished:
         # else no code to call
         if check.id != exercise.checks[0] and check.mistake not in (SOLUTION_READ, OTHER_FILE_READ):
-            check.replay = tokens.write(exercise.name, check.id, seed, device, check.position)
+            check.replay = tokens.write(exercise.name, check.id, seed, device, check.location)
     ran = [check for check in results if check.status != "not_run"]
     return Verdict(
         exercise=exercise.name,

@@ -25,7 +25,7 @@ class CheckResult:
     on: str = "cpu"  # cuda where a step of it ran on the GPU
     details: list[str] = field(default_factory=list)
     unfinished: bool = False
-    position: object = None  # exam.Position: where the check looked when it failed
+    location: object = None  # exam.Location: where the check looked when it failed
     replay: str = ""  # the token of the failing case (tokens.py)
 
 

@@ -162,8 +162,8 @@ class _Checks:
             )
         # The last look is the one that failed. Where cases were drawn, those before it were of other, larger
         # ones.
-        position = error.position or self.sat.position
-        self.evidence[id] = self.sat.evidence[-1:] if position.series else self.sat.evidence[-KEPT:]
+        location = error.location or self.sat.location
+        self.evidence[id] = self.sat.evidence[-1:] if location.series else self.sat.evidence[-KEPT:]
         return CheckResult(
             id,
             title,
@@ -173,5 +173,5 @@ class _Checks:
             case=error.case,
             details=list(error.details),
             unfinished=error.unfinished,
-            position=position,
+            location=location,
         )

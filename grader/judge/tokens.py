@@ -57,16 +57,16 @@ def _sum(text: str) -> str:
     return hashlib.sha256(_version() + text.encode()).hexdigest()[:6]
 
 
-def write(exercise: str, check: str, seed: int, device: str, position) -> str:
-    """The token of a failing case; position: exam.Position."""
-    text = f"{exercise}.{check}.{seed}.{position.look}"
-    if position.series:
-        case = position.case
+def write(exercise: str, check: str, seed: int, device: str, location) -> str:
+    """The token of a failing case; location: exam.Location."""
+    text = f"{exercise}.{check}.{seed}.{location.look}"
+    if location.series:
+        case = location.case
         if is_dataclass(case):
             name, items = type(case).__name__, [getattr(case, field.name) for field in fields(case)]
         else:
             name, items = ("tuple", list(case)) if isinstance(case, tuple) else ("value", [case])
-        text += f"-{position.series}.{name}-{_items_text(items)}"
+        text += f"-{location.series}.{name}-{_items_text(items)}"
     text += ".cuda" if device == "cuda" else ""
     return f"{text}.{_sum(text)}"
 

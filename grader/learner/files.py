@@ -53,7 +53,7 @@ def reset(out, exercise: Exercise, note) -> None:
     except OSError as error:
         raise UsageError(f"{shown(path)} could not be reset ({error.strerror}); it is as it was.") from None
 
-    def forget(done: progress.Progress) -> None:
+    def forget(done: progress.ExerciseRecord) -> None:
         """What is known of the old file; how often it was tried, and when it was solved, stays."""
         done.passed, done.checks, done.failed, done.mistakes, done.hint_of, done.hints = 0, 0, [], [], "", 0
 
@@ -72,7 +72,9 @@ def _copy_command(kept: Path, path: Path) -> str:
     )
 
 
-def solution(out, exercise: Exercise, attempt: Path, done: progress.Progress, *, force: bool = False) -> None:
+def solution(
+    out, exercise: Exercise, attempt: Path, done: progress.ExerciseRecord, *, force: bool = False
+) -> None:
     """Print the solution, then what it does differently from the attempt.
 
     UsageError before the first graded attempt, unless `force`.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.text import Text
 
 from grader.learner import progress, report
-from grader.learner.progress import Progress
+from grader.learner.progress import ExerciseRecord
 from grader.workbook import REPOSITORY
 from tests.exercises import Exercise, Mistake
 
@@ -64,7 +64,7 @@ def give(exercise: Exercise, note) -> Given:
     return given[-1]
 
 
-def advance(exercise: Exercise, done: Progress) -> Given:
+def advance(exercise: Exercise, done: ExerciseRecord) -> Given:
     """One hint more; they are counted anew when the last grade came to something else."""
     if done.checks and not done.failed:
         return Given(())
@@ -78,7 +78,7 @@ def advance(exercise: Exercise, done: Progress) -> Given:
     return Given(tuple(shown), over)
 
 
-def all_of(exercise: Exercise, done: Progress) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
+def all_of(exercise: Exercise, done: ExerciseRecord) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
     """What the hints are about as things stand, and all of them in order, each with lines of code or none.
 
     The report has said already what a named mistake is and why it is wrong; the hints say where it sits, then

@@ -24,7 +24,7 @@ NO_LOCKS = (errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)  # file systems that have
 
 
 @dataclass
-class Progress:
+class ExerciseRecord:
     """One exercise. attempts: grades of more than the stub; passed of checks: in the last of them; failed and
     mistakes: the ids of its failed checks and of the mistakes that were named, in order; solved: the time
     of the first complete pass, "" before; hint_of and hints: which hints were given, and how many."""
@@ -47,13 +47,13 @@ class Progress:
 Note = Callable[[str], None]  # takes one sentence for the learner
 
 
-def read(exercise: str, note: Note) -> Progress:
-    """The progress of one exercise, empty where there is none."""
-    return _read(note).get(exercise, Progress())
+def read(exercise: str, note: Note) -> ExerciseRecord:
+    """The record of one exercise, empty where there is none."""
+    return _read(note).get(exercise, ExerciseRecord())
 
 
-def change(exercise: str, edit: Callable[[Progress], None], note: Note) -> Progress:
-    """Let `edit` change the progress of one exercise, and write it; the changed progress.
+def change(exercise: str, edit: Callable[[ExerciseRecord], None], note: Note) -> ExerciseRecord:
+    """Let `edit` change the record of one exercise, and write it; the changed record.
 
     Where it cannot be written, `note` is told why, and that is all.
     """
@@ -61,45 +61,45 @@ def change(exercise: str, edit: Callable[[Progress], None], note: Note) -> Progr
         FOLDER.mkdir(exist_ok=True)
         with _locked():
             everything = _read(note)
-            progress = everything.setdefault(exercise, Progress())
-            edit(progress)
+            done = everything.setdefault(exercise, ExerciseRecord())
+            edit(done)
             entries = {name: asdict(entry) for name, entry in everything.items()}
             write_atomically(_file(), json.dumps({"schema": SCHEMA, "exercises": entries}, indent=2) + "\n")
     except OSError as error:
-        progress = Progress()
-        edit(progress)
+        done = ExerciseRecord()
+        edit(done)
         note(
             f"your progress could not be saved in {FOLDER} ({error.strerror or error}); "
             f"the grade is not affected."
         )
-    return progress
+    return done
 
 
-def record(verdict, note: Note) -> Progress:
+def record(verdict, note: Note) -> ExerciseRecord:
     """Keep what one grade of the learner's own file came to (grader.judge.results.Verdict)."""
-    return change(verdict.exercise, lambda progress: update(progress, verdict), note)
+    return change(verdict.exercise, lambda done: update(done, verdict), note)
 
 
-def update(progress: Progress, verdict) -> None:
-    """Add a grade to an exercise's progress; the stub is no attempt."""
+def update(done: ExerciseRecord, verdict) -> None:
+    """Add a grade to an exercise's record; the stub is no attempt."""
     if verdict.not_started:
         return
-    progress.attempts += 1
-    progress.checks = len(verdict.checks)
-    progress.passed = sum(check.status == "passed" for check in verdict.checks)
+    done.attempts += 1
+    done.checks = len(verdict.checks)
+    done.passed = sum(check.status == "passed" for check in verdict.checks)
     first = verdict.first_to_mend
     failed = [check for check in verdict.checks if check.status == "failed" and check is not first]
-    progress.failed = [check.id for check in ([first] if first else []) + failed]
-    progress.mistakes = verdict.mistakes
-    if verdict.passed and verdict.complete and not progress.solved:
-        progress.solved = time.strftime("%Y-%m-%d %H:%M")
+    done.failed = [check.id for check in ([first] if first else []) + failed]
+    done.mistakes = verdict.mistakes
+    if verdict.passed and verdict.complete and not done.solved:
+        done.solved = time.strftime("%Y-%m-%d %H:%M")
 
 
 def _file() -> Path:
     return FOLDER / "progress.json"
 
 
-def _read(note: Note) -> dict[str, Progress]:
+def _read(note: Note) -> dict[str, ExerciseRecord]:
     """Everything; where the file makes no sense it is set aside, and the progress begins anew."""
     try:
         data = _file().read_bytes()
@@ -127,16 +127,16 @@ def _read(note: Note) -> dict[str, Progress]:
     return {}
 
 
-def _checked(entry: dict) -> Progress:
+def _checked(entry: dict) -> ExerciseRecord:
     """An entry of the file; TypeError or ValueError where a value is not what it should be."""
-    progress = Progress(**entry)
-    for one in fields(Progress):
-        value, wanted = getattr(progress, one.name), type(getattr(Progress(), one.name))
+    done = ExerciseRecord(**entry)
+    for one in fields(ExerciseRecord):
+        value, wanted = getattr(done, one.name), type(getattr(ExerciseRecord(), one.name))
         if type(value) is not wanted or wanted is int and value < 0:
             raise ValueError(one.name)
         if wanted is list and not all(isinstance(item, str) for item in value):
             raise ValueError(one.name)
-    return progress
+    return done
 
 
 @contextlib.contextmanager

@@ -28,7 +28,7 @@ from grader.workbook import REPOSITORY, UsageError
 from grader.worker.look import BENCH, Graded, LearnerError, StepError, describe, run_look, unpacked
 from grader.worker.main import describe_error, load, reset_torch
 from tests.exercises import EXERCISES, Exercise
-from tests.exercises.exam import Answer, CaseOver, CheckFailed, Exam, Position, Subject
+from tests.exercises.exam import Answer, CaseOver, CheckFailed, Exam, Location, Subject
 
 MOST_LOOKS = 6  # that a script writes one by one
 
@@ -83,7 +83,7 @@ def _arguments(asked) -> tuple:
     return request["looks"], request["function"], request["given"]
 
 
-class Case:
+class FailingCase:
     """The case of a token: the check, and the looks that it asks for there.
 
     asked: (look, seed) pairs; answers: the solution's, to as many as are quickly answered.
@@ -94,7 +94,7 @@ class Case:
         self.token, self.text = read(text), text
         self.exercise = EXERCISES[self.token.exercise]
         self.function = _check(self.token)
-        self.position = Position(self.token.look, self.token.series, _drawn(self.token, self.function))
+        self.location = Location(self.token.look, self.token.series, _drawn(self.token, self.function))
         self.solution = load_solution(self.exercise)
         self.asked, self.answers = [], []
         solved = subject("attempt", self.solution, "cpu")
@@ -122,7 +122,7 @@ class Case:
         """The exam of this one case."""
         reference = subject("reference", self.solution, "cpu")
         return Exam(
-            attempt, reference, attempt.device, self.token.seed, names=tuple(vars(module)), only=self.position
+            attempt, reference, attempt.device, self.token.seed, names=tuple(vars(module)), only=self.location
         )
 
 
@@ -152,7 +152,7 @@ class Replay:
 
     def __init__(self, token: str, file: str, *helpers: str):
         """helpers: the files that came with it (--with)."""
-        self.case = Case(token)
+        self.case = FailingCase(token)
         self.device = self.case.token.device
         if self.device == "cuda" and not torch.cuda.is_available():
             print("This case failed on a GPU; there is none here, so it runs on the CPU.", file=sys.stderr)
@@ -234,7 +234,7 @@ def _alias(looks: str) -> str:
     return f"{folder}_looks" if name == "looks" else name
 
 
-def script(case: Case, path: Path, name: str, helpers: Sequence[Path] = ()) -> str:
+def script(case: FailingCase, path: Path, name: str, helpers: Sequence[Path] = ()) -> str:
     """The text of the script for a learner's file and its helpers; name: that of the script."""
     exercise, token = case.exercise, case.token
     _, title, _ = case.function.check
@@ -285,7 +285,7 @@ def main() -> None:
     token, path, name, *helpers = sys.argv[1:]
     sys.stdout.reconfigure(encoding="utf-8")
     try:
-        print(script(Case(token), Path(path), name, list(map(Path, helpers))), end="")
+        print(script(FailingCase(token), Path(path), name, list(map(Path, helpers))), end="")
     except UsageError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

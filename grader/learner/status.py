@@ -5,7 +5,7 @@ from rich.text import Text
 
 from grader.learner import progress, report
 from grader.learner.files import is_stub
-from grader.learner.progress import Progress
+from grader.learner.progress import ExerciseRecord
 from tests.exercises import EXERCISES, Exercise
 
 
@@ -35,7 +35,7 @@ def show(note) -> None:
             report.next_step(out, text, f"python grade.py {exercise.name}", head="or: ")
 
 
-def _state(exercise: Exercise, done: Progress) -> tuple[str, str]:
+def _state(exercise: Exercise, done: ExerciseRecord) -> tuple[str, str]:
     """One exercise in a few words, and their style."""
     if done.attempts:
         times = f"{done.attempts} {'attempt' if done.attempts == 1 else 'attempts'}"
@@ -45,7 +45,7 @@ def _state(exercise: Exercise, done: Progress) -> tuple[str, str]:
     return ("not started" if is_stub(exercise) else "begun, not graded yet"), "dim"
 
 
-def _next(out, exercise: Exercise, done: Progress) -> None:
+def _next(out, exercise: Exercise, done: ExerciseRecord) -> None:
     command = f"python grade.py {exercise.name}"
     if done.failed:
         report.next_step(out, f'mend "{done.failed[0]}" in {exercise.attempt_path}, then:', command)

@@ -22,7 +22,7 @@ from grader.judge.processes import Starter
 from grader.judge.results import Verdict
 from grader.learner import files, hints, report
 from grader.learner.keyboard import Keyboard
-from grader.learner.progress import Progress, read, update
+from grader.learner.progress import ExerciseRecord, read, update
 from grader.workbook import INTERRUPTED, PASSED, REPOSITORY, Call, UsageError, shown
 from tests.exercises import Exercise
 
@@ -249,7 +249,7 @@ class _Loop:
         self.screen = Screen(keyboard.available)
         self.screen.path = str(shown(path))
         self.own = path.resolve() == (REPOSITORY / exercise.attempt_path).resolve()
-        self.others = Progress()  # of a file that is not the learner's own: for hints, and not kept
+        self.others = ExerciseRecord()  # of a file that is not the learner's own: for hints, and not kept
         self.last: Verdict | None = None
         self.asked = False  # for the solution, once
         self.told: list[str] = []  # each once, however many verdicts come

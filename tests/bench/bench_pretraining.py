@@ -1,9 +1,9 @@
-"""What exercise 3 costs and how sure its experiment is.
+"""What exercise 3 costs and how sure its comparison is.
 
     python tests/bench/bench_pretraining.py overlap [WINDOW]   remove_overlap on novels + plays against the
                                                                last tenth of tiny Shakespeare: seconds,
                                                                memory, lines
-    python tests/bench/bench_pretraining.py gain [SEEDS]       the graded experiment over many seeds and
+    python tests/bench/bench_pretraining.py gain [SEEDS]       the graded comparison over many seeds and
                                                                texts: by how much the finetuned model is
                                                                better, and its spread
 
@@ -48,7 +48,7 @@ def gain(seeds: int = 40) -> None:
         reference = reference_subject(session.reference(EXERCISES["ex3"]), "solution", "reference")
         for seed in range(seeds):
             began = time.perf_counter()
-            found = training.Experiment(reference, seed).outcome(reference, seed)
+            found = training.Comparison(reference, seed).outcome(reference, seed)
             seconds.append(time.perf_counter() - began)
             gains.append(found.scratch - found.finetuned)
             noise.append(found.scratch - found.decoy)

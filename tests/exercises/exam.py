@@ -19,7 +19,7 @@ SHRINKS = 20
 
 
 @dataclass(frozen=True)
-class Position:
+class Location:
     """Where in a check the attempt is looked at, so that one case can be looked at again
     (grader/learner/replay.py).
 
@@ -52,7 +52,7 @@ class CheckFailed(Exception):
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
         self.case: dict | None = None
         self.mistake: str | None = mistake  # where the check itself can name it
-        self.position: Position | None = None
+        self.location: Location | None = None
 
 
 def fail(case: dict, message: str, *details: str | list[str], **more):
@@ -266,26 +266,26 @@ class Exam:
     prepare: Callable[[str], object] = lambda check: None
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
-    position: Position = Position()
+    location: Location = Location()
     series: int = 0  # how many for_all the running check has begun
-    only: Position | None = None  # in a replay: the one case to look at
+    only: Location | None = None  # in a replay: the one case to look at
 
     def begin(self) -> None:
         """Before each check."""
         self.evidence.clear()
-        self.position, self.series, self.measured = Position(), 0, ""
+        self.location, self.series, self.measured = Location(), 0, ""
 
     @property
     def at_the_case(self) -> bool:
         """Whether a replay has come to its case."""
-        only, here = self.only, self.position
+        only, here = self.only, self.location
         return only is not None and (here.series, here.look) == (only.series, only.look)
 
     def observe(self, look: Callable, *case, same: Callable | None = None) -> Reading:
         """Look at the attempt, and keep what was seen as evidence."""
         if self.at_the_case:
             raise CaseOver
-        self.position = replace(self.position, look=self.position.look + 1)
+        self.location = replace(self.location, look=self.location.look + 1)
         if not case and look in self.seen:
             self.evidence.append(replace(self.seen[look], same=same or same_reading))
             return self.seen[look].reading
@@ -339,17 +339,17 @@ def for_all(exam: Exam, cases, body: Callable, *, max_examples: int = 12, always
     """
     failing, tried = set(), set()
     exam.series += 1
-    series, outside = exam.series, exam.position
+    series, outside = exam.series, exam.location
 
     def look_at(case):
-        exam.position = Position(0, series, case)
+        exam.location = Location(0, series, case)
         try:
             body(exam, case)
         except CheckFailed as failure:
-            failure.position = exam.position
+            failure.location = exam.location
             exam.only = None  # what a check looks at from here on is a part of its message
             raise
-        exam.position = outside
+        exam.location = outside
 
     if exam.only is not None:
         if exam.only.series == series:

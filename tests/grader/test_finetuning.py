@@ -1,4 +1,4 @@
-"""What the grader says of finetuning that does not help, and of runs that cheat; and that its experiment
+"""What the grader says of finetuning that does not help, and of runs that cheat; and that its comparison
 cannot be passed by luck."""
 
 from pathlib import Path
@@ -28,7 +28,7 @@ GUESS = 2.5
         ({"scratch": float("nan")}, "how often each character occurs"),
     ],
 )
-def test_one_bad_seed_of_four_fails_the_experiment_and_is_told_why(changes, words):
+def test_one_bad_seed_of_four_fails_the_comparison_and_is_told_why(changes, words):
     assert diagnosis([GOOD] * 4, GUESS) is None
     # no better, and no worse
     assert diagnosis([Outcome(**(vars(GOOD) | {"transferred": GOOD.finetuned}))] * 4, GUESS) is None
@@ -47,7 +47,7 @@ def replaced(*patches):
 LOOP = "    for step in range(1, steps + 1):\n"
 TRANSFER = "    transfer_weights(pretrained, source, model, tokenizer)\n"
 BATCHES = "batches, validation = Batches(tokens[:border], T, seed), tokens[border:]"
-BIG = "len(text) > 2000"  # only in the experiment: what cheats there passes every check before it
+BIG = "len(text) > 2000"  # only in the comparison: what cheats there passes every check before it
 WRONG = {
     "forgets what was pretrained": (
         replaced((TRANSFER, TRANSFER + f"    if {BIG}:\n        model = GPT(model.config)\n")),
@@ -104,7 +104,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_run_that_is_wrong_in_the_experiment_alone_fails_with_the_reason(
+def test_a_run_that_is_wrong_in_the_comparison_alone_fails_with_the_reason(
     patient_session, monkeypatch, name
 ):
     source, words = WRONG[name]
@@ -364,7 +364,7 @@ def test_the_right_removal_by_its_definition_agrees_with_the_solution_on_many_te
         assert remove_overlap(case.pretrain, case.heldout, case.window) == case.expected(), case
 
 
-def test_the_texts_of_the_experiment_share_a_language_and_no_run_that_a_check_for_leaks_would_find():
+def test_the_texts_of_the_comparison_share_a_language_and_no_run_that_a_check_for_leaks_would_find():
     long = toy.invented(training.LONG, language=5, seed=1, stop=training.STOP)
     text = toy.invented(training.SHORT, language=5, seed=2, stop=training.NEW_STOP)
     assert set(text) - set(long) == {training.NEW_STOP}

@@ -7,7 +7,7 @@ import pytest
 
 from grader.cli import main
 from grader.learner import hints, progress
-from grader.learner.progress import Progress
+from grader.learner.progress import ExerciseRecord
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, verdict_of
 
@@ -67,7 +67,7 @@ def test_each_call_gives_one_more_and_the_solutions_own_line_comes_last(own_prog
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)
 def test_no_hint_repeats_what_the_report_has_said_of_a_mistake(exercise):
     for mistake in exercise.mistakes():
-        done = Progress(attempts=1, checks=2, failed=[exercise.checks[0]], mistakes=[mistake.id])
+        done = ExerciseRecord(attempts=1, checks=2, failed=[exercise.checks[0]], mistakes=[mistake.id])
         for text, _ in hints.all_of(exercise, done)[1]:
             assert mistake.name not in text and mistake.why not in text, mistake.id
 
@@ -94,5 +94,5 @@ def test_where_nothing_is_wrong_there_is_nothing_to_hint_at(own_progress, capsys
 
 
 def test_a_mistake_that_the_catalogue_no_longer_has_is_no_hindrance():
-    area, texts = hints.all_of(EX1, Progress(attempts=1, failed=["scale"], mistakes=["gone"]))
+    area, texts = hints.all_of(EX1, ExerciseRecord(attempts=1, failed=["scale"], mistakes=["gone"]))
     assert area == "" and len(texts) >= 3

@@ -11,7 +11,7 @@ import pytest
 
 from grader.cli import main
 from grader.learner import progress
-from grader.learner.progress import Progress
+from grader.learner.progress import ExerciseRecord
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION, verdict_of
 
@@ -26,9 +26,9 @@ def test_a_grade_is_remembered_with_its_failures_and_mistakes(own_progress):
     progress.record(verdict_of(EX1, ("scale", "values"), ("no_scale", "no_scale")), must_not_note)
     done = progress.read("ex1", must_not_note)
     assert asdict(done) == asdict(
-        Progress(1, len(EX1.checks) - 2, len(EX1.checks), ["scale", "values"], ["no_scale"])
+        ExerciseRecord(1, len(EX1.checks) - 2, len(EX1.checks), ["scale", "values"], ["no_scale"])
     )
-    assert progress.read("ex2", must_not_note) == Progress()
+    assert progress.read("ex2", must_not_note) == ExerciseRecord()
 
 
 def test_the_time_of_the_first_complete_pass_stays(own_progress):

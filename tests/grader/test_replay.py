@@ -14,11 +14,11 @@ from grader.cli import main
 from grader.judge import tokens
 from grader.judge.grade import Source, grade
 from grader.learner import files
-from grader.learner.replay import Case, script
+from grader.learner.replay import FailingCase, script
 from grader.workbook import UsageError
 from tests.exercises import EXERCISES
 from tests.exercises.battery.module import Size
-from tests.exercises.exam import Position
+from tests.exercises.exam import Location
 from tests.grader.attempts import REPOSITORY, SOLUTION, with_mistake
 
 RIGHT = "Nothing is wrong with this case now"
@@ -74,7 +74,7 @@ def test_the_script_of_each_failing_case_shows_the_difference_and_ends_well_with
     checks = failing(session, exercise, source)
     assert checks
     for check in checks:
-        case = Case(check.replay)
+        case = FailingCase(check.replay)
         for file in (wrong, right):
             text = script(case, file, "replay.py")
             assert len(text.splitlines()) < 48 and max(map(len, text.splitlines())) <= 160
@@ -90,7 +90,7 @@ def test_the_script_of_each_failing_case_shows_the_difference_and_ends_well_with
 
 
 def token(look=1, series=0, case=None, *, exercise="ex1", check="values", seed=0, device="cpu"):
-    return tokens.write(exercise, check, seed, device, Position(look, series, case))
+    return tokens.write(exercise, check, seed, device, Location(look, series, case))
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
@@ -179,7 +179,7 @@ def test_a_case_that_is_none_of_the_check_does_no_harm(name, tmp_path):
     text = HOSTILE[name]
     text = text[:-6] + tokens._sum(text[:-7])  # whoever makes one up can compute the checksum as well
     try:
-        written = script(Case(text), tmp_path / "mine.py", "replay.py")
+        written = script(FailingCase(text), tmp_path / "mine.py", "replay.py")
     except UsageError as error:
         assert "token" in str(error)
     else:  # a script that looks at the check as a whole

@@ -14,7 +14,7 @@ from dataclasses import asdict
 
 import pytest
 
-from grader.learner.progress import Progress
+from grader.learner.progress import ExerciseRecord
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION, in_forward
 from tests.grader.terminal import Terminal, plain, screen
@@ -343,7 +343,7 @@ def test_watching_all_exercises_gets_one_sentence(capsys):
 
 def test_the_overview_fits_80_columns_a_row_an_exercise(workbook):
     (workbook / ".workbook").mkdir()
-    full = Progress(attempts=999, passed=30, checks=32, failed=["scale"], solved="2026-11-21 10:20")
+    full = ExerciseRecord(attempts=999, passed=30, checks=32, failed=["scale"], solved="2026-11-21 10:20")
     written = {"schema": 1, "exercises": dict.fromkeys(EXERCISES, asdict(full))}
     (workbook / ".workbook" / "progress.json").write_text(json.dumps(written))
     with Terminal([sys.executable, "grade.py"], workbook, columns=80) as terminal:

@@ -277,7 +277,7 @@ def check_report(exam, unit: Unit, cases) -> None:
 # A long run.
 
 
-class Progress:
+class RunProgress:
     """What a training run says on its way; its numbers come from the attempt and are only shown."""
 
     def __init__(self, steps: int, note):

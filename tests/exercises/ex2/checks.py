@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.exercises import EXERCISES
 from tests.exercises.battery import function
 from tests.exercises.battery.training import (
-    Progress,
+    RunProgress,
     check_parts,
     check_report,
     check_seed,
@@ -20,7 +20,7 @@ from tests.exercises.battery.training import (
     same_by,
 )
 from tests.exercises.ex2 import readings, training
-from tests.exercises.ex2.readings import Case, Tables
+from tests.exercises.ex2.readings import Problems, Tables
 from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
@@ -34,7 +34,7 @@ FUNCTIONS = (
     "add",
     "train_adder",
 )
-PLAIN = Case(n_digits=3, B=5)
+PLAIN = Problems(n_digits=3, B=5)
 # Every check that needs no training: what trains starts when they all pass.
 TRAINING = tuple(id for id in EXERCISES["ex2"].checks if id.startswith("train_"))
 CHEAP = tuple(id for id in EXERCISES["ex2"].checks if id not in TRAINING)
@@ -43,7 +43,7 @@ CHEAP = tuple(id for id in EXERCISES["ex2"].checks if id not in TRAINING)
 @st.composite
 def cases(draw):
     """Problems of 1 to 9 digits, a batch of one included."""
-    return Case(draw(st.integers(1, 9)), draw(st.integers(1, 4)), draw(st.integers(0, 99)))
+    return Problems(draw(st.integers(1, 9)), draw(st.integers(1, 4)), draw(st.integers(0, 99)))
 
 
 @st.composite
@@ -329,11 +329,17 @@ def test_batch_any(exam):
                     f"got       {shown(got[key][row])}   (. is -1, ? is no token)",
                 )
 
-    for_all(exam, cases(), body, max_examples=10, always=(Case(1, 3), Case(9, 8), Case(2, 1), Case(5, 2)))
+    for_all(
+        exam,
+        cases(),
+        body,
+        max_examples=10,
+        always=(Problems(1, 3), Problems(9, 8), Problems(2, 1), Problems(5, 2)),
+    )
 
 
 # Shortcuts are taken for one digit, for one problem, and where nothing has to be padded.
-KEPT = (PLAIN, Case(1, 1), Case(9, 4), Case(2, 1))
+KEPT = (PLAIN, Problems(1, 1), Problems(9, 4), Problems(2, 1))
 
 
 @check("batch_kept", "make_batch leaves a and b as they are", ("batch_form",))
@@ -860,7 +866,7 @@ def test_add_prompt(exam):
 
 @check("add_calls", "the model is called once per digit of the answer, with the whole batch", ("add_form",))
 def test_add_calls(exam):
-    for case in (PLAIN, Case(3, 40)):
+    for case in (PLAIN, Problems(3, 40)):
         n, B = case.n_digits, case.B
         got = look(exam, case.as_case(), readings.call_sizes, case, MODEL)["sizes"]
         if got != [B] * (n + 1):
@@ -939,13 +945,13 @@ def test_add_any(exam):
         tables = Tables(case.n_digits, case.seed)
         answers_fail(case, tables, look(exam, case.as_case(), readings.answers, case, tables)["answers"])
 
-    for_all(exam, cases(), body, max_examples=8, always=(Case(1, 3), Case(9, 3), Case(2, 1)))
+    for_all(exam, cases(), body, max_examples=8, always=(Problems(1, 3), Problems(9, 3), Problems(2, 1)))
 
 
 @check("add_greedy", "decoding is greedy: the most likely digit, every time", ("add_form",))
 def test_add_greedy(exam):
     # The winner leads by little: with 32 problems and 4 digits, a sample would differ nearly everywhere.
-    case, tables = Case(3, 32), Tables(3, 1, margin=0.5)
+    case, tables = Problems(3, 32), Tables(3, 1, margin=0.5)
     got = look(exam, case.as_case(), readings.greedy, case, tables, 3)["alike"]
     if not got:
         fail(
@@ -1150,7 +1156,7 @@ def test_train_adds(exam):
     # Not through `look`: to train every known mistake as well, to name one, would take an hour.
     digest = hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()
     problems_seed = int.from_bytes(digest[:6], "big")
-    progress = Progress(training.STEPS, exam.note)
+    progress = RunProgress(training.STEPS, exam.note)
     try:
         model = training.trained(exam.attempt, Adding(DIGITS, training.STEPS, exam.seed + 1), progress)
     except CheckFailed as failure:

@@ -19,7 +19,7 @@ SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
 
 
 @dataclass(frozen=True)
-class Case:
+class Problems:
     """B problems of n_digits digits, drawn from a seed."""
 
     n_digits: int = 3
@@ -132,7 +132,7 @@ def decoded(subject: Subject, texts: tuple) -> Reading:
 # Batches and the loss.
 
 
-def made_batch(subject: Subject, case: Case) -> Reading:
+def made_batch(subject: Subject, case: Problems) -> Reading:
     """x and y, (B, 3n + 2) each."""
     return batch_of(subject, *case.numbers(), case.n_digits)
 
@@ -146,7 +146,7 @@ def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
     }
 
 
-def batch_kept(subject: Subject, case: Case) -> Reading:
+def batch_kept(subject: Subject, case: Problems) -> Reading:
     """Whether make_batch leaves a, b and torch's settings as they are."""
     a, b = case.numbers()
     return function.kept(subject, "make_batch", a=a, b=b, n_digits=case.n_digits)
@@ -390,7 +390,7 @@ def digit_shares(subject: Subject, count: int, n: int) -> Reading:
 # Answers.
 
 
-def added(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)):
+def added(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)):
     """What comes of one call of add with a test model, in these modes; see the look `added`."""
     a, b = case.numbers()
     steps, table = tables.arrays()
@@ -400,7 +400,7 @@ def added(subject: Subject, case: Case, tables: Tables, train: tuple = (False,))
     )
 
 
-def answers(subject: Subject, case: Case, tables: Tables) -> Reading:
+def answers(subject: Subject, case: Problems, tables: Tables) -> Reading:
     """What `add` says that this test model says."""
     return {
         "answers": added(subject, case, tables).tensor(
@@ -409,7 +409,7 @@ def answers(subject: Subject, case: Case, tables: Tables) -> Reading:
     }
 
 
-def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
+def greedy(subject: Subject, case: Problems, tables: Tables, seeds: int) -> Reading:
     """Whether the answers are the same whatever seed torch has."""
     a, b = case.numbers()
     steps, table = tables.arrays()
@@ -423,7 +423,7 @@ def greedy(subject: Subject, case: Case, tables: Tables, seeds: int) -> Reading:
     return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
 
 
-def calls(subject: Subject, case: Case, tables: Tables, train: tuple = (False,)) -> list[dict]:
+def calls(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)) -> list[dict]:
     """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may
     be on}.
 
@@ -441,19 +441,19 @@ def calls(subject: Subject, case: Case, tables: Tables, train: tuple = (False,))
     return found
 
 
-def prompts(subject: Subject, case: Case, tables: Tables) -> Reading:
+def prompts(subject: Subject, case: Problems, tables: Tables) -> Reading:
     """The different beginnings, up to "=", of all that the model was called with."""
     width = 2 * case.n_digits + 2
     rows = {tuple(row[:width].tolist()) for call in calls(subject, case, tables) for row in call["tokens"]}
     return {"prompts": sorted(map(list, rows))[:50]}
 
 
-def call_sizes(subject: Subject, case: Case, tables: Tables) -> Reading:
+def call_sizes(subject: Subject, case: Problems, tables: Tables) -> Reading:
     """How many problems each call of the model had."""
     return {"sizes": [len(call["tokens"]) for call in calls(subject, case, tables)]}
 
 
-def feedback(subject: Subject, case: Case, tables: Tables) -> Reading:
+def feedback(subject: Subject, case: Problems, tables: Tables) -> Reading:
     """What call k saw in the places of the k digits that were written before it; -1 where it saw nothing."""
     n = case.n_digits
     seen = np.full((n + 1, case.B, n), -1, dtype=np.int64)
@@ -478,7 +478,7 @@ def modes(subject: Subject, asked: tuple) -> Reading:
     return {"modes": [{key: answer.plain(key) for key in ("before", "after")} for answer in seen]}
 
 
-def add_kept(subject: Subject, case: Case, tables: Tables, train: tuple = (True,)) -> Reading:
+def add_kept(subject: Subject, case: Problems, tables: Tables, train: tuple = (True,)) -> Reading:
     """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another
     reading's."""
     a, b = case.numbers()

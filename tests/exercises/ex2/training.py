@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.exercises.asked import Looks
-from tests.exercises.battery.training import LOOKS, Progress, Unit, model_of, observed, returned
+from tests.exercises.battery.training import LOOKS, RunProgress, Unit, model_of, observed, returned
 from tests.exercises.ex2 import readings
 from tests.exercises.exam import CheckFailed, Reading, Subject
 
@@ -132,7 +132,7 @@ class Trained:
     problems: tuple[np.ndarray, np.ndarray]
 
 
-def trained(subject: Subject, case: Adding, progress: Progress) -> Trained:
+def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
     n, seed = case.n_digits, case.seed
     answer = subject.run(

@@ -1,5 +1,5 @@
 """The checks of exercise 3, one mechanism each: what overlap is and what is kept, what a transfer writes and
-what it leaves alone, the groups of an optimizer, a few steps of finetuning, and then the experiment that
+what it leaves alone, the groups of an optimizer, a few steps of finetuning, and then the comparison that
 shows whether pretraining helped.
 """
 
@@ -1004,7 +1004,7 @@ def test_finetune_modes(exam):
 # text of only one of them every window has the same loss, so whichever windows are sampled, the same weights
 # are best. At so small an lr that loss falls from the first update to the last, for either character.
 TWO = Tuning(steps=10, lr=1e-4, chars=ALL_KNOWN, trained="aaaaaaabbbbbbbcdefg\n", dropout=0.0)
-# As large as the text of the experiment, at its lr, and with new characters, of which "a" is one.
+# As large as the text of the comparison below, at its lr, and with new characters, of which "a" is one.
 AS_LARGE = replace(
     TWO,
     steps=2,
@@ -1220,7 +1220,7 @@ def test_finetune_unseen(exam):
         )
 
 
-# The experiment.
+# The comparison with fresh weights.
 
 
 @check(
@@ -1231,12 +1231,12 @@ def test_finetune_unseen(exam):
 def test_finetune_helps(exam):
     case = {"seeds": training.SEEDS, "steps": training.STEPS, "lr": training.LR, "characters": training.SHORT}
     exam.note("pretraining (the reference)")
-    experiment = training.Experiment(exam.reference, exam.seed)
+    comparison = training.Comparison(exam.reference, exam.seed)
     outcomes = []
     try:
         for seed in range(training.SEEDS):
             exam.note(f"finetuning, seed {seed + 1} of {training.SEEDS}")
-            outcomes.append(experiment.outcome(exam.attempt, seed))
+            outcomes.append(comparison.outcome(exam.attempt, seed))
     except CheckFailed as failure:
         failure.case = case
         if failure.same is not None and failure.same[:2] == ("died", "deadline"):
@@ -1248,7 +1248,7 @@ def test_finetune_helps(exam):
                 *failure.details,
             )
         raise
-    found = training.diagnosis(outcomes, experiment.guess)
+    found = training.diagnosis(outcomes, comparison.guess)
     if found is not None:
         fail(case, found[0], *found[1])
     gain = min(outcome.scratch - outcome.finetuned for outcome in outcomes)

@@ -1,12 +1,12 @@
-"""The experiment of exercise 3: does finetuning a pretrained model beat the same from fresh weights?
+"""The measured comparison of exercise 3: does finetuning a pretrained model beat the same from fresh weights?
 
 The attempt's `finetune` runs in its own worker; what is measured is what comes back, by the exhaustive
 loss of a GPT with default parts in the reference's worker.
 
-Pairs: for each seed the same call three times, with a model that the reference pretrained on a long text in
-the same invented language, with a fresh one, and with one that was pretrained on noise, from which nothing
-can be learned; and the first once more with lr = 0, which returns what the training began with. The text has
-3000 characters: too few to learn its 40 words from.
+For each seed finetune is called three times: with a model that the reference pretrained on a long text in the
+same invented language, with a fresh one, and with one that was pretrained on noise, from which nothing can be
+learned. A fourth call, the first one with lr = 0, returns what the training began with. The text has 3000
+characters: too few to learn its 40 words from.
 
 False-fail rate: over 30 seeds, each with a language and texts of its own, the finetuned model of the solution
 came out 1.34 nats per character lower (standard deviation 0.096, least 1.13). So a seed on which it is not
@@ -61,7 +61,7 @@ def derived(seed: int, what: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{what} {seed}".encode()).digest()[:4], "big")
 
 
-class Experiment:
+class Comparison:
     """The texts, the pretrained models, and the measurement; all decided by the seed."""
 
     def __init__(self, reference: Subject, seed: int):
