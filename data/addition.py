@@ -1,7 +1,7 @@
 """The addition problems of exercise 2: the vocabulary, and which problems are held out of training.
 
 A problem is an ordered pair (a, b) of numbers of at most n digits. A fixed tenth of them is never
-trained on, so that a model that adds can be told from one that learned its problems by heart.
+trained on, so that a model that adds can be told from one that memorised its problems.
 """
 
 import torch
@@ -38,7 +38,7 @@ def _mix(h: torch.Tensor) -> torch.Tensor:
 
 
 def is_held_out(a: torch.Tensor, b: torch.Tensor, n_digits: int) -> torch.Tensor:
-    """Which problems are kept out of training: a tenth of them, the same everywhere and for ever.
+    """Which problems are held out of training: a fixed tenth of them.
 
     a, b: long tensors of one shape, 0 <= a, b < 10**n_digits -> bool, of that shape and on that device.
 
@@ -48,7 +48,7 @@ def is_held_out(a: torch.Tensor, b: torch.Tensor, n_digits: int) -> torch.Tensor
     _check(a, b, n_digits)
     small, large = torch.minimum(a, b), torch.maximum(a, b)
     h = torch.full_like(small, _SALT)
-    # 30 bits at a time: all of a number of 9 digits, and the rest of a longer one.
+    # 30 bits at a time: a number of 9 digits in one piece, a longer one in several.
     for part in (small & 0x3FFFFFFF, small >> 30, large & 0x3FFFFFFF, large >> 30):
         h = _mix(_mix(h ^ part) + 0x9E3779B9 & 0xFFFFFFFF)
     return h % _PARTS == 0

@@ -107,7 +107,8 @@ def _is(kind: Callable[[Path], bool], name: str) -> bool:
 
 
 def split(text: Sliceable) -> tuple[Sliceable, Sliceable]:
-    """(training text, validation text): the first 90 % and the rest, by position; of a text or its tokens.
+    """(training text, validation text): the first 90 % and the last 10 %, by position; of a text or its
+    tokens.
 
     By position and not at random: neighbouring windows share most of their characters, so a random
     split would put nearly all of the validation text into the training text too.
@@ -229,7 +230,7 @@ def _reason(error: Exception) -> str:
 
 
 class _DownloadProgress:
-    """What pooch wants of a progress bar, turned into calls of `report`."""
+    """The interface of pooch's progress bar; calls `report`."""
 
     def __init__(self, file, report):
         self.file, self.report = file, report

@@ -4,10 +4,10 @@
 speaks, verbs that agree with their subjects, line ends. Its entropy is far below that of English, so
 a falling loss shows within a few hundred steps.
 
-`invented` and `noise` are for experiments with pretraining. Two texts in one invented language share its
-words and which word may follow which, so what is learned from a long one is worth something for a short
-one. Noise shares the alphabet alone: each character is drawn by itself, so no model can learn
-from it what comes next, in any text.
+`invented` and `noise` are for comparisons of pretraining. Two texts in one invented language share its
+words and which word may follow which, so what a model learns from a long one helps on a short one. Noise
+shares the alphabet alone: each character is drawn independently, so a model cannot learn from it what comes
+next in any text.
 """
 
 import random
@@ -90,8 +90,8 @@ def invented(length: int, *, language: int, seed: int, stop: str = ".") -> str:
 def noise(length: int, *, alphabet: str, seed: int) -> str:
     """Exactly `length` characters of `alphabet`, each drawn by itself, all equally likely.
 
-    Its entropy is ln(len(alphabet)) nats per character: but for luck, no model that has not seen it does
-    better.
+    Its entropy is ln(len(alphabet)) nats per character: no model that has not seen it does better, except by
+    chance.
 
     Raises ValueError for a length below 1 and for an empty alphabet.
     """

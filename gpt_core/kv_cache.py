@@ -46,7 +46,7 @@ class KVCache:
             )
         x = model.embed(idx, first=self.length)  # (B, T_new, C)
         self.length += count
-        # As GPT.body and Block.forward, which know of no cache.
+        # As GPT.body and Block.forward, which have no cache.
         for block, attention in zip(model.blocks, self.attentions):
             x = x + attention.outputs(block.ln1(x))
             x = x + block.feed_forward(block.ln2(x))
@@ -123,8 +123,8 @@ def can_use_cache(attention: nn.Module) -> bool:
 
 
 def _is_the_lectures(attention: nn.Module) -> bool:
-    """All heads are taken at once, so they must be heads as they come: of another class, or with another
-    projection, they could be anything."""
+    """All heads are computed at once, so they must be plain Heads: one of another class, or with another
+    projection, may compute something else."""
     return _computes_as(MultiHeadAttention, attention, "forward") and all(
         type(head) is Head
         and _computes_as(Head, head, "forward")

@@ -61,7 +61,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Each token thinks by itself: C -> 4C -> ReLU -> C, then dropout. (B, T, C) -> (B, T, C)."""
+    """Applied to each token alone: C -> 4C -> ReLU -> C, then dropout. (B, T, C) -> (B, T, C)."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()

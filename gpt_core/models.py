@@ -30,7 +30,7 @@ def next_token_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
 
 def init_weights(module: nn.Module) -> None:
     """GPT-2's initialisation: small weights, so that the first logits are near 0 and the first loss
-    near ln(V), the loss of a model that knows nothing (Radford et al. 2019)."""
+    near ln(V), the loss of uniform predictions (Radford et al. 2019)."""
     if isinstance(module, (nn.Linear, nn.Embedding)):
         nn.init.normal_(module.weight, mean=0.0, std=0.02)
     if isinstance(module, nn.Linear) and module.bias is not None:
@@ -38,7 +38,7 @@ def init_weights(module: nn.Module) -> None:
 
 
 class LanguageModel(nn.Module):
-    """What all rungs share: a rung says how tokens become logits, this says how logits become a loss."""
+    """What all rungs share: a rung defines how tokens become logits, this class how logits become a loss."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -87,7 +87,7 @@ class _Embedded(LanguageModel):
         """idx (B, T) long, its tokens at the positions first, first + 1, ... -> (B, T, C)."""
         x = self.token_embedding_table(idx)  # (B, T, C)
         if self.position_embedding_table is not None:
-            # Attention alone sees a set, not a sequence: without this a token does not know where it is.
+            # Attention alone sees a set, not a sequence: without this the order of the tokens is lost.
             positions = torch.arange(first, first + idx.shape[1], device=idx.device)
             x = x + self.position_embedding_table(positions)  # (T, C), the same for every sequence
         return x
@@ -137,7 +137,7 @@ class GPT(_Embedded):
 
     attention, norm, feed_forward: factories, each called with the config, for each Block (and `norm`
     once more for `ln_f`). position_embedding=False leaves the position table out (it is None then),
-    for an attention that knows about positions itself, such as RoPE.
+    for an attention that encodes positions itself, such as RoPE.
 
     Linear and Embedding weights, those of exchanged parts included, are drawn by `init_weights`.
     """

@@ -119,8 +119,8 @@ def stream(
     supported = supports_cache(model)
     if cache and not supported:
         raise ValueError(
-            "this model has a part that knows of no KV cache (no forward_cached(x, cache) that belongs to "
-            "its forward); leave cache out to generate without one."
+            "this model has a part without a KV cache (no forward_cached(x, cache) that belongs to its "
+            "forward); leave cache out to generate without one."
         )
     tokens = _stream(model, idx, count, generator, sampling, supported if cache is None else cache)
     return _until(stop, tokens) if len(stop) else tokens

@@ -50,7 +50,7 @@ OPTIONS = {name: "helpers" if name == "with" else name for name in (*MODES[""], 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        raise UsageError(f"{message}; python grade.py --help shows what there is.")
+        raise UsageError(f"{message}; python grade.py --help lists the options.")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,7 +108,7 @@ def main(arguments: list[str]) -> int:
         )
         return FAULT
     except BrokenPipeError:
-        # The reader of our output is gone (`| head`); there is nobody left to tell.
+        # The reader of our output is gone (`| head`), so nothing more can be printed.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAULT
     except (MemoryError, OSError, RuntimeError) as error:
@@ -219,7 +219,7 @@ def _check_writable(path: Path) -> None:
         return
     if path.suffix in (".py", ".ipynb"):
         raise UsageError(
-            f"{path} is not overwritten with a verdict: it looks like somebody's work; give another name."
+            f"{path} is not overwritten with a verdict: it does not look like a verdict; give another name."
         )
     try:
         with tempfile.TemporaryFile(dir=path.parent):
@@ -242,7 +242,7 @@ def _check_helper(path: Path) -> None:
 def _check_readable(path: Path) -> None:
     try:
         mode = path.stat().st_mode
-        # opening a pipe would wait for somebody to write
+        # opening a pipe would wait for its writer
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise UsageError(f"{path} is a pipe or a device; give the path of a Python file.")
         if stat.S_ISREG(mode):
@@ -301,7 +301,7 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
 
 
 def _record(verdict, path: Path, note) -> None:
-    """Progress is the learner's: a grade of another file leaves it as it is."""
+    """Record a grade of the learner's own file; a grade of another file changes no record."""
     from grader.learner import progress
 
     if path.resolve() == (REPOSITORY / EXERCISES[verdict.exercise].attempt_path).resolve():

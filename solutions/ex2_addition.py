@@ -55,7 +55,8 @@ def decode_answer(digits: str) -> int:
 
     ValueError for anything but one or more of the characters 0 to 9.
     """
-    # Not str.isdigit and not int alone: both know the digits of other scripts, and int takes " 5" and "1_0".
+    # Not str.isdigit and not int alone: both accept the digits of other scripts, and int takes " 5" and
+    # "1_0".
     if not digits or any(character not in DIGITS for character in digits):
         raise ValueError(f"the answer is {digits!r}; it must be one or more of the digits 0 to 9.")
     return int(digits[::-1])
@@ -117,7 +118,7 @@ def add(model: GPT, a: torch.Tensor, b: torch.Tensor, n_digits: int) -> torch.Te
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     x, _ = make_batch(a, b, n_digits)
-    tokens = x[:, : 2 * n_digits + 2]  # up to and with "=": the rest of x would give the answer away
+    tokens = x[:, : 2 * n_digits + 2]  # up to and with "=": what follows in x would give the answer away
     for _ in range(n_digits + 1):
         logits, _ = model(tokens)
         following = logits[:, -1].argmax(dim=-1, keepdim=True)  # (B, 1)

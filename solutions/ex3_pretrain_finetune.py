@@ -121,8 +121,8 @@ def transfer_weights(
 def finetune_optimizer(model: GPT, lr: float, weight_decay: float) -> torch.optim.AdamW:
     """A new AdamW over every parameter that requires a gradient, with decay on matrices alone.
 
-    Decay pulls weights to 0. For a bias or the gain of a norm that is no simpler function, only another
-    one; so what has one dimension stands in a group of its own, without.
+    Decay pulls weights to 0. For a bias or the gain of a norm that does not make the function simpler, so
+    parameters of one dimension are in a second group, without decay.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     groups = [

@@ -1,2 +1,1 @@
-"""What compares runs and models: a feature with the baseline, pretraining with none, an adder with the
-truth."""
+"""Comparisons: a feature with the baseline, pretraining with none, an adder's answers with the right sums."""

@@ -1,5 +1,4 @@
-"""The two arms of an experiment, baseline and feature: their runs with several seeds, and what each came
-to."""
+"""The two arms of an experiment, baseline and feature: their runs with several seeds, and the results."""
 
 import dataclasses
 import hashlib

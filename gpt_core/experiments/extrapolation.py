@@ -1,10 +1,9 @@
 """How a model does beyond the length that it was trained on: its loss by position in windows of several
 times block_size.
 
-A rotary model has an angle for every position. A learned table ends at block_size; here it gets further
-rows that are as they were first drawn and that nothing ever trained, which is what asking for positions
-beyond one's training comes to. The way out that both have is `cropped_loss`: to look at the last
-block_size tokens only, as sampling does.
+A rotary model has an angle for every position. A learned table ends at block_size; here it gets further rows
+with their initial values, which were never trained. Both can avoid it as sampling does, by reading only the
+last block_size tokens: `cropped_loss` measures that.
 """
 
 from dataclasses import replace

@@ -54,7 +54,7 @@ class Plan:
 
     config: the pretraining run, and from-scratch runs of the same total compute.
     steps, lr: of finetuning; a model from scratch with the same steps has config.lr.
-    few:    how many characters the poor have, who see only the beginning of the training text.
+    few:    the size of the reduced training text of comparison (c): its first characters.
     pretrain, text: functions that give the two texts.
     """
 
@@ -88,8 +88,8 @@ PLANS = {
         steps=500, lr=5e-4, few=100_000,
         pretrain=_novels_and_plays, text=lambda: load_corpus("tinyshakespeare"),
     ),
-    # The lecture's 10.7 million parameters. Nothing is seen twice in pretraining, and in finetuning
-    # the dropout of the config keeps the model from learning the text by heart.
+    # The lecture's 10.7 million parameters. Nothing is seen twice in pretraining, and in finetuning the
+    # dropout of the config keeps the model from memorising the text.
     "gpu": Plan(
         replace(
             PRESETS["best"], steps=20_000, dropout=0.2, ema=0.0, warmup=500, eval_interval=1000,
@@ -127,8 +127,8 @@ def shared_places(text: str, heldout: str, window: int = WINDOW) -> int:
 
 
 def first_characters(text: str, count: int) -> str:
-    """A text of which the first 90 % are the first `count` characters of `text`, and the rest comes from
-    its last tenth; ValueError where that is too short."""
+    """A text of which the first 90 % are the first `count` characters of `text`, and the last 10 % come from
+    its validation part; ValueError where that is too short."""
     validation = corpora.split(text)[1]
     needed = math.ceil(count / 9)
     if needed > len(validation) or count + len(validation) > len(text):
@@ -158,7 +158,8 @@ class Comparison:
         self.validation = corpora.split(self.text)[1]
 
     def run(self) -> dict[str, float]:
-        """Everything, or what is left of it: the loss of each run, nats per character, exhaustive."""
+        """Make the runs that are not done yet; the exhaustive validation loss of each, in nats per
+        character."""
         self._pretrain()
         plan, total = self.plan, self.config.steps + self.plan.steps
         pretrained = load_trained(self.out / "pretrained", device=self.device)
@@ -183,7 +184,8 @@ class Comparison:
             self.say(f"pretraining text: {len(text):,} characters; text: {len(self.text):,}")
             began, before = time.perf_counter(), shared_places(text, self.text)
             kept = self.remove_overlap(text, self.text, WINDOW)
-            # The whole text and not its last tenth alone: who has only its beginning must not have read more.
+            # The whole text and not its last tenth alone: in comparison (c) only its beginning may be trained
+            # on.
             after, seconds = shared_places(kept, self.text), time.perf_counter() - began
             self.say(
                 f"leak check: {before:,} places share {WINDOW} characters with the text; "
@@ -201,11 +203,11 @@ class Comparison:
         seen = self.config.steps * self.config.batch_size * self.config.accumulation * self.config.block_size
         self.say(
             f"gap between validation and training loss: {gap:+.3f} nats, after {seen:,} of {len(text):,} "
-            f"characters: {'the corpus is large enough' if gap < 0.1 else 'it begins to be known by heart'}"
+            f"characters: {'the corpus is large enough' if gap < 0.1 else 'the model begins to memorise it'}"
         )
 
     def _train(self, config: TrainConfig, text: str, name: str) -> float:
-        """A training run of its own, or the rest of one; its lowest exhaustive validation loss."""
+        """One training run, continued where it was stopped; its lowest exhaustive validation loss."""
         folder = self.out / name
         with self.display:
             if folder.exists():
@@ -240,7 +242,7 @@ class Comparison:
                 model, source, text,
                 steps=self.plan.steps, lr=lr, device=self.device, seed=self.seed, report=reported,
             )  # fmt: skip
-        # Those who had only the beginning may not know each character of the end.
+        # A model of the reduced text may not know every character of the validation text.
         scored = known(self.validation, tokenizer)
         loss = exhaustive_loss(found, encode_text(tokenizer, scored))
         log.write({"kind": "eval", "step": self.plan.steps, "val_loss": loss})

@@ -31,7 +31,7 @@ class Results:
         """The feature's speed over the baseline's, of the pairs that were trained in this call; None without
         one.
 
-        A stored speed is that of another hour, when the machine may have had other things to do.
+        A stored speed was measured at another time, when the machine may have been busier.
         """
         rates = [
             [run.tokens_per_second for run in pair]
@@ -92,8 +92,8 @@ class Results:
         say(f"{'cropped':>14}{values[0]:>14.4f}{values[1]:>{wide}.4f}   the last {length} tokens as context")
         say(
             sentence(
-                "The baseline's position table ends where its training did: beyond it the rows are as they "
-                "were first drawn, and nothing ever trained them."
+                "The baseline's position table ends where its training did: beyond it the rows keep their "
+                "initial values and were never trained."
             )
         )
 

@@ -10,7 +10,7 @@ A checkpoint is a safetensors file. Its tensors are named by what they are:
                                     cpu, and cuda or mps
 
 and its metadata holds one JSON object, the configuration, the tokenizer, the step, the best loss so far, and
-the sha256 of all of it: a flipped bit would train on without a word. One file and not two, because two files
+the sha256 of all of it: without it a flipped bit would go unnoticed. One file and not two, because two files
 cannot be replaced in one step.
 """
 
@@ -51,7 +51,7 @@ class Checkpoint:
     info: dict
 
     def part(self, prefix: str) -> dict[str, torch.Tensor]:
-        """The tensors whose name starts with `prefix` and a dot, under the rest of their name."""
+        """The tensors whose name starts with `prefix` and a dot, by the part of their name after it."""
         start = prefix + "."
         return {name[len(start) :]: t for name, t in self.tensors.items() if name.startswith(start)}
 

@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         if "ignored explicit argument" in message:
             flags = message.removeprefix("argument ").partition(":")[0]
             message = f"{flags} takes no value"
-        sys.exit(fail(f"{message}; --help lists what there is.", BAD_INPUT))
+        sys.exit(fail(f"{message}; --help lists the options.", BAD_INPUT))
 
     def _unknown(self, word: str) -> str:
         """There is no such option; and the one that may be meant."""

@@ -73,4 +73,4 @@ Report = Callable[[object], None]  # takes any of the above
 
 
 def ignore(event: object) -> None:
-    """A report that nobody reads."""
+    """A report that does nothing."""

@@ -1,5 +1,5 @@
-"""The forward pass that the loop calls: the model in its precision, compiled and spread over processes where
-asked for."""
+"""The forward pass that the loop calls: the model in its precision, compiled or spread over processes where
+the configuration asks for it."""
 
 import contextlib
 import inspect

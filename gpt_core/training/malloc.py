@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep what it frees, for as long as it lives; whether the C library agreed.
 
     An update allocates the same tensors as the one before it, while glibc by itself hands large ones back to
-    Linux as they are freed, and places the rest where it happens to have room. With this, the preset `cpu`
+    Linux as they are freed, and places small ones wherever there is room. With this, the preset `cpu`
     trains 1.05 to 1.06 x as fast as a bare loop, and without it 0.99 to 1.05 x, another figure in each
     process (tests/bench/bench_train.py). Only on Linux with glibc; elsewhere nothing happens."""
     if sys.platform != "linux":

@@ -24,7 +24,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def memory_for(what: str, way: str) -> Iterator[None]:
-    """Turns an error of too little memory inside into OutOfMemory; one that already says what for stays.
+    """Turns an error of too little memory inside into OutOfMemory; one that already names its purpose stays.
 
     what: what the memory is for, behind "not enough memory"; way: what to do.
     """
@@ -71,7 +71,8 @@ class MemoryOfRun:
         return self._memory_for(what, "a smaller block_size, n_embd or n_layer takes less")
 
     def _memory_for(self, what: str, way: str):
-        """As memory_for; a long text is named too, since it may be what leaves too little for the rest."""
+        """As memory_for; a long text is named too, since it may be the reason why too little memory is
+        left."""
         if self.characters >= LONG_TEXT:
             text = f"{self.characters:,} characters of {self.config.corpus}"
             way += f", and so does a shorter text, since the {text} stay in memory"

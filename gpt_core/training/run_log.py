@@ -24,7 +24,7 @@ class RunLog:
         try:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
-        except OSError as error:  # an error of writing, unlike one of opening, does not know the file
+        except OSError as error:  # an error of writing, unlike one of opening, does not name the file
             raise OSError(error.errno, error.strerror, str(self.path)) from None
 
     def cut_after(self, step: int) -> None:

@@ -27,7 +27,8 @@ PROMPTS = {
 }
 
 
-# Control characters but for the tab and the line end; what turns the direction of writing; half characters.
+# Control characters but for the tab and the line end; marks that change the direction of writing; half
+# characters.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 

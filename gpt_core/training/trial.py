@@ -1,6 +1,6 @@
 """A part of your own, tried on a few numbers before it trains for minutes.
 
-The mistakes that are looked for here would train without a word: with a mask missing, the validation loss is
+The mistakes that are looked for here raise no error in training: with a mask missing, the validation loss is
 too good to be true; a list of layers that should be a ModuleList is neither trained nor saved."""
 
 import inspect
@@ -65,7 +65,7 @@ class _Trial:
 
     def call(self, part: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The output for x (B, T, C), of the same shape."""
-        torch.manual_seed(0)  # who draws random numbers even now draws the same each time
+        torch.manual_seed(0)  # a part that draws random numbers here draws the same each time
         with _explained(self.spec, self.factory, f"fails on an input of shape {tuple(x.shape)}"):
             out = part(x.clone())
         if not isinstance(out, torch.Tensor) or out.shape != x.shape:

@@ -1,2 +1,1 @@
-"""What somebody who changes the workbook runs: the proof of the checks, the list of mistakes, the
-notebook."""
+"""For authors of the workbook: the proof of the checks, the list of mistakes, the notebook."""

@@ -100,7 +100,9 @@ def _exercise(exercise: Exercise) -> list[dict]:
     stub = (REPOSITORY / exercise.stub_path).read_text(encoding="utf-8").rstrip("\n")
     grade = f'run("grade.py", "{exercise.name}"{", " + repr("--quick") if exercise.training else ""})'
     if exercise.training:
-        grade = f'# "--quick" leaves the training runs out: take it away when the rest passes.\n{grade}'
+        grade = (
+            f'# "--quick" leaves the training runs out: take it away when everything else passes.\n{grade}'
+        )
     return [
         _text(
             f"## Exercise {number}, {exercise.title}\n\n{asks}\n\nThe sheet is at the top of the cell. Write "

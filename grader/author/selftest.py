@@ -50,7 +50,7 @@ def outcome(verdict: Verdict) -> str:
 
 
 class Known:
-    """Answers that need not be computed when a known mistake is graded, or serve the diagnoses of others.
+    """Answers that need not be computed again when known mistakes are graded and diagnosed.
 
     A look that takes nothing of what a mistake changes is answered as by the solution, so the mistakes that
     have it in common share one answer. And a mistake is a suspect where others are diagnosed, which then know

@@ -1,8 +1,7 @@
-"""What to say to an exception of a learner's code: a table from its kind, its text and its line to a
-sentence.
+"""Advice for an exception of a learner's code: a table from its type, its message and the line that raised it
+to a sentence.
 
-Many files were a script before they were handed in, and do something when they are imported. The way out is
-the same for all of them.
+Many hand-ins were scripts, and do something when they are imported. The advice for all of them is GUARD.
 """
 
 import re
@@ -40,8 +39,8 @@ ADVICES = (
         r"__init__\(\) takes 1 positional argument but",
     ),
     Advice(
-        "A breakpoint() is left in; nobody can answer it here. For a debugger write a script: --replay "
-        "TOKEN.",
+        "A breakpoint() is left in, and a grade has no terminal for it. For a debugger use --replay TOKEN, "
+        "which writes a script.",
         "BdbQuit",
     ),
     # What a script does, when it is imported.
@@ -61,13 +60,13 @@ ADVICES = (
         f"There are no arguments here (sys.argv). {GUARD}", "IndexError ValueError", code=r"argv", load=True
     ),
     Advice(
-        f"It asks for input while it is imported, and nobody is there to answer. {GUARD}",
+        f"It asks for input while it is imported, and a grade has none. {GUARD}",
         "EOFError",
         "reading a line",
         load=True,
     ),
     Advice(
-        "It asks for input, and nobody is there to answer; what it needs comes as arguments.",
+        "It asks for input, and a grade has none; take what it needs from the arguments.",
         "EOFError",
         "reading a line",
     ),
@@ -101,8 +100,8 @@ ADVICES = (
         code=r"num_workers|DataLoader|loader\b|multiprocessing|\bmp\.|Pool\(|Process\(|Queue\(",
     ),
     Advice(
-        f"It opens a file while it is imported, and in a grade yours stands alone, without the files beside "
-        f"it. {GUARD}",
+        "It opens a file while it is imported, and a file is graded alone, without the files beside it. "
+        f"{GUARD}",
         "FileNotFoundError PermissionError IsADirectoryError NotADirectoryError",
         load=True,
     ),
@@ -110,8 +109,8 @@ ADVICES = (
         "It wrote more than the grader allows; what does it save?", "OSError", r"File too large|No space left"
     ),
     Advice(
-        "It opens a file, and in a grade yours stands alone, without the files beside it; what it needs "
-        "comes as arguments.",
+        "It opens a file, and a file is graded alone, without the files beside it; take what it needs from "
+        "the arguments.",
         "FileNotFoundError PermissionError",
     ),
     # Devices.
@@ -123,7 +122,7 @@ ADVICES = (
         r"but torch\.cuda",
     ),
     Advice(
-        f"One tensor stays on another device than the rest. {_DEVICE}",
+        f"One tensor is on another device than the others. {_DEVICE}",
         text=r"[Ee]xpected all tensors to be on the same device|on different devices",
     ),
     # What notebooks have and Python has not.
@@ -152,9 +151,8 @@ ADVICES = (
         text=r"can't allocate memory",
     ),
     Advice(
-        "view needs the numbers in the order in which they lie in memory, and after a transpose they do not: "
-        "then .reshape(..) or .contiguous() is right. It is right only where the transpose stands before "
-        "it: does yours?",
+        "view needs the numbers in the order of memory, and after a transpose they are not. .reshape(..) "
+        "or .contiguous() then works; check that the transpose itself is the one that you want.",
         text=r"view size is not compatible",
     ),
 )

@@ -1,4 +1,4 @@
-"""What a mistake changes of the solution, by name: a look that takes nothing of it does the same on both.
+"""Which names of the solution a mistake changes: a look that uses none of them gives the same on both.
 
 The catalogue's patches are small, and most of an exercise's functions do not depend on the patched one, so a
 diagnosis has to run a mistake only where it can differ from the solution.

@@ -83,7 +83,7 @@ class Worker:
         os.close(self._output)
 
     def exited(self, status: int | None) -> None:
-        """The process is gone (called by whoever waits for it)."""
+        """The process has ended (called by the thread that waits for it)."""
         self.status = status
         self._ended.set()
         # Answers that it wrote before it ended may still be on their way through the pipe, and a
@@ -95,7 +95,7 @@ class Worker:
     def ask(self, header: dict, arrays: dict, deadline: float, progress=None) -> tuple[dict, dict]:
         """The answer to one request, as (header, arrays). WorkerDied where there is none in time.
 
-        progress: called with what a long request says of itself on the way; untrusted.
+        progress: called with what a long request reports while it runs; untrusted.
         """
         self._next += 1
         header = header | {"id": self._next, "deadline": deadline}
@@ -150,7 +150,7 @@ class Worker:
                 self._ended.wait(10)
 
     def abandon(self) -> None:
-        """From another thread: whoever waits for an answer gets a WorkerDied."""
+        """From another thread: a call that waits for an answer raises WorkerDied."""
         self._arrived.put(WorkerDied("stopped", "the grade was stopped"))
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ def _holds_too_much(folder: str) -> bool:
                         # a file with holes takes little
                         size += getattr(at, "st_blocks", at.st_size // 512) * 512
         except OSError:
-            pass  # gone since, or too deep; the limit of a file's size holds in any case
+            pass  # removed meanwhile, or too deep; the limit of a file's size holds anyway
     return count > MOST_FILES or size > sandbox.SCRATCH
 
 

@@ -1,13 +1,14 @@
 """Names the mistake behind a failed check: the one known mistake that does exactly what the attempt did.
 
-The mistakes are variants of the solution, so they run in the reference's worker. A check's evidence says how
-the attempt was looked at and what was seen; a mistake is named where, looked at in the same way, it and no
-other does the same. Where several do, those that also do what the attempt did in the other checks are left.
-And where none does all of it, since the attempt has another mistake beside: the one that does the same here,
-and is right wherever the attempt does exactly what the solution does.
+The mistakes are variants of the solution, so they run in the reference's worker. A check's evidence holds the
+look and the attempt's reading. A mistake is named where it alone gives the same reading. Where several do,
+only those stay that also give the attempt's readings in the other checks. Where none gives all of them, the
+attempt has a further mistake: then the one is named that gives the same reading here, and is right wherever
+the attempt does exactly what the solution does.
 
-A person waits for it, so it has a budget. The likeliest mistakes come first, and of each the looks that are
-cheap or rule out most; what a mistake does not touch is not looked at. Pass or fail never depends on it.
+The learner waits for it, so it has a time budget. The likeliest mistakes come first, and of each the looks
+that are cheap or rule out most; what a mistake does not touch is not looked at. Pass or fail never depends on
+it.
 """
 
 import itertools
@@ -92,8 +93,8 @@ def name_mistakes(
             named.append(check.mistake)
         elif out_of_time:
             check.details.append(
-                "Some known mistakes were not looked at for want of time; GRADE_PATIENCE=5 gives five times "
-                "as long."
+                "Some known mistakes were not compared, since the time ran out; GRADE_PATIENCE=5 gives five "
+                "times as long."
             )
     _take_back(unnamed, evidence, suspects)
 
@@ -198,7 +199,7 @@ class _Suspects:
         search."""
         seen, area = evidence[check.id], self.area(check.id)
         if self.explains(SOLUTION.id, seen):
-            return None, False  # what was seen tells no mistake from what is right
+            return None, False  # the reading is the solution's, so it names no mistake
         trains = any(piece.trains for piece in seen)
         order = sorted(self.passed, key=lambda id: (not id.startswith(area), _cost(self.passed[id])))
         passed = [self.passed[id] for id in order]
@@ -208,8 +209,8 @@ class _Suspects:
         found, out_of_time = self._that(check, lambda id: all(self.explains(id, pieces) for pieces in order))
         no_number = isinstance(seen[-1].reading, CheckFailed)
         if len(found) > 1 or found and no_number:
-            # Several would have failed here in the same way: which of them fails the rest in the same way
-            # too? The same question where there are no numbers: quite different code can raise the same
+            # Several would have failed here in the same way: which of them fails the other checks in the same
+            # way too? The same question where there are no numbers: quite different code can raise the same
             # exception.
             failed = [pieces for id, pieces in evidence.items() if id not in self.passed]
             found = [id for id in found if all(self.explains(id, pieces) for pieces in [*failed, *order])]

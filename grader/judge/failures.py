@@ -1,5 +1,5 @@
-"""What went wrong in a worker, in a sentence for whoever wrote the code: an exception, a death, an answer of
-no use."""
+"""What went wrong in a worker, in a sentence for the learner: an exception, a death of the process, an answer
+that cannot be used."""
 
 import re
 
@@ -15,14 +15,14 @@ SENTENCES = {
     "missing name": ("Your file does not define {name}; the contract names it so.", ("name",)),
     "missing parameter": ("Your module has no parameter {name}.", ("name",)),
     "grad mode": (
-        "Your code leaves torch's grad mode changed when it returns: whatever runs afterwards trains, or "
-        "does not, by accident. Use `with torch.no_grad():`, which ends by itself.",
+        "Your code leaves torch's grad mode changed when it returns: code that runs afterwards may then "
+        "train, or not, by accident. Use `with torch.no_grad():`, which ends by itself.",
         (),
     ),
     "defaults": (
-        "Your code leaves torch's defaults changed when it returns: the default dtype and device were {was}, "
-        "and are {now}. Whatever runs afterwards makes other tensors than it says. Name dtype= and device= "
-        "where you make a tensor.",
+        "Your code leaves torch's defaults changed when it returns: the default dtype and device were "
+        "{was}, and are {now}. Code that runs afterwards then makes tensors of the wrong dtype or device. "
+        "Name dtype= and device= where you make a tensor.",
         ("now",),
     ),
     "another kind": (
@@ -62,7 +62,7 @@ SENTENCES = {
 
 
 def line_number(line: int) -> str:
-    """Where a line of a plain Python file stands; a notebook has words of its own (sources.Code.place)."""
+    """The place of a line in a plain Python file; sources.Code.place words it for a notebook."""
     return f"line {line}"
 
 
@@ -84,7 +84,7 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
 
 
 def _words(value) -> str:
-    """What a worker said of something, for a sentence."""
+    """A worker's description of a value, for a sentence."""
     if isinstance(value, dict):  # a described value
         return one_line(describe(value), 100)
     if isinstance(value, list):
@@ -105,7 +105,7 @@ def _raised(description: dict, place, load: bool) -> CheckFailed:
             lines,
             same=("no forward",),
         )
-    # torch says that of devices
+    # torch raises that for devices
     if "NotImplementedError" in description["kinds"] and "Could not run 'aten::" not in message:
         return CheckFailed(f"Not written yet: {message}", lines, same=("raised", type_), unfinished=True)
     if "SyntaxError" in description["kinds"]:
@@ -133,7 +133,7 @@ def attempt_death(death: WorkerDied, place=line_number, load: bool = False) -> C
             )
         message += f"(If it is only slow: {more_patience()} gives it three times as long.)"
     elif death.kind == "scratch":
-        message = f"Your code was stopped: {death.detail} into its folder. What does it save so often?"
+        message = f"Your code was stopped: {death.detail} into its folder. What does it save, and how often?"
     elif death.kind == "protocol":
         message = f"Your code broke into the grader's private pipe: {one_line(death.detail)}."
     elif death.status is not None and death.status < 0:

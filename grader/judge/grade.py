@@ -315,7 +315,7 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
 
 
 class _Sitting:
-    """One attempt's checks on one device, and what there is to say of the circumstances."""
+    """One attempt's checks on one device, and the facts about that grade."""
 
     def __init__(
         self,
@@ -393,7 +393,7 @@ class _Sitting:
                         self.note("looking for the mistake (Ctrl-C: the report without its name)")
                     self.diagnose(exercise, reference, results, evidence, self.session.budget)
             except (WorkerDied, KeyboardInterrupt):
-                # a verdict without a name is better than none: whoever presses Ctrl-C has waited long enough
+                # Ctrl-C while the mistake is looked for: a verdict without its name is better than none
                 pass
         finally:
             attempt.close()

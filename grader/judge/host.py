@@ -54,7 +54,7 @@ class Host:
         self.abandoned = False
 
     def abandon(self) -> None:
-        """From another thread: whoever waits for an answer, or asks from here on, gets a WorkerDied."""
+        """From another thread: a call that waits for an answer, and every later one, raises WorkerDied."""
         self.abandoned = True
         if self.worker is not None:
             self.worker.abandon()
@@ -153,7 +153,7 @@ class AttemptSubject:
         self.kept: dict[tuple[str, int], tuple[dict, dict]] = {}  # answers to looks that several checks ask
 
     def renew(self) -> None:
-        """Before each check: it may talk to the attempt again."""
+        """Before each check: the attempt may be asked again."""
         self.fatal, self.on_device = None, False
 
     def __call__(self, asked, seed: int) -> Answer:

@@ -3,7 +3,7 @@
 Linux forks workers from one zygote (`zygote.py`); elsewhere each is a process of its own. The
 environment variable GRADE_START_METHOD (fork, spawn) overrides the choice.
 
-This module imports nothing slow: the zygote imports torch while the judge imports the rest.
+This module imports nothing slow: the zygote imports torch while the judge imports pytest.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ def start_method() -> str:
     return method
 
 
-# All that a worker's environment keeps: what Python, torch and the system need. What else stands there,
-# tokens and keys among it, is nobody's business.
+# All that a worker's environment keeps: what Python, torch and the system need. Everything else, such as
+# tokens and keys, is hidden from it.
 KEPT = re.compile(
     r"PATH|HOME|USER|LOGNAME|USERNAME|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|TEMP|TMP|TERM|LD_LIBRARY_PATH|DYLD_\w+|PYTHON\w*"
     r"|VIRTUAL_ENV|CONDA_PREFIX|SYSTEMROOT|SYSTEMDRIVE|WINDIR|COMSPEC|PATHEXT|USERPROFILE|PROGRAMDATA|PROCESSOR_\w+"

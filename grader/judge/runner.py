@@ -67,7 +67,7 @@ def run_checks(
 
 @contextlib.contextmanager
 def _only_our_plugins():
-    """Other people's pytest plugins have no part in a verdict, and cost time."""
+    """Installed pytest plugins have no part in a verdict, and cost time."""
     before = os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     try:
@@ -124,7 +124,7 @@ class _Checks:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_makereport(self, item, call):
-        """Keep the result ourselves; pytest gets a report without the traceback that nobody reads."""
+        """Keep the result ourselves; pytest gets a report without a traceback, which is never shown."""
         id, title, _ = item.obj.check
         error = call.excinfo.value if call.excinfo else None
         if call.when == "call":

@@ -1,5 +1,4 @@
-"""What a hand-in is: turns whatever somebody hands in into Python source, or says in one sentence why there
-is none.
+"""Reads a hand-in of any kind: gives its Python source, or one sentence that says why there is none.
 
     code = sources.read("mine.ipynb", data, exercise)      # bytes
     code = sources.choose({"a/mine.py": data, ..}, exercise)      # the files of a folder

@@ -54,7 +54,8 @@ def reset(out, exercise: Exercise, note) -> None:
         raise UsageError(f"{shown(path)} could not be reset ({error.strerror}); it is as it was.") from None
 
     def forget(done: progress.ExerciseRecord) -> None:
-        """What is known of the old file; how often it was tried, and when it was solved, stays."""
+        """Forget the checks and hints of the old file; the number of attempts and the date of success
+        stay."""
         done.passed, done.checks, done.failed, done.mistakes, done.hint_of, done.hints = 0, 0, [], [], "", 0
 
     progress.change(exercise.name, forget, note)

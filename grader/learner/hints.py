@@ -1,6 +1,6 @@
 """`--hint`: one more hint each time, below those that were given before, from a nudge to nearly the answer.
 
-They are about the check that failed first, and where the last grade named a mistake, about its place.
+They concern the check that failed first and, where the last grade named a mistake, the place of that mistake.
 """
 
 import ast
@@ -65,7 +65,7 @@ def give(exercise: Exercise, note) -> Given:
 
 
 def advance(exercise: Exercise, done: ExerciseRecord) -> Given:
-    """One hint more; they are counted anew when the last grade came to something else."""
+    """One hint more; the count begins anew when the last grade had another result."""
     if done.checks and not done.failed:
         return Given(())
     about, hints = all_of(exercise, done)
@@ -81,8 +81,8 @@ def advance(exercise: Exercise, done: ExerciseRecord) -> Given:
 def all_of(exercise: Exercise, done: ExerciseRecord) -> tuple[str, list[tuple[str, tuple[str, ...]]]]:
     """What the hints are about as things stand, and all of them in order, each with lines of code or none.
 
-    The report has said already what a named mistake is and why it is wrong; the hints say where it sits, then
-    what its part of the exercise asks for, and last what the solution has in its place.
+    The report has already explained a named mistake. The hints give its place, then what that part of the
+    exercise asks for, and last the solution's lines.
     """
     area, texts = of_check(exercise, done.failed[0] if done.failed else "")
     hints = [(text, ()) for text in texts]
@@ -137,7 +137,7 @@ def _where(source: str, line: int) -> str:
 
 
 def compare(exercise: Exercise) -> tuple[str, ...]:
-    """What to look at in the solution once one's own passes."""
+    """What to look at in the solution once the learner's file passes."""
     return _module(exercise).COMPARE
 
 

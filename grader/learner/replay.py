@@ -1,11 +1,10 @@
-"""One failing case again, in this very process, where a debugger can follow it into the learner's code.
+"""Runs one failing case in this process, where a debugger can follow it into the learner's code.
 
     python -m grader.learner.replay TOKEN FILE     prints the script that `grade.py --replay TOKEN` writes
 
 A check looks at an attempt through functions of torch (tests/exercises/asked.py). To find those of one case,
-the check runs on the solution, and what it asks is written down. The script then calls the same looks, with
-the learner's file in this process. Whether what came is wrong, the check itself says. Nothing here decides a
-verdict."""
+the check runs on the solution, and its looks are recorded. The script then calls the same looks, with the
+learner's file in this process. The check itself compares the answers. Nothing here decides a verdict."""
 
 import atexit
 import importlib

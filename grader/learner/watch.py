@@ -1,9 +1,8 @@
 """`--watch`: grades again on every save, in warm processes.
 
 The grade runs in a thread, so that this one always hears keys, saves and Ctrl-C. A save during a grade stops
-it: its verdict would be of a file that is no more. Saves are seen by looking, every few milliseconds, since
-editors write in many ways (in place, beside it and then moved, removed first) and systems tell of it in as
-many.
+it: its verdict would be of a file that is no more. Saves are found by polling every few milliseconds, since
+editors save in many ways (in place, by renaming, by removing first) and systems report these differently.
 """
 
 import contextlib
@@ -116,7 +115,7 @@ class Grading:
 
 
 class Screen:
-    """What stands on the terminal, drawn again as a whole; without a terminal, or on a dumb one, a log."""
+    """The contents of the terminal, redrawn as a whole; without a terminal, or on a dumb one, a log."""
 
     def __init__(self, keys: bool):
         self.file = sys.stdout  # a grade in another thread may have standard output redirected

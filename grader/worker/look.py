@@ -1,4 +1,4 @@
-"""Carries out a look: a function of plain torch that takes the graded module and says what it saw.
+"""Carries out a look: a function of plain torch that takes the graded module and returns what it measured.
 
 A check asks for one by name (tests/exercises/asked.py). Its file is sent as text, since an attempt's process
 cannot read tests/. It runs beside the learner's code, which may fail inside it, or leave torch changed; what
@@ -49,7 +49,8 @@ class Graded:
 
 
 class Bench:
-    """Where a look works: the device of its tensors and modules, and whom a long run tells how far it is."""
+    """The surroundings of a look: the device of its tensors and modules, and where a long run reports its
+    progress."""
 
     def __init__(self):
         self._device, self.used, self.send = torch.device("cpu"), False, None
@@ -61,7 +62,7 @@ class Bench:
 
     @property
     def device(self) -> torch.device:
-        """Reading it says that something is put there: text and samplers never do."""
+        """Reading it records that the device is used; looks at text and samplers never read it."""
         self.used = True
         return self._device
 
@@ -130,7 +131,7 @@ def _defaults() -> tuple[str, str]:
 
 
 def is_plain_tensor(value) -> bool:
-    # type() and not isinstance: a subclass may answer every question about itself with a lie.
+    # type() and not isinstance: a subclass may lie about itself.
     return type(value) is torch.Tensor or type(value) is torch.nn.Parameter
 
 

@@ -6,9 +6,9 @@ The same code serves both sides; only an attempt's worker is sandboxed. Requests
     looks   take the text of a file of looks (look.py)
     look    call one of them on the module `subject`, and give back what it saw
 
-Every answer is {"ok": true, ...} or {"error": {...}}: what a learner's code raised is an answer, not
-an accident. A long request may send {"progress": {...}} ahead of it. The answers of an attempt prove
-nothing by themselves; the judge compares the numbers.
+Every answer is {"ok": true, ...} or {"error": {...}}: an exception of a learner's code is an answer too. A
+long request may send {"progress": {...}} ahead of it. The answers of an attempt prove nothing by themselves;
+the judge compares the numbers.
 """
 
 import faulthandler
@@ -240,7 +240,7 @@ def describe_error(error: BaseException, filename: str) -> dict:
     try:
         message = str(error.msg if isinstance(error, SyntaxError) else error)[:2000]
     except BaseException:  # a learner's __str__ may raise as well
-        message = "(its text cannot be had: __str__ raised as well)"
+        message = "(its text is not available: __str__ raised as well)"
     kinds = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "builtins"]
     return {
         "kind": "raised",

@@ -35,7 +35,7 @@ def end_group(pid: int) -> None:
         try:
             end(pid, signal.SIGKILL)
         except OSError:
-            pass  # not yet, or no longer, a group of its own
+            pass  # it leads no process group, or no longer does
 
 
 def wait(pid: int) -> int:
@@ -47,7 +47,7 @@ def wait(pid: int) -> int:
 
 
 def children() -> list[int]:
-    """The process ids of this process's children, dead ones that nobody waited for included."""
+    """The process ids of this process's children, dead ones that were not waited for included."""
     me, found = os.getpid(), []
     for name in os.listdir("/proc"):
         if name.isdigit():

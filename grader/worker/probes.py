@@ -1,5 +1,5 @@
-"""What a worker holds for checks that a plain call cannot make: a test model whose every answer is known
-to the judge, an observer of a training run, what a call may not change in a model, and greedy decoding.
+"""What checks need beyond a plain call: a test model whose answers the judge knows, an observer of a training
+run, the state that a call may not change in a model, and greedy decoding.
 """
 
 import functools
@@ -353,7 +353,7 @@ class Observer:
         return [module for module in model.modules() if _is_dropout(module)]
 
     def _drops(self, model) -> int:
-        """An index of DROPOUT: a part may be in another mode than the whole, or have a p of its own."""
+        """An index of DROPOUT: a part may be in another mode than the whole, or have another p."""
         if not model.training:
             return 0
         parts = self._dropouts(model)
@@ -365,8 +365,8 @@ class Observer:
         """The targets that a gradient of logits (n, T, V) shows, (n, width) uint8.
 
         Cross entropy raises one logit at each place: its gradient is softmax - 1, that of the others softmax,
-        or with smoothed labels a little less. Where several are raised alike it is another loss, or one
-        turned round, and shows no target."""
+        or with smoothed labels a little less. Where several are raised alike it is another loss, or one with
+        the opposite sign, and shows no target."""
         lowest, tokens = gradient.topk(min(2, gradient.shape[-1]), dim=-1, largest=False)
         clear = (lowest[..., 0] < 0) & (lowest[..., 0] < 2 * lowest[..., -1])
         found = torch.where(clear, tokens[..., 0], NO_TOKEN)[:, : self.width].to("cpu", torch.uint8)
@@ -449,7 +449,7 @@ def observe(function, args, kwargs, width: int, shake: int, sampled: int, send) 
 
 
 def unheard(step, loss) -> None:
-    """A `report` that nobody reads."""
+    """A `report` that does nothing."""
 
 
 def condition(model: torch.nn.Module, train: list[bool], frozen: list[bool], grad: float | None) -> None:

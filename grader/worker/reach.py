@@ -1,8 +1,8 @@
-"""What an attempt may read, and the hook that refuses and reports the rest where it goes through Python.
+"""What an attempt may read, and the hook that refuses and reports everything else that goes through Python.
 
 A file is graded alone. It may read Python, the system's files, the workbook's own code and its scratch
 folder, where a copy of it lies; not the solutions and checks, not the other exercises, not the folder that it
-was handed in from, and nobody's home.
+was handed in from, and no home folder.
 """
 
 import errno
@@ -40,7 +40,7 @@ SYSTEM = (
     "/Library",
     "C:\\Windows",
 )
-PYTHON_FILES = (".py", ".pyw", ".pyc", ".ipynb", ".zip")  # what may hold somebody's code
+PYTHON_FILES = (".py", ".pyw", ".pyc", ".ipynb", ".zip")  # files that may hold Python code
 # The first characters are enough: solutions/ex1* is one.
 _SOLUTIONS = "|".join(sorted({path.stem[:3] for path in (REPOSITORY / "solutions").glob("*.py")}))
 _NAMES_A_SOLUTION = re.compile(rf"solutions[./\\]+({_SOLUTIONS})|tests[./\\]+exercises")

@@ -1,6 +1,6 @@
-"""What a worker gives up before it runs a learner's file, as far as the operating system lets it.
+"""The rights that a worker gives up before it runs a learner's file, as far as the operating system allows.
 
-On Linux, Landlock hides what the attempt has no business with (reach.py) and makes everything but a scratch
+On Linux, Landlock hides what the attempt may not read (reach.py) and makes everything but a scratch
 folder read-only (landlock(7); it needs no privileges and cannot be undone); a filter on system calls refuses
 what it does not
 cover: sockets, other processes' limits, changes of mode, owner, times and attributes. rlimits cap memory and
@@ -44,7 +44,7 @@ def prctl(option: int, value: int) -> bool:
 
 
 def die_with_parent(number: int | None = None) -> None:
-    """A worker whose judge was killed must not live on. number: the signal that it gets then; SIGKILL by
+    """A worker must end when its judge was killed. number: the signal that it gets then; SIGKILL by
     default."""
     if sys.platform == "linux":
         prctl(_PR_SET_PDEATHSIG, number or signal.SIGKILL)
@@ -157,7 +157,7 @@ def restrict_files(scratch: str, readable: reach.Readable) -> int:
 
 
 def _devices():
-    """What code may write to of /dev: what swallows or makes up bytes, and GPUs. No terminal: a program
+    """What code may write to of /dev: /dev/null and its like, and GPUs. No terminal: a program
     that may write to one can also type into it."""
     for name in ("null", "zero", "full", "random", "urandom"):
         yield f"/dev/{name}"

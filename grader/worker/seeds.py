@@ -1,4 +1,4 @@
-"""Seeds every generator that a learner's code may draw from without having one of its own."""
+"""Seeds every global generator that a learner's code may draw from."""
 
 import random
 

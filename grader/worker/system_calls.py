@@ -3,7 +3,7 @@ be undone).
 
 It is a small program for the kernel's packet filter (BPF). A call that it refuses never begins, whichever
 program or library makes it. Changes of a file's mode, owner, times and attributes do nothing and say that all
-went well: honest code makes them by the way (shutil.copy), and would fail for no reason of its own.
+went well: honest code makes them in passing (shutil.copy), and would fail without a fault.
 """
 
 import ctypes
@@ -37,8 +37,8 @@ DO_NOTHING = {
     "removexattrat": (466, 466),
     "file_setattr": (469, 469),
 }
-# Sockets of every family (TCP, UDP, Unix); socketpair stays, which reaches nobody else. io_uring would make
-# sockets and set attributes past this filter.
+# Sockets of every family (TCP, UDP, Unix); socketpair stays, which connects to no other process. io_uring
+# would make sockets and set attributes past this filter.
 _SOCKET, _AF_UNIX = (41, 198), 1
 NO_NETWORK = {"io_uring_setup": (425, 425), "io_uring_enter": (426, 426)}
 # Other processes' memory, the machine's settings, and what only root may do, for graders that run as root.

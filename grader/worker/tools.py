@@ -1,8 +1,6 @@
-"""What looks have in common: to make tensors and modules of known numbers, and to read what a learner's code
-gave.
+"""Helpers of looks: make tensors and modules of known numbers, and read what a learner's code gave.
 
-A look is a plain function of torch (grader/worker/look.py); these spare it what it would otherwise say again
-and again."""
+A look is a plain function of torch (grader/worker/look.py)."""
 
 import contextlib
 import os
@@ -171,7 +169,7 @@ def _close(one, other) -> bool:
 
 @contextlib.contextmanager
 def _no_standard_error():
-    """Some builds of torch's profiler write to descriptor 2, which would be taken for the learner's words."""
+    """Some builds of torch's profiler write to descriptor 2, which would be shown as the learner's output."""
     kept = os.dup(2)
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), 2)

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mistake:
-    """A known mistake: a small patch on the reference solution, and what to tell who makes it.
+    """A known mistake: a small patch on the reference solution, and what to tell the learner.
 
     id:      its name in reports and JSON.
     name:    one line.
     why:     two or three sentences to the learner: what the code now does, why it is wrong, where to look.
     patches: (find, put) pairs; each `find` stands in the solution exactly once.
     needs:   "cuda" for a mistake that shows on a GPU only.
-    area:    how the ids of the checks begin in which it is looked for first; "" for all of them.
-    keeps:   whether its module remembers calls, so that each grade needs a module of its own.
+    area:    the beginning of the ids of the checks in which it is looked for first; "" for all of them.
+    keeps:   whether its module remembers calls, so that each grade needs a fresh module.
     """
 
     id: str
@@ -43,7 +43,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Exercise:
-    """One exercise: its files, the checks that must all report, and what to tell who has not begun.
+    """One exercise: its files, the checks that must all report, and what to tell a learner who has not begun.
 
     checks: the ids of the checks in the order in which they run; the judge fails a grade in which one
     of them did not report. training: those of them that train for long, and that --quick leaves out; at
@@ -76,7 +76,7 @@ class Exercise:
 
     @property
     def stub_path(self) -> str:
-        """Where a copy of the stub stands that nobody edits, relative to the repository."""
+        """The path of the reference copy of the stub, relative to the repository."""
         return f"tests/exercises/{self.name}/stub.py"
 
     @property

@@ -80,7 +80,7 @@ def test_an_attention_with_forward_alone_generates_without_a_cache_and_says_so_w
     m = model(attention=FusedMultiHeadAttention)
     assert not supports_cache(m)
     assert generate(m, prompts(2, 4), 20, generator=seeded()).shape == (2, 24)
-    with pytest.raises(ValueError, match="knows of no KV cache"):
+    with pytest.raises(ValueError, match="a part without a KV cache"):
         generate(m, prompts(2, 4), 1, generator=seeded(), cache=True)
 
 

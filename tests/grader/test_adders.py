@@ -168,7 +168,7 @@ LEAKS = {
                 "   loss",
             ),
         ),
-        "was not seen on which problems",
+        "did not see on which problems",
     ),
     "in rows that are no problems": (
         ((FORWARD, "        x = torch.where(x == EQUALS, PLUS, x)\n" + FORWARD),),

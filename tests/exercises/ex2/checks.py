@@ -516,8 +516,8 @@ def test_loss_layouts(exam):
 @check("loss_kept", "masked_loss leaves the logits and the targets as they are", ("runs",))
 def test_loss_kept(exam):
     logits, targets = logits_and_targets()
-    # Some places masked, all, none, and one alone: where nothing is masked, or everything, a shortcut
-    # suggests itself.
+    # Some places masked, all, none, and one alone: where nothing is masked, or everything, an attempt may
+    # take a shortcut.
     cases = (
         (logits, targets),
         (logits, np.full_like(targets, -1)),
@@ -928,9 +928,9 @@ def answers_fail(case, tables, got):
         )
     fail(
         case.as_case(a=a, b=b),
-        f"A test model was asked, which gives every problem an answer of its own (no sum). For {a} + {b} it "
-        f"writes {shown(digits[row])}, which means {int(expected[row])}; your add gives {int(got[row])}. "
-        f"{hint}",
+        f"A test model answered, which writes a different number for every problem (not the sum). For {a} + "
+        f"{b} it writes {shown(digits[row])}, which means {int(expected[row])}; your add gives "
+        f"{int(got[row])}. {hint}",
     )
 
 

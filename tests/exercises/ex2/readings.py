@@ -324,10 +324,11 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
 
 
 def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[float, str]:
-    """Couples of a number and one some pairs later, which come in fewer different ways than chance gives: by
-    how many, as a share of farthest, at most, and which.
+    """Couples of a number and one some pairs later that take fewer different values than independent draws
+    would: the largest shortfall, as a share of farthest, and which couple.
 
-    A number that is made from an earlier one comes with it in few ways, whatever the rule. size: of one call.
+    A number that is computed from an earlier one forms few different couples with it, whatever the rule.
+    size: of one call.
     """
     found = []
     for later in sorted({1, 2, 3, size // 2, size} - {len(a)}):
@@ -391,7 +392,7 @@ def digit_shares(subject: Subject, count: int, n: int) -> Reading:
 
 
 def added(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)):
-    """What comes of one call of add with a test model, in these modes; see the look `added`."""
+    """The answer to the look `added`: one call of add with a test model in these modes."""
     a, b = case.numbers()
     steps, table = tables.arrays()
     # Once, since nearly every check of add begins with the same call.
@@ -401,7 +402,7 @@ def added(subject: Subject, case: Problems, tables: Tables, train: tuple = (Fals
 
 
 def answers(subject: Subject, case: Problems, tables: Tables) -> Reading:
-    """What `add` says that this test model says."""
+    """The answers of `add` with this test model."""
     return {
         "answers": added(subject, case, tables).tensor(
             "answers", (case.B,), "the result of add", "int64", subject.device
@@ -479,8 +480,8 @@ def modes(subject: Subject, asked: tuple) -> Reading:
 
 
 def add_kept(subject: Subject, case: Problems, tables: Tables, train: tuple = (True,)) -> Reading:
-    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes are another
-    reading's."""
+    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes have a
+    reading of their own."""
     a, b = case.numbers()
     steps, table = tables.arrays()
     answer = subject.run(

@@ -1,4 +1,4 @@
-"""Training of exercise 2: what a few steps of it are seen to do, and the run whose model must add.
+"""Training of exercise 2: a few observed steps, and the run whose model must add.
 
 The run happens in the attempt's worker, the measurement in the reference's. What comes back from the attempt
 is a config and weights. They are checked here before anything is built from them; a GPT with default parts
@@ -85,8 +85,8 @@ def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
         raise CheckFailed("What the model trains on could not be read.", same=("rows",))
     if len(rows) == 0:
         raise CheckFailed(
-            "It was not seen on which problems the model trains, so it cannot be said that none is held out. "
-            "The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
+            "The grader did not see on which problems the model trains, so it cannot say that none is held "
+            "out. The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
             "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
             same=("nothing seen",),
         )
@@ -105,9 +105,9 @@ def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
             if t != NO_TOKEN
         )
         raise CheckFailed(
-            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes "
-            f"it, such as {shown!r}, so it cannot be said that none is held out. Are they made by "
-            "make_batch?",
+            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract "
+            f"writes it, such as {shown!r}, so the grader cannot say that none is held out. Are they made "
+            "by make_batch?",
             same=("no problems",),
         )
     return a, b
@@ -125,7 +125,7 @@ def trained_on(subject: Subject, reference: Subject, case: Adding) -> Reading:
 
 @dataclass
 class Trained:
-    """A trained model as it came: the config's fields, the weights by name, the problems that it met."""
+    """A trained model: the config's fields, the weights by name, the problems that it was trained on."""
 
     config: dict
     weights: dict[str, np.ndarray]
@@ -161,7 +161,7 @@ def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
 
 @dataclass
 class Result:
-    """How a model did: right (N,) bool, its digits (N, n + 1), and the problems."""
+    """The answers of a model: right (N,) bool, its digits (N, n + 1), and the problems."""
 
     a: np.ndarray
     b: np.ndarray
@@ -196,7 +196,7 @@ def chains(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
 
 
 def solved(reference: Subject, model: Trained, a: np.ndarray, b: np.ndarray, n: int) -> Result:
-    """What the model makes of these problems, decoded greedily in the reference's worker."""
+    """The model's answers to these problems, decoded greedily in the reference's worker."""
     rows = readings.tokens(a, b, n)
     found = []
     for first in range(0, len(rows), DECODED):
@@ -246,7 +246,7 @@ def diagnosis(result: Result, seen, model: Trained, n: int, wanted: float) -> tu
         )
         if seen[2] < 0.25 * seen[1] and seen[0] > result.exact + 0.1:
             return (
-                f"{head} It knows by heart what it trained on: {seen[0]:.1%} of these are right, and there "
+                f"{head} It has memorised what it trained on: {seen[0]:.1%} of these are right, and there "
                 f"were only about {seen[2]:,} different ones. Are new problems drawn in every step?"
             ), lines
     none, carried = chain.get(0, (0.0, 0))[0], [share for k, (share, _) in chain.items() if k > 0]
@@ -258,8 +258,8 @@ def diagnosis(result: Result, seen, model: Trained, n: int, wanted: float) -> tu
             lines,
         )
     top = result.right[result.expected[:, -1] == 0]
-    rest = result.right[result.expected[:, -1] == 1]
-    if len(top) and len(rest) and top.mean() > 0.9 and rest.mean() < 0.1:
+    carried_over = result.right[result.expected[:, -1] == 1]
+    if len(top) and len(carried_over) and top.mean() > 0.9 and carried_over.mean() < 0.1:
         return (
             f"{head} Sums below {10**n} are right and larger ones wrong: the last carry is missing. Is the "
             f"answer n + 1 digits long in training?",

@@ -766,7 +766,7 @@ def test_optimizer_shared(exam):
 # A few steps of finetuning.
 
 TUNE = Tuning()
-# Where a shortcut suggests itself: no character of the text is new, and the vocabularies are one and the
+# Where an attempt may take a shortcut: no character of the text is new, and the two vocabularies are the
 # same.
 KNOWN = (Tuning(chars=ALL_KNOWN), Tuning(chars="".join(sorted(TRAINED + finetuning.VALIDATION))))
 # A text on which training helps, so that what comes back has been trained: one character makes up most of it.
@@ -966,8 +966,8 @@ def test_finetune_part(exam):
     ("finetune_part",),
 )
 def test_finetune_modes(exam):
-    # A copy of a model has its mode: one that was last evaluated is in eval mode. Where no character is new a
-    # copy suggests itself.
+    # A copy of a model has its mode: one that was last evaluated is in eval mode. Where no character is new
+    # an attempt may train a copy.
     for case in (LATE, Tuning(steps=12, pretrained_train=False, chars=KNOWN[-1].chars)):
         got = look(exam, case.as_case(), finetuning.modes, case)
         shown = case.as_case(
@@ -1129,7 +1129,7 @@ HARMED = {
     "validation of another kind": Tuning(
         lr=3e-2, steps=40, chars=ALL_KNOWN, validation_bias=3.0, dropout=0.0
     ),
-    # Without order in it, 180 characters teach how often each comes, and then to know them by heart.
+    # From 180 random characters a model learns how often each comes, and then memorises them.
     "a text without order": Tuning(
         lr=2e-2,
         steps=300,

@@ -85,7 +85,7 @@ class Comparison:
         return SIZES | {"vocab_size": len(self.chars)}
 
     def fresh(self, seed: int) -> dict:
-        """The weights of a GPT that nothing has trained."""
+        """The weights of an untrained GPT."""
         return self.reference.run(OWN_LOOKS("fresh", config=self._config(), seed=seed)).tensors("weights")
 
     def _pretrained(self, text: str, steps: int) -> tuple[dict, str]:

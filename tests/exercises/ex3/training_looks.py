@@ -61,7 +61,7 @@ def refused(m, unit, calls, left):
 
 
 def fresh(m, config, seed):
-    """The weights of a GPT that nothing has trained."""
+    """The weights of an untrained GPT."""
     seed_all(seed)
     return {"weights": tools.values(tools.build(gpt_core.GPT, tools.config(**config, dropout=0.0)))}
 

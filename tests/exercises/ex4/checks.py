@@ -51,7 +51,7 @@ def test_angles_form(exam):
 OWN = (3, 1, 4, 0, 9, 2, 6)  # seven, and seven in no other check: what is cached by their number is from here
 
 
-@check("angles_own", "each position has an angle of its own, whatever was asked before", ("angles_form",))
+@check("angles_own", "each position has its own angle, whatever the calls before", ("angles_form",))
 def test_angles_own(exam):
     # Whatever the formula is: the same positions in reverse have the same angles in reverse.
     case = {"positions": list(OWN[::-1]), "head_size": 10, "before": list(OWN)}
@@ -380,8 +380,9 @@ def test_rope_relative(exam):
         allowed = size * (rotation_allowed(np.ones(1)) + 2 * allowed_angle(np.array([shift + 6])))
         expect(
             first, got[str(shift)], allowed, case | {"shift": shift},
-            f"With all positions {shift} further, every q . k must be what it was. Is something added that "
-            f"knows the position itself, or are the angles not proportional to it?", ("query", "key"),
+            f"With all positions {shift} further, every q . k must be what it was. Is "
+            "something added that depends on the position itself, or are the angles not "
+            "proportional to it?", ("query", "key"),
         )  # fmt: skip
     for d in range(-5, 6):
         same = first[distance == d]
@@ -713,9 +714,7 @@ def far_neighbours(size, distance):
     return {name: bfloat16(value) for name, value in weights.items()}, bfloat16(x)
 
 
-@check(
-    "bfloat16_late", "in bfloat16 too, tokens beyond position 256 have positions of their own", ("dtypes",)
-)
+@check("bfloat16_late", "in bfloat16 too, tokens beyond position 256 keep distinct positions", ("dtypes",))
 def test_bfloat16_late(exam):
     for (size, distance), first in itertools.product(((LONG, 1), (WIDE, COUNTED)), ("float32", "bfloat16")):
         if first == "bfloat16":  # a length that has had no call yet: what is kept by length is made now

@@ -474,7 +474,7 @@ _OWN = (
     ),
     Mistake(
         "attention_without_rope",
-        "the attention knows nothing of positions",
+        "the attention does not use positions",
         "apply_rope is never called in forward, or its result is not used (it returns a new tensor and "
         "changes none: q = apply_rope(q, angles)), or all tokens are rotated by the same angle, which "
         "changes no dot product.",
