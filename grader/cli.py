@@ -219,7 +219,7 @@ def _check_writable(path: Path) -> None:
         return
     if path.suffix in (".py", ".ipynb"):
         raise UsageError(
-            f"{path} is not overwritten with a verdict: it does not look like a verdict; give another name."
+            f"{path} is not overwritten with a verdict: it looks like source code; give another name."
         )
     try:
         with tempfile.TemporaryFile(dir=path.parent):

@@ -51,7 +51,7 @@ def test_a_special_file_is_written_to_and_never_replaced(tmp_path):
         (["--attempt", "x.py"], "needs an exercise"),
         (["all", "--attempt", "x.py"], "one exercise"),
         (["--json", "x.json"], "needs an exercise"),
-        (["ex1", "--json", "mine.py"], "does not look like a verdict"),
+        (["ex1", "--json", "mine.py"], "looks like source code"),
         (["EX1"], "did you mean ex1?"),
         (["ex1_fused_attention.py"], "--attempt FILE"),
         (["ex1", "--no-such-option"], "--no-such-option"),

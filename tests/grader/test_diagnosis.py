@@ -95,7 +95,7 @@ def test_the_likeliest_mistakes_come_first(session):
 
     suspects = _Suspects(EXERCISES["ex3"], session.reference(EXERCISES["ex3"]), Budget(), {})
     check = CheckResult(
-        "finetune_modes", "it trains in train mode, and takes the validation loss in eval mode", "failed",
+        "finetune_modes", "it trains in train mode, and evaluates in eval mode", "failed",
         message="It trains without the dropout that its config asks for: the model is in eval mode.",
     )  # fmt: skip
     order = suspects.likeliest_first(check)

@@ -960,11 +960,7 @@ def test_finetune_part(exam):
         )
 
 
-@check(
-    "finetune_modes",
-    "it trains in train mode, and takes the validation loss in eval mode",
-    ("finetune_part",),
-)
+@check("finetune_modes", "it trains in train mode, and evaluates in eval mode", ("finetune_part",))
 def test_finetune_modes(exam):
     # A copy of a model has its mode: one that was last evaluated is in eval mode. Where no character is new
     # an attempt may train a copy.
