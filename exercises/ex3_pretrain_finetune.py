@@ -1,13 +1,13 @@
 """Exercise 3: pretrain, then finetune, and prove that it helped.
 
-Tiny Shakespeare has a million characters, and a large model knows them by heart before it has learned
-much English. There is far more text that is not Shakespeare: train on that first, then go on with
-Shakespeare, in fewer steps.
+Tiny Shakespeare has a million characters, and a large model memorises them before it has learned much
+English. There is far more text that is not Shakespeare: train on that first, then go on with Shakespeare,
+in fewer steps.
 
-Why it matters: it is how nearly every model that you will use is made. And it is where one fools oneself
-most easily. Pretraining text that holds what is measured later, more steps for one side of the comparison,
-a loss measured with dropout on, the best of several seeds: each gives a success that is none. So half of
-this exercise is the model, and half is a comparison that can be believed.
+Why it matters: nearly every model that you will use is made so. And its results are easy to get wrong:
+pretraining text that holds what is measured later, more steps for one side of the comparison, a loss
+measured with dropout on, the best of several seeds: each shows a gain that is not there. So half of this
+exercise is the model, and half is a comparison that can be believed.
 
 The contract (`python grade.py ex3` checks every line of it):
 
@@ -40,7 +40,7 @@ The contract (`python grade.py ex3` checks every line of it):
     a tokenizer of the whole text, and a GPT with pretrained's config but for vocab_size, which starts from
     the transferred weights and is trained on text[:int(0.9 * len(text))], in train mode, with exactly `steps`
     updates on `device` ("cpu" or "cuda"), over all models and optimizers together, at learning rates up to
-    lr. `seed` decides what comes back, in another process too. Of all weights that it evaluates, the
+    lr. `seed` decides the result, in another process too. Of all weights that it evaluates, the
     transferred ones included, those with the lowest loss on the validation text, the other tenth, in eval
     mode, are returned; the validation text serves for that choice alone. How often you evaluate, the batch
     size, decay and warm-up are yours. Call report(step, loss), an int and a float, at least once: it feeds

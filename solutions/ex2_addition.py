@@ -3,7 +3,7 @@
 The idea: choose the format so that each token is easy. The last digit of a sum needs two digits; each
 digit before it needs two digits and one carry, which a model that writes the last digit first can read
 off what it has just written. And put the loss where there is something to learn: the digits of the
-problem are random, so that two thirds of the targets could only teach noise.
+problem are random, so two thirds of the targets would be noise.
 
 What each choice is worth (3 digits, a budget of 2000 steps, looked at every 50; seeds 0, 1 and 2): the step
 at which 99 % of held-out problems were right, or how many were right in the end
@@ -17,9 +17,9 @@ So plain order does learn to add, three to four times more slowly; the same goes
 weights, which suit wider models. Three seeds say which differences are large, and not how large they are.
 (`python tests/bench/bench_addition_choices.py` measures it again.)
 
-Two things that one tries first and regrets. Batches of 16 to 32 from the start, or two heads in the place of
-four, take less time, and for some seeds never understand: so the batch is large until it has understood, and
-smaller afterwards. And a learning rate that falls early stops a model that was about to.
+Two shortcuts that do not work. Batches of 16 to 32 from the start, or two heads instead of four, take less
+time, and with some seeds the model never learns to add: so the batch is large until it has learned that, and
+smaller afterwards. And a learning rate that falls early stops a model that was about to learn.
 """
 
 import math
@@ -130,7 +130,7 @@ def add(model: GPT, a: torch.Tensor, b: torch.Tensor, n_digits: int) -> torch.Te
 
 
 BATCH, LATER_BATCH = 96, 48
-UNDERSTOOD = 600  # steps; of 16 seeds with 1000 steps, all had understood by then
+UNDERSTOOD = 600  # steps; of 16 seeds with 1000 steps, all had learned to add by then
 LEARNING_RATE = 3e-3
 WARM_UP = 20
 
@@ -177,7 +177,8 @@ def train_adder(
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
-        # Large batches until it has understood, as small ones now and then never do; small ones to refine.
+        # Large batches until it has learned to add, which small ones sometimes never do; small ones to
+        # refine.
         batch = BATCH if step < max(UNDERSTOOD, 0.35 * steps) else LATER_BATCH
         a, b = sample_problems(batch, n_digits, generator)
         x, y = make_batch(a.to(device), b.to(device), n_digits)

@@ -4,7 +4,7 @@ The idea: most of what a model needs for a small corpus (letters, words, where a
 to it, and can be learned where text is plentiful. What carries over is the weights; what has to be
 translated is the vocabulary, since a row of the embedding belongs to a character and not to a number.
 
-The proof is the harder half, because each way to get it wrong makes pretraining look better than it is:
+The proof is the harder half, because each mistake in it makes pretraining look better than it is:
 pretraining text that holds what is measured later, more updates for one side than for the other,
 a loss that is measured with dropout, the best of several seeds. So the overlap goes first, both
 sides run the same code with the same budget and seed, and every loss is exhaustive.
@@ -21,13 +21,13 @@ run each; half an hour on two busy cores). Exhaustive validation loss, nats per 
 So the honest answer is: it depends on what is scarce. Against the same steps on the text, or where there is
 little of it, pretraining wins by half a nat. Against the same total compute it lost by 0.07: a small model
 that may read Shakespeare all the time learns Shakespeare best. (One seed each, and no rate was tuned, neither
-5e-4 for finetuning nor 1e-3 from scratch.) A model large enough to know a million characters by heart is
-another case, which `--size gpu` is for.
+5e-4 for finetuning nor 1e-3 from scratch.) For a model that is large enough to memorise a million characters
+the answer may differ: `--size gpu` tries it.
 
 Two things to look at in its output. The leak check: 35,848 places of the corpus share 50 characters with tiny
 Shakespeare, whose plays are among the plays, and 1.3 % of it had to go. And the gap between validation and
 training loss in pretraining: it stays below 0 (the novels at the end are easier than the plays), where from
-scratch on tiny Shakespeare it is 0.23 after 4500 steps and grows. So looks a corpus that is large enough."""
+scratch on tiny Shakespeare it is 0.23 after 4500 steps and grows. That is how a large enough corpus looks."""
 
 import math
 from collections.abc import Callable

@@ -56,7 +56,7 @@ def half(a, b, digits, rng):
         (without_last_carry, None, "the last carry is missing"),
         (noise, (0.0, 100_000, 95_000), "no better than an untrained model"),
         (reversed_, None, "the other way round"),
-        (half, (0.998, 100_000, 1000), "by heart"),
+        (half, (0.998, 100_000, 1000), "has memorised"),
         (half, (0.5, 100_000, 95_000), "has begun to learn"),
     ],
 )

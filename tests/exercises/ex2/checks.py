@@ -123,7 +123,7 @@ ALWAYS_ENCODED = ((9, 9, 1), (0, 0, 1), (999999999, 999999999, 9), (99, 99, 2), 
 
 @check(
     "encode_any",
-    "any two numbers of up to n digits are written so",
+    "any two numbers of up to n digits are encoded right",
     ("encode_problem_part", "encode_answer_part"),
 )
 def test_encode_any(exam):
@@ -309,7 +309,7 @@ def test_batch_targets(exam):
 
 @check(
     "batch_any",
-    "and so for any n and B, one problem alone included",
+    "batches are right for any n and B, one problem alone included",
     ("batch_input", "batch_places", "batch_targets"),
 )
 def test_batch_any(exam):
@@ -939,7 +939,7 @@ def test_add_answer(exam):
     answers_fail(PLAIN, MODEL, look(exam, PLAIN.as_case(), readings.answers, PLAIN, MODEL)["answers"])
 
 
-@check("add_any", "and so for any n and B, one problem alone included", ("add_answer",))
+@check("add_any", "answers are right for any n and B, one problem alone included", ("add_answer",))
 def test_add_any(exam):
     def body(exam, case):
         tables = Tables(case.n_digits, case.seed)
@@ -1130,8 +1130,8 @@ def test_train_problems(exam):
         fail(
             case.as_case(a=a, b=b),
             f"{got['held_out']:.0%} of the problems that it trains on are held out, for example {a} + {b}. "
-            "It would then know the problems of the test by heart. Where do its problems come from, if not "
-            "from sample_problems?",
+            "The model could then memorise the answers that it is tested on. Where do its problems come "
+            "from, if not from sample_problems?",
         )
 
 
@@ -1170,8 +1170,8 @@ def test_train_adds(exam):
         fail(
             case | {"a": a, "b": b},
             f"{held.mean():.1%} of the problems that were seen in its training are held out, for example "
-            f"{a} + {b}; in the first steps there were none. It would then know the problems of the test by "
-            "heart: where do its later problems come from?",
+            f"{a} + {b}; in the first steps there were none. The model could then memorise the answers that "
+            "it is tested on: where do its later problems come from?",
         )
     exam.note("decoding held-out problems")
     result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)

@@ -763,8 +763,8 @@ _SAMPLE = (
     Mistake(
         "small_pool",
         "problems are drawn from a pool of 1000",
-        "You draw a pool of problems once and pick from that. A model learns a thousand answers by heart "
-        "before it learns to add; new problems cost nothing.",
+        "You draw a pool of problems once and pick from that. A model memorises a thousand answers before "
+        "it learns to add; new problems cost nothing.",
         (
             (
                 _KEPT,
@@ -1129,15 +1129,15 @@ _TRAIN = (
     Mistake(
         "trained_on_all",
         "held-out problems are trained on too",
-        "You draw problems in train_adder from all pairs. It then knows the problems that it is measured "
-        "on. Draw them with sample_problems.",
+        "You draw problems in train_adder from all pairs. Some of those are then also the problems that it "
+        "is measured on. Draw them with sample_problems.",
         ((_BATCH, "a, b = torch.randint(0, 10**n_digits, (2, batch), generator=generator)"),),
     ),
     Mistake(
         "trained_on_held_out",
         "only held-out problems are trained on",
-        "train_adder draws with sample_held_out, which is for measuring. The model is then measured on what "
-        "it knows.",
+        "train_adder draws with sample_held_out, which is for measuring. The model is then measured on the "
+        "problems that it was trained on.",
         (
             (
                 _BATCH,

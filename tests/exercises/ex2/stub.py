@@ -4,7 +4,7 @@ The lecture's GPT writes Shakespeare, and there is no right answer to compare th
 adds two numbers can be measured: a problem that it has never seen has one right answer.
 
 Why it matters: it is the smallest task where the *format* of the data decides whether a model learns,
-and where a model that generalises can be told from one that learned its problems by heart. Two ideas
+and where a model that generalises can be told from one that memorised its problems. Two ideas
 do the work. The sum is written with its last digit first, since that is the order in which carries
 are worked out. And only the digits of the answer carry a loss: the digits of the problem are random,
 and nothing can be learned from predicting them.

@@ -245,8 +245,8 @@ def test_overlap_kept(exam):
     texts_agree(
         exam,
         cases,
-        "What stays is text to learn from: not folded, stripped, sorted or made unique, and a line is "
-        "dropped for its place, not for its words. Which of its lines changed?",
+        "Lines that stay must not be folded, stripped, sorted or made unique, and a line is dropped for "
+        "its place, not for its words. Which lines changed?",
     )
 
 
@@ -287,7 +287,7 @@ OVERLAP = (
 )
 
 
-@check("overlap_any", "and so for any two texts and any window", OVERLAP)
+@check("overlap_any", "the overlap is right for any two texts and any window", OVERLAP)
 def test_overlap_any(exam):
     def body(exam, case):
         texts_agree(
@@ -462,7 +462,7 @@ def test_transfer_positions(exam):
 
 @check(
     "transfer_fresh",
-    "what the source does not know keeps its fresh weights",
+    "characters and positions that the source does not know keep their fresh weights",
     ("transfer_embedding", "transfer_positions"),
 )
 def test_transfer_fresh(exam):
@@ -497,7 +497,9 @@ TRANSFERS = tuple(id for id in EXERCISES["ex3"].checks if id.startswith("transfe
 
 
 @check(
-    "transfer_any", "and so for any two vocabularies and sizes", TRANSFERS[: TRANSFERS.index("transfer_any")]
+    "transfer_any",
+    "the transfer is right for any two vocabularies and sizes",
+    TRANSFERS[: TRANSFERS.index("transfer_any")],
 )
 def test_transfer_any(exam):
     def body(exam, case):
@@ -595,7 +597,7 @@ def test_transfer_refuses(exam):
                 )
 
 
-@check("transfer_untouched", "and then nothing is changed", ("transfer_refuses",))
+@check("transfer_untouched", "where sizes differ, nothing is changed", ("transfer_refuses",))
 def test_transfer_untouched(exam):
     for case, refused in ((PLAIN, REFUSED), (SAME, REFUSED[::2])):
         got = look(exam, case.as_case(), readings.transfer_refuses, case, refused)
@@ -604,7 +606,7 @@ def test_transfer_untouched(exam):
                 fail(
                     case.as_case(target_has=sizes),
                     "It raises its ValueError, but something is not as it was before: weights, "
-                    "requires_grad, modes. A target of which some weights are written is neither fresh nor "
+                    "requires_grad, modes. A target with some weights written is neither fresh nor "
                     "transferred. What must come first?",
                 )
 
@@ -825,7 +827,7 @@ def test_finetune_parts(exam):
 
 @check(
     "finetune_transfers",
-    "it starts from the transferred weights: with lr = 0 they are what comes back",
+    "it starts from the transferred weights: with lr = 0 it returns them",
     ("finetune_returned",),
 )
 def test_finetune_transfers(exam):
@@ -834,16 +836,16 @@ def test_finetune_transfers(exam):
         if got["blocks"]:
             fail(
                 case.as_case(),
-                "With lr = 0 no update changes anything, so the blocks that come back must be the pretrained "
+                "With lr = 0 no update changes anything, so the returned blocks must be the pretrained "
                 "ones; they are not. Is transfer_weights called, into the model that you train? And is lr "
                 "used?",
             )
         if got["rows"]:
             fail(
                 case.as_case(),
-                f"With lr = 0 the rows of known characters must come back as the pretrained model has them; "
-                f"{', '.join(got['rows'])} differs. Which tokenizer does transfer_weights get as the "
-                f"target's?",
+                "With lr = 0 the rows of known characters must be returned as the pretrained model has "
+                f"them; {', '.join(got['rows'])} differs. Which tokenizer does transfer_weights get as the "
+                "target's?",
             )
 
 
@@ -880,9 +882,7 @@ def test_finetune_lr(exam):
             )
 
 
-@check(
-    "finetune_small_lr", "and a small lr moves the weights little", ("finetune_transfers", "finetune_updates")
-)
+@check("finetune_small_lr", "a small lr moves the weights little", ("finetune_transfers", "finetune_updates"))
 def test_finetune_small_lr(exam):
     case = replace(LEARNED, lr=TINY_LR, steps=12)
     same = same_by(lambda reading: reading["updates"] > MOST_UPDATES)
@@ -921,7 +921,7 @@ def test_finetune_part(exam):
         fail(
             case.as_case(),
             "It trains on characters of the validation text, which chooses the weights to return and "
-            "judges them. The model then knows that text by heart, and its loss says nothing. Train on "
+            "judges them. The model then memorises that text, and its loss says nothing. Train on "
             "text[:int(0.9 * len(text))] alone.",
         )
     if got["taught_ahead"] == -1:
@@ -1014,7 +1014,7 @@ AS_LARGE = replace(
 
 @check(
     "finetune_validation",
-    "the validation text decides which weights come back, and nothing else about them",
+    "the validation text decides which weights are returned, and nothing else about them",
     ("finetune_transfers", "finetune_updates"),
 )
 def test_finetune_validation(exam):
@@ -1048,9 +1048,9 @@ def test_finetune_thawed(exam):
         if not look(exam, case.as_case(), finetuning.thawed, case)["same"]:
             fail(
                 case.as_case(pretrained="half of it frozen, parts in eval mode"),
-                "Other weights come back where half of the pretrained model is frozen or in eval mode. Its "
-                "weights, its config and its characters are what counts: the model that you train is a new "
-                "one, and not a copy with all that was set there.",
+                "The result is different where half of the pretrained model is frozen or in eval mode. "
+                "Only its weights, its config and its characters may matter: train a new model, and not a "
+                "copy with everything that was set there.",
             )
 
 
@@ -1104,7 +1104,7 @@ def test_finetune_short(exam):
         )
 
 
-@check("finetune_seed", "the seed decides what comes back", ("finetune_updates",))
+@check("finetune_seed", "the seed decides the result", ("finetune_updates",))
 def test_finetune_seed(exam):
     # With ten characters: a set of them has the same order in two processes once in three million, and is
     # still learned from, so that trained weights come back.
@@ -1170,7 +1170,7 @@ def test_finetune_improves(exam):
 
 @check(
     "finetune_best",
-    "of all weights, the transferred ones included, those with the lowest validation loss come back",
+    "of all weights, the transferred ones included, those with the lowest validation loss are returned",
     CHEAP,
 )
 def test_finetune_best(exam):
@@ -1205,7 +1205,7 @@ HIDDEN = Tuning(
 KNOWS = 0.35
 
 
-@check("finetune_unseen", "what comes back does not know the validation text by heart", CHEAP)
+@check("finetune_unseen", "the returned model has not memorised the validation text", CHEAP)
 def test_finetune_unseen(exam):
     if look(exam, HIDDEN.as_case(), finetuning.knows_validation, exam.reference, HIDDEN, KNOWS)["knows"]:
         fail(

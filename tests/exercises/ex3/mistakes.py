@@ -1221,7 +1221,7 @@ _FINETUNE = (
         "stops_early",
         "it stops when the validation loss gets no better",
         "After a few evaluations without progress you leave the loop. Early stopping saves time, and makes "
-        "budgets unequal: here exactly `steps` updates are made, and the best weights come back anyway.",
+        "budgets unequal: here exactly `steps` updates are made, and the best weights are returned anyway.",
         (
             (_BETTER, "late = 0 if validation_loss < best_loss else late + 1\n            " + _BETTER),
             (_FIRST, _FIRST + "\n    late = 0"),
@@ -1550,7 +1550,7 @@ _FINETUNE = (
     Mistake(
         "last_returned",
         "the last weights are returned instead of the best",
-        "What comes back is what the training ended with, also where it had been better before. Either the "
+        "The weights after the last update are returned, even where earlier ones were better. Either the "
         "best weights are never loaded, or no copy was made of them: state_dict() gives the very tensors "
         "that later updates write into.",
         ((_LOAD_BEST, ""),),
@@ -1568,8 +1568,8 @@ _FINETUNE = (
     Mistake(
         "chosen_by_training_loss",
         "the best weights are chosen by the training loss",
-        "The training loss is lowest where the text is known by heart. The validation loss, on text that "
-        "was not trained on, tells which weights are best.",
+        "The training loss is lowest where the text is memorised. The validation loss, on text that was "
+        "not trained on, tells which weights are best.",
         (
             (_EVALUATED, "validation_loss = exhaustive_loss(model, tokens[:border])"),
             (_FIRST, "best_loss, best = exhaustive_loss(model, tokens[:border]), weights()"),
@@ -1584,8 +1584,8 @@ _FINETUNE = (
     Mistake(
         "transferred_returned",
         "the transferred weights are always returned",
-        "What comes back is what the training began with: the best weights are never replaced, or belong to "
-        "another model than the one that the optimizer trains.",
+        "The weights from before the training are returned: the best weights are never replaced, or belong "
+        "to another model than the one that the optimizer trains.",
         ((_BETTER, "if False:"),),
     ),
     Mistake(
