@@ -226,10 +226,10 @@ def _each_portion(left: list, process: subprocess.Popen):
         print(json.dumps(left.pop(0)), file=process.stdin, flush=True)
         for line in process.stdout:
             if not line.strip():
-                break  # this portion is done
+                break
             yield line
         else:
-            return  # it has ended
+            return
 
 
 def main() -> None:

@@ -33,10 +33,6 @@ def _of_qkv(heads: torch.Tensor) -> torch.Tensor:
 
 # How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed,
 # sliced and batch last.
-
-
-# How a tensor of the same numbers may lie in memory. The last dimension has stride 1, but for transposed,
-# sliced and batch last.
 LAYOUTS = {
     "contiguous": lambda t: t,
     "transposed": lambda t: t.transpose(-2, -1).contiguous().transpose(-2, -1),

@@ -1,5 +1,5 @@
-"""The checks of any attention that is causal, has heads and the parameters qkv and proj: what it shows of its
-inside, and what it costs.
+"""The checks of any causal attention with heads and the parameters qkv and proj: its attention matrix, mask
+and scale, and the number of its operations.
 
 An attention is a black box whose weights we choose so that it shows its inside. With the values one-hot in
 the position and `proj` the identity, the output of a head is its attention matrix. With the queries and keys
@@ -43,7 +43,8 @@ TITLES = {
 
 @dataclass(frozen=True, eq=False)
 class Attention(Unit):
-    """An attention that is examined; what is right is softmax(q k^T / sqrt(D)) v, head by head, and proj."""
+    """An attention under examination; the right output is softmax(q k^T / sqrt(D)) v, head by head, then
+    proj."""
 
     def rotated(self, x: np.ndarray, back: bool = False) -> np.ndarray:
         """Queries or keys (.., T, D) of the tokens 0, 1, .. as they enter the dot product; back: the inverse.

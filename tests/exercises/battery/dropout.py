@@ -41,7 +41,7 @@ def without_nan(y: np.ndarray) -> np.ndarray:
 
 
 def few_tokens(unit: Attention, tokens: int, n_head: int = 4, D: int = 8) -> tuple[Size, dict, np.ndarray]:
-    """Size, weights and x for which the output shows what is dropped.
+    """Size, weights and x for which the output shows the dropped elements.
 
     The values are 1 at position 0 and 3 at position 1, the same for all channels of a head; proj is the
     identity with a bias of 1.
@@ -91,7 +91,7 @@ BIAS = 9.0
 
 
 def dropped_together(subject: Subject, unit: Attention, shown: np.ndarray) -> Reading:
-    """What dropout of probability Q does to whole attention matrices, and what is dropped as one.
+    """What dropout of probability Q does to whole attention matrices, and which elements share a mask.
 
     shown: the right attention matrix (T, T), the same for all heads and sequences.
     kept:    whether every weight that is not dropped is the right one divided by (1 - Q) ** 2

@@ -2,7 +2,7 @@
 effects of a call.
 
 Size   a case: the sizes and the seed of its numbers
-Unit   what is examined: the class, its parameters, and the reference, which says what is right
+Unit   the class under examination, its parameters, and the reference, which gives the right output
 
 globals().update(checks_of(UNIT, CHECKS))          in an exercise's checks.py, beside the checks of its own
 """
@@ -83,15 +83,15 @@ def normal(seed, *shapes: tuple) -> tuple[np.ndarray, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """A module that is examined: a class of the graded file that takes a GPTConfig, and maps (B, T, C) to (B,
-    T, C).
+    """A module under examination: a class of the graded file that takes a GPTConfig, and maps (B, T, C) to
+    (B, T, C).
 
-    A kind of module says in methods of its own what it holds and what is right: parameters and reference, and
-    terms, spread and doubt where its tolerance is another one.
+    A subclass for a kind of module defines its parameters and its reference, and terms, spread and doubt
+    where its tolerance differs.
 
     part:      of GPT that it can be; gpt: further arguments of such a GPT
     same_as:   whose output a message names as the right one
-    asks:      by check, the question that leads to what is usually wrong in such a module
+    asks:      by check, the question that leads to the usual fault of such a module
     corners:   sizes that are always looked at, beside those that are drawn
     long:      in bfloat16, which cannot count beyond 256, with a length that no check in float32 has
     head_step: head sizes are multiples of it
@@ -116,8 +116,8 @@ class Unit:
         raise NotImplementedError
 
     def placed(self, offset: int) -> dict:
-        """The keyword arguments of a call whose first token stands at `offset`, where there is such a
-        thing."""
+        """The keyword arguments of a call whose first token stands at `offset`, where the module takes
+        one."""
         return {}
 
     def weights(self, size: Size) -> Weights:
@@ -333,7 +333,7 @@ def gives_numbers(exam, unit):
 # That it is the right function.
 
 # Longer than masks, windows and tables of 256, 384, 512, 1024 or 2048 tokens.
-MEDIUM = 500  # above are the cases that cost too much to be looked at in every way
+MEDIUM = 500  # longer texts are too slow for every check
 # The same for what costs more than a forward.
 LONGER = Size(B=1, T=520, n_embd=2, n_head=1, block_size=520)
 MANY_HEADS = Size(B=4, T=9, n_embd=24, n_head=12, block_size=10)
@@ -439,7 +439,8 @@ def gradients(subject, unit, size, weights, x, modes=("train",), dtype="float32"
 
 
 def of_shapes(found: dict, wanted: dict) -> dict:
-    """The gradients of what is wanted, None where there is none; CheckFailed where one has another shape."""
+    """The gradients of the wanted tensors, None where there is none; CheckFailed where one has another
+    shape."""
     for key, value in wanted.items():
         if found.get(key) is not None and found[key].shape != value.shape:
             raise CheckFailed(

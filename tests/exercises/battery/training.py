@@ -1,6 +1,6 @@
 """What every function that trains must pass: its updates, what it returns, the seed, and its reports.
 
-A *unit* is such a function and what is known of it. A *case* is one call of it, with `steps`, call() for the
+A *unit* describes such a function. A *case* is one call of it, with `steps`, call() for the
 looks and as_case() for the report.
 """
 

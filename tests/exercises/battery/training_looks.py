@@ -101,5 +101,5 @@ def counted(run):
 
 
 def rows_of(run):
-    """On what it was trained: the beginnings of rows, without what stands behind the longest of them."""
+    """The training input: the beginnings of rows, cut to the longest of them."""
     return {"rows": run.rows[:, : run.longest], "longest": run.longest}
