@@ -488,7 +488,7 @@ def _selftest(options, exercises: list[str]) -> int:
 
         counted("named")
 
-    with Progress(console=out, transient=True) as bar:
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(f"graded 0, named 0 of {cases}", total=2 * cases)
         rows = in_parallel(
             exercises, device=options.device, seed=options.seed,
