@@ -91,9 +91,16 @@ def finetune_optimizer(model: GPT, lr: float, weight_decay: float) -> torch.opti
 
 
 def finetune(
-    pretrained: GPT, source: CharTokenizer, text: str, *,
-    steps: int, lr: float, device: str, seed: int, report: Callable[[int, float], None],
-) -> tuple[GPT, CharTokenizer]:  # fmt: skip
+    pretrained: GPT,
+    source: CharTokenizer,
+    text: str,
+    *,
+    steps: int,
+    lr: float,
+    device: str,
+    seed: int,
+    report: Callable[[int, float], None],
+) -> tuple[GPT, CharTokenizer]:
     """A GPT that goes on from `pretrained` with `steps` updates on 90 % of `text`, and its tokenizer."""
     raise NotImplementedError("exercise 3: finetune a pretrained model")
 

@@ -27,7 +27,7 @@ from gpt_core.training.command import (
     OK,
     Parser,
     begin,
-)  # fmt: skip
+)
 from gpt_core.training.device import choose_device
 from gpt_core.training.interrupt import stop_requested
 from gpt_core.training.out_of_memory import memory_for

@@ -98,9 +98,14 @@ def _sample(options) -> int:
     with memory_for(f"to write {options.samples} text{'s at once' if options.samples > 1 else ''}", fewer):
         idx = torch.tensor([prompt], device=device).expand(options.samples, -1)
         tokens = stream(
-            trained.model, idx, options.tokens, sampling=sampling, stop=stop, cache=cache,
+            trained.model,
+            idx,
+            options.tokens,
+            sampling=sampling,
+            stop=stop,
+            cache=cache,
             generator=torch.Generator(device).manual_seed(options.seed),
-        )  # fmt: skip
+        )
         # A terminal obeys control characters; a file is to have the text as it is.
         shown = printable if sys.stdout.isatty() else str
         if options.samples == 1:

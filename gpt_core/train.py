@@ -26,7 +26,7 @@ from gpt_core.training.command import (
     OK,
     Parser,
     begin,
-)  # fmt: skip
+)
 from gpt_core.training.device import choose_device
 from gpt_core.training.distributed import World
 from gpt_core.training.events import Notice, ignore

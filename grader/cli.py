@@ -67,9 +67,13 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--attempt", metavar="FILE", help="check this file instead of the one in exercises/")
     made.add_argument(
-        "--with", dest="helpers", metavar="FILE", action="append", default=[],
+        "--with",
+        dest="helpers",
+        metavar="FILE",
+        action="append",
+        default=[],
         help="a Python file that the attempt may import; repeatable",
-    )  # fmt: skip
+    )
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
     made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
@@ -286,10 +290,15 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
     for name, path in graded:
         with _ProgressLine(name) as progress:
             verdict = grade(
-                session, name, read_source(shown(path), list(map(Path, options.helpers))),
-                device=options.device, seed=options.seed,
-                quick=options.quick, report=progress.step, note=progress.note,
-            )  # fmt: skip
+                session,
+                name,
+                read_source(shown(path), list(map(Path, options.helpers))),
+                device=options.device,
+                seed=options.seed,
+                quick=options.quick,
+                report=progress.step,
+                note=progress.note,
+            )
         verdicts.append(verdict)
         report.show(out, verdict, call=_call(name, options), verbose=options.verbose)
         out.print()
@@ -322,7 +331,7 @@ def _write_files(options, verdicts: list) -> None:
 def _call(name: str, options) -> Call:
     return Call(
         name, options.attempt or "", options.device, options.seed, options.quick, tuple(options.helpers)
-    )  # fmt: skip
+    )
 
 
 def _watch(starter: Starter, options, name: str, path: Path) -> int:
@@ -333,10 +342,16 @@ def _watch(starter: Starter, options, name: str, path: Path) -> int:
         _write_files(options, [verdict])
 
     return watch(
-        starter, EXERCISES[name], path, device=options.device, seed=options.seed,
-        call=_call(name, options), verbose=options.verbose, graded=graded,
+        starter,
+        EXERCISES[name],
+        path,
+        device=options.device,
+        seed=options.seed,
+        call=_call(name, options),
+        verbose=options.verbose,
+        graded=graded,
         helpers=list(map(Path, options.helpers)),
-    )  # fmt: skip
+    )
 
 
 def _help_with(mode: str, options, name: str) -> int:
@@ -366,10 +381,20 @@ def _replay(options) -> int:
     _check_readable(path)
     script = Path.cwd() / f"replay_{token.exercise}_{token.check}.py"
     done = subprocess.run(
-        [sys.executable, "-m", "grader.learner.replay", options.replay, str(path.resolve()), script.name,
-         *(str(Path(helper).resolve()) for helper in options.helpers)],
-        cwd=REPOSITORY, env=worker_environment(), capture_output=True, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "grader.learner.replay",
+            options.replay,
+            str(path.resolve()),
+            script.name,
+            *(str(Path(helper).resolve()) for helper in options.helpers),
+        ],
+        cwd=REPOSITORY,
+        env=worker_environment(),
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+    )
     said = done.stderr.decode(errors="replace").strip().splitlines()
     if done.returncode == FAULT:
         raise UsageError(said[-1])
@@ -433,9 +458,14 @@ def _demo(starter: Starter, options) -> int:
     def graded(path: Path):
         with _ProgressLine("ex1") as progress:
             verdict = grade(
-                session, "ex1", read_source(shown(path)), device=options.device, seed=options.seed,
-                report=progress.step, note=progress.note,
-            )  # fmt: skip
+                session,
+                "ex1",
+                read_source(shown(path)),
+                device=options.device,
+                seed=options.seed,
+                report=progress.step,
+                note=progress.note,
+            )
         call = Call("ex1", str(shown(path)), options.device, options.seed)
         report.show(out, verdict, call=call, verbose=options.verbose)
         out.print()
@@ -491,9 +521,12 @@ def _selftest(options, exercises: list[str]) -> int:
     with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
         task = bar.add_task(f"graded 0, named 0 of {cases}", total=2 * cases)
         rows = in_parallel(
-            exercises, device=options.device, seed=options.seed,
-            report=line, graded=lambda name: counted("graded"),
-        )  # fmt: skip
+            exercises,
+            device=options.device,
+            seed=options.seed,
+            report=line,
+            graded=lambda name: counted("graded"),
+        )
     bad = [row for row in rows if not row.ok]
     skipped = sum(row.came == "needs cuda" for row in rows)
     out.print()

@@ -149,9 +149,16 @@ def rate(step: int, steps: int) -> float:
 
 
 def finetune(
-    pretrained: GPT, source: CharTokenizer, text: str, *,
-    steps: int, lr: float, device: str, seed: int, report: Callable[[int, float], None],
-) -> tuple[GPT, CharTokenizer]:  # fmt: skip
+    pretrained: GPT,
+    source: CharTokenizer,
+    text: str,
+    *,
+    steps: int,
+    lr: float,
+    device: str,
+    seed: int,
+    report: Callable[[int, float], None],
+) -> tuple[GPT, CharTokenizer]:
     """A GPT that goes on from `pretrained`, trained on the first 90 % of `text`, and its tokenizer.
 
     The seed decides the fresh weights, the batches and the dropout. report(step, loss) is called after

@@ -35,7 +35,7 @@ from gpt_core.training.command import (
     INTERRUPTED,
     Parser,
     begin,
-)  # fmt: skip
+)
 from gpt_core.training.device import choose_device
 from gpt_core.training.out_of_memory import memory_for
 from gpt_core.training.presets import PRESETS
@@ -239,9 +239,15 @@ class Comparison:
                 report(step, loss)
 
             found, tokenizer = self.finetune(
-                model, source, text,
-                steps=self.plan.steps, lr=lr, device=self.device, seed=self.seed, report=reported,
-            )  # fmt: skip
+                model,
+                source,
+                text,
+                steps=self.plan.steps,
+                lr=lr,
+                device=self.device,
+                seed=self.seed,
+                report=reported,
+            )
         # A model of the reduced text may not know every character of the validation text.
         scored = known(self.validation, tokenizer)
         loss = exhaustive_loss(found, encode_text(tokenizer, scored))

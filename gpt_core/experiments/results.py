@@ -119,8 +119,10 @@ class Results:
                 plot.draw_positions(
                     dict(zip(names, (of_arm.runs for of_arm in self.positions))),
                     dict(zip(names, (of_arm.cropped for of_arm in self.positions))),
-                    length, folder / "positions.png", bin=max(1, length // 8),
-                )  # fmt: skip
+                    length,
+                    folder / "positions.png",
+                    bin=max(1, length // 8),
+                )
         except ImportError:
             say('No plots: matplotlib is not installed; get it with: pip install -e ".[plot]"')
         say(f"in {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if path.is_file()))}")

@@ -121,9 +121,14 @@ def selftest(
             if chosen == "cpu" and name in mistakes:
                 known = Known(exercise, session.reference(exercise), mistakes[name])
             verdict = grade(
-                session, exercise.name, source, device=chosen, seed=seed, known=known,
+                session,
+                exercise.name,
+                source,
+                device=chosen,
+                seed=seed,
+                known=known,
                 diagnose=lambda *arguments, diagnosis=diagnosis: diagnosis.append(arguments),
-            )  # fmt: skip
+            )
             later.append((name, wanted, known, verdict, diagnosis))
         if graded is not None:
             graded(name)
@@ -244,9 +249,14 @@ def main() -> None:
         for line in sys.stdin:
             exercise, graded = json.loads(line)
             selftest(
-                session, exercise, device=device, seed=seed, only=graded, graded=say,
+                session,
+                exercise,
+                device=device,
+                seed=seed,
+                only=graded,
+                graded=say,
                 report=lambda row: say(asdict(row)),
-            )  # fmt: skip
+            )
             print(flush=True)
 
 

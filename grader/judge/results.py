@@ -109,10 +109,15 @@ def junit_text(verdicts: list[Verdict]) -> str:
     for verdict in verdicts:
         count = {status: sum(check.status == status for check in verdict.checks) for status in STATUSES}
         suite = ElementTree.SubElement(
-            root, "testsuite", name=verdict.exercise, tests=str(len(verdict.checks)),
-            failures=str(count["failed"]), skipped=str(count["not_reached"] + count["not_run"]),
-            errors="0", time=f"{verdict.seconds:.3f}",
-        )  # fmt: skip
+            root,
+            "testsuite",
+            name=verdict.exercise,
+            tests=str(len(verdict.checks)),
+            failures=str(count["failed"]),
+            skipped=str(count["not_reached"] + count["not_run"]),
+            errors="0",
+            time=f"{verdict.seconds:.3f}",
+        )
         for check in verdict.checks:
             case = ElementTree.SubElement(
                 suite, "testcase", classname=verdict.exercise, name=check.id, time=f"{check.seconds:.3f}"

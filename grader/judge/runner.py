@@ -43,10 +43,13 @@ def run_checks(
     """
     plugin = _Checks(exercise, exam, renew, quick, only, report)
     arguments = [
-        "-c", os.devnull, f"--rootdir={REPOSITORY}", "--noconftest",
+        "-c",
+        os.devnull,
+        f"--rootdir={REPOSITORY}",
+        "--noconftest",
         *(option for name in UNUSED for option in ("-p", f"no:{name}")),
         str(REPOSITORY / exercise.checks_path),
-    ]  # fmt: skip
+    ]
     said = io.StringIO()
     with _only_our_plugins(), contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         status = pytest.main(arguments, plugins=[plugin])

@@ -177,10 +177,12 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
                 at = code[: magic.end()].count("\n")
                 count = body.count("\n") + 1
                 return Code(
-                    name, body.encode("utf-8", "replace"),
+                    name,
+                    body.encode("utf-8", "replace"),
                     tuple(f"cell {number}, line {at + line}" for line in range(1, count + 1)),
-                    (f"Of the notebook, code cell {number} was taken: it writes {exercise.file}.",), helpers,
-                )  # fmt: skip
+                    (f"Of the notebook, code cell {number} was taken: it writes {exercise.file}.",),
+                    helpers,
+                )
             if target.endswith(".py"):
                 helpers[target] = body.encode("utf-8", "replace")
                 continue

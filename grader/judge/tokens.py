@@ -94,9 +94,15 @@ def read(text: str) -> Token:
         )
     items = _items(found["items"]) if found["series"] else ()
     return Token(
-        exercise.name, found["check"], int(found["seed"]), int(found["look"]), int(found["series"] or 0),
-        found["type"] or "", items, "cuda" if found["cuda"] else "cpu",
-    )  # fmt: skip
+        exercise.name,
+        found["check"],
+        int(found["seed"]),
+        int(found["look"]),
+        int(found["series"] or 0),
+        found["type"] or "",
+        items,
+        "cuda" if found["cuda"] else "cpu",
+    )
 
 
 def _items(text: str) -> tuple:

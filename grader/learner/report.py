@@ -293,9 +293,12 @@ def show_all(out: Console, graded: list[tuple[Verdict, Call]]) -> None:
         exercise, first = EXERCISES[verdict.exercise], verdict.first_to_mend
         state, style = _state(verdict)
         table.add_row(
-            Text(exercise.name, style="bold"), exercise.title.split(":")[0], Text(state, style=style),
-            passing(verdict), Text(first.id if first and not verdict.not_started else ""),
-        )  # fmt: skip
+            Text(exercise.name, style="bold"),
+            exercise.title.split(":")[0],
+            Text(state, style=style),
+            passing(verdict),
+            Text(first.id if first and not verdict.not_started else ""),
+        )
     out.print(table)
     out.print()
     todo = next(((v, call) for v, call in graded if not v.passed), None)

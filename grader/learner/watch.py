@@ -234,9 +234,18 @@ class _Loop:
     """What happens between two looks at the keyboard."""
 
     def __init__(
-        self, starter, exercise: Exercise, path: Path, device: str, seed: int, call: Call, verbose: bool,
-        graded, keyboard, helpers: list[Path],
-    ):  # fmt: skip
+        self,
+        starter,
+        exercise: Exercise,
+        path: Path,
+        device: str,
+        seed: int,
+        call: Call,
+        verbose: bool,
+        graded,
+        keyboard,
+        helpers: list[Path],
+    ):
         self.session = Session(starter)
         # One thread for all: on Linux a worker that is not forked ends with the thread that started it.
         self.executor = futures.ThreadPoolExecutor(1)

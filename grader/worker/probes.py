@@ -238,8 +238,9 @@ class Observer:
 
         F.embedding, F.linear = looked_up, applied
         self._hooks = (
-            register_optimizer_step_pre_hook(self._steps), register_optimizer_step_post_hook(self._stepped)
-        )  # fmt: skip
+            register_optimizer_step_pre_hook(self._steps),
+            register_optimizer_step_post_hook(self._stepped),
+        )
         return self
 
     def __exit__(self, *_):

@@ -112,9 +112,14 @@ def main() -> int:
             only = CHANCE[exercise.name] if options.checks == ["chance"] else options.checks
             attempt = Source(Path(f"{way}_{stream}.py"), in_stream(exercise, source, stream))
             verdict = grade(
-                session, exercise.name, attempt, device="cpu", seed=stream, quick=True,
+                session,
+                exercise.name,
+                attempt,
+                device="cpu",
+                seed=stream,
+                quick=True,
                 only=None if options.checks == ["all"] else only,
-            )  # fmt: skip
+            )
             for check in verdict.checks:
                 if check.status == "passed":
                     passed[exercise.name, check.id] += 1

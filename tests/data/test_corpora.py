@@ -79,10 +79,16 @@ def test_offline_the_message_names_the_file_its_address_and_the_place_for_it(tmp
     assert str(tmp_path / "cache" / "tinyshakespeare.txt") in message and "GPT_DATA_DIR" in message
 
 
-@pytest.mark.parametrize("lay, found", [
-    (lambda path: path.mkdir(), "tinyshakespeare.txt is a folder"),
-    (lambda path: path.write_text("other words"), "tinyshakespeare.txt has another sha256 than the registry"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "lay, found",
+    [
+        (lambda path: path.mkdir(), "tinyshakespeare.txt is a folder"),
+        (
+            lambda path: path.write_text("other words"),
+            "tinyshakespeare.txt has another sha256 than the registry",
+        ),
+    ],
+)
 def test_what_lies_in_the_place_of_a_corpus_file_is_named(tmp_path, lay, found):
     registry = write_registry(tmp_path / "r.txt", "http://127.0.0.1:9", {"tinyshakespeare.txt": b"x"})
     lay(tmp_path / "tinyshakespeare.txt")

@@ -89,6 +89,11 @@ class Exercise:
         return importlib.import_module(f"tests.exercises.{self.name}.mistakes").MISTAKES
 
 
+def ids(text: str) -> tuple[str, ...]:
+    """The ids of checks, in the order in which they run."""
+    return tuple(text.split())
+
+
 EXERCISES = {
     exercise.name: exercise
     for exercise in (
@@ -100,40 +105,14 @@ EXERCISES = {
                 "FusedMultiHeadAttention: the lecture's MultiHeadAttention without its loop over the heads",
                 "fuse_heads: copy the weights of a MultiHeadAttention into one",
             ),
-            checks=(
-                "runs",
-                "parameters",
-                "trainable",
-                "output",
-                "one_token",
-                "first_token",
-                "running_mean",
-                "scale",
-                "attention_matrix",
-                "heads_apart",
-                "causality",
-                "values",
-                "large_logits",
-                "gradients",
-                "batch_rows",
-                "calls",
-                "layouts",
-                "input_kept",
-                "dtypes",
-                "bfloat16",
-                "dropout_weights",
-                "dropout_output",
-                "dropout_gradients",
-                "dropout_eval",
-                "dropout_modes",
-                "operations",
-                "in_gpt",
-                "fuse_values",
-                "fuse_copies",
-                "fuse_dtype",
-                "fuse_mode",
-                "fuse_dropout",
-                "fuse_block_size",
+            checks=ids(
+                """
+                runs parameters trainable output one_token first_token running_mean scale
+                attention_matrix heads_apart causality values large_logits gradients
+                batch_rows calls layouts input_kept dtypes bfloat16 dropout_weights dropout_output
+                dropout_gradients dropout_eval dropout_modes operations in_gpt
+                fuse_values fuse_copies fuse_dtype fuse_mode fuse_dropout fuse_block_size
+                """
             ),
             uses=(
                 (
@@ -157,64 +136,26 @@ EXERCISES = {
                 "add: let a model write its answers",
                 "train_adder: a model that adds problems which it has never seen",
             ),
-            checks=(
-                "runs",
-                "encode_problem_part",
-                "encode_answer_part",
-                "encode_any",
-                "encode_errors",
-                "decode_digits",
-                "decode_errors",
-                "batch_form",
-                "batch_input",
-                "batch_places",
-                "batch_targets",
-                "batch_any",
-                "batch_kept",
-                "loss_value",
-                "loss_gradient",
-                "loss_masked_gradient",
-                "loss_all_masked",
-                "loss_large",
-                "loss_layouts",
-                "loss_kept",
-                "sample_form",
-                "sample_range",
-                "sample_held_out",
-                "sample_seed",
-                "sample_calls",
-                "sample_uniform",
-                "sample_replacement",
-                "sample_independent",
-                "sample_digits",
-                "add_form",
-                "add_prompt",
-                "add_calls",
-                "add_feedback",
-                "add_answer",
-                "add_any",
-                "add_greedy",
-                "add_eval",
-                "add_mode",
-                "add_gradients",
-                "add_kept",
-                "train_updates",
-                "train_returned",
-                "train_sizes",
-                "train_parts",
-                "train_problems",
-                "train_seed",
-                "train_report",
-                "train_adds",
+            checks=ids(
+                """
+                runs
+                encode_problem_part encode_answer_part encode_any encode_errors
+                decode_digits decode_errors
+                batch_form batch_input batch_places batch_targets batch_any batch_kept
+                loss_value loss_gradient loss_masked_gradient loss_all_masked loss_large loss_layouts
+                loss_kept
+                sample_form sample_range sample_held_out sample_seed sample_calls sample_uniform
+                sample_replacement sample_independent sample_digits
+                add_form add_prompt add_calls add_feedback add_answer add_any add_greedy add_eval
+                add_mode add_gradients add_kept
+                train_updates train_returned train_sizes train_parts train_problems train_seed
+                train_report train_adds
+                """
             ),
-            training=(
-                "train_returned",
-                "train_sizes",
-                "train_parts",
-                "train_problems",
-                "train_seed",
-                "train_report",
-                "train_adds",
+            training=ids(
+                """
+                train_returned train_sizes train_parts train_problems train_seed train_report train_adds
+                """
             ),
             uses=(("train your adder, and see what it can do:", "python exercises/ex2_addition.py"),),
         ),
@@ -228,59 +169,22 @@ EXERCISES = {
                 "finetune_optimizer: AdamW with decay on matrices alone",
                 "finetune: a few steps from the transferred weights; the best weights come back",
             ),
-            checks=(
-                "runs",
-                "overlap_line",
-                "overlap_window",
-                "overlap_inside_words",
-                "overlap_case",
-                "overlap_whitespace",
-                "overlap_lines",
-                "overlap_neighbours",
-                "overlap_ends",
-                "overlap_kept",
-                "overlap_line_ends",
-                "overlap_any",
-                "overlap_fast",
-                "transfer_returned",
-                "transfer_blocks",
-                "transfer_embedding",
-                "transfer_output",
-                "transfer_output_bias",
-                "transfer_positions",
-                "transfer_fresh",
-                "transfer_any",
-                "transfer_source_kept",
-                "transfer_target_kept",
-                "transfer_shares",
-                "transfer_refuses",
-                "transfer_untouched",
-                "optimizer_type",
-                "optimizer_once",
-                "optimizer_frozen",
-                "optimizer_decay",
-                "optimizer_no_decay",
-                "optimizer_lr",
-                "optimizer_state",
-                "optimizer_shared",
-                "finetune_updates",
-                "finetune_returned",
-                "finetune_parts",
-                "finetune_transfers",
-                "finetune_lr",
-                "finetune_small_lr",
-                "finetune_part",
-                "finetune_modes",
-                "finetune_validation",
-                "finetune_thawed",
-                "finetune_kept",
-                "finetune_short",
-                "finetune_seed",
-                "finetune_report",
-                "finetune_improves",
-                "finetune_best",
-                "finetune_unseen",
-                "finetune_helps",
+            checks=ids(
+                """
+                runs
+                overlap_line overlap_window overlap_inside_words overlap_case overlap_whitespace
+                overlap_lines overlap_neighbours overlap_ends overlap_kept overlap_line_ends overlap_any
+                overlap_fast
+                transfer_returned transfer_blocks transfer_embedding transfer_output
+                transfer_output_bias transfer_positions transfer_fresh transfer_any transfer_source_kept
+                transfer_target_kept transfer_shares transfer_refuses transfer_untouched
+                optimizer_type optimizer_once optimizer_frozen optimizer_decay optimizer_no_decay
+                optimizer_lr optimizer_state optimizer_shared
+                finetune_updates finetune_returned finetune_parts finetune_transfers finetune_lr
+                finetune_small_lr finetune_part finetune_modes finetune_validation finetune_thawed
+                finetune_kept finetune_short finetune_seed finetune_report finetune_improves
+                finetune_best finetune_unseen finetune_helps
+                """
             ),
             training=("finetune_improves", "finetune_best", "finetune_unseen", "finetune_helps"),
             uses=(
@@ -299,66 +203,19 @@ EXERCISES = {
                 "position",
                 "RotaryAttention: exercise 1's attention with its queries and keys rotated",
             ),
-            checks=(
-                "runs",
-                "angles_form",
-                "angles_own",
-                "angles_odd",
-                "angles_zero",
-                "angles_spectrum",
-                "angles_steps",
-                "angles_base",
-                "angles_large",
-                "angles_any",
-                "angles_calls",
-                "rope_form",
-                "rope_own",
-                "rope_zero",
-                "rope_norms",
-                "rope_linear",
-                "rope_pairs",
-                "rope_direction",
-                "rope_relative",
-                "rope_tokens",
-                "rope_leading",
-                "rope_row",
-                "rope_large",
-                "rope_any",
-                "rope_dtypes",
-                "rope_layouts",
-                "rope_kept",
-                "rope_gradients",
-                "parameters",
-                "trainable",
-                "output",
-                "odd_attention",
-                "one_token",
-                "first_token",
-                "running_mean",
-                "rotated",
-                "scale",
-                "attention_matrix",
-                "heads_apart",
-                "causality",
-                "values",
-                "offset",
-                "large_logits",
-                "gradients",
-                "batch_rows",
-                "calls",
-                "layouts",
-                "input_kept",
-                "dtypes",
-                "bfloat16_late",
-                "bfloat16_rotation",
-                "bfloat16",
-                "dropout_weights",
-                "dropout_output",
-                "dropout_eval",
-                "dropout_modes",
-                "dropout_gradients",
-                "operations",
-                "in_gpt",
+            checks=ids(
+                """
+                runs
+                angles_form angles_own angles_odd angles_zero angles_spectrum angles_steps angles_base
+                angles_large angles_any angles_calls
+                rope_form rope_own rope_zero rope_norms rope_linear rope_pairs rope_direction
+                rope_relative rope_tokens rope_leading rope_row rope_large rope_any rope_dtypes
+                rope_layouts rope_kept rope_gradients
+                parameters trainable output odd_attention one_token first_token running_mean rotated
+                scale attention_matrix heads_apart causality values offset large_logits gradients
+                batch_rows calls layouts input_kept dtypes bfloat16_late bfloat16_rotation bfloat16
+                dropout_weights dropout_output dropout_eval dropout_modes dropout_gradients operations in_gpt
+                """
             ),
             uses=(("does it improve your GPT? The experiment:", "python exercises/ex4_rope.py"),),
         ),

@@ -93,9 +93,12 @@ def test_ctrl_c_while_torch_is_imported_is_one_sentence(tmp_path, command):
     (tmp_path / "torch.py").write_text("import time\nprint('begins', flush=True)\ntime.sleep(60)\n")
     process = subprocess.Popen(
         [sys.executable, "-m", f"gpt_core.{command}", "toy"],
-        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout.readline() == "begins\n"
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)

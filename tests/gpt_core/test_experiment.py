@@ -23,9 +23,21 @@ def small(tmp_path_factory):
     text = tmp_path_factory.mktemp("corpus") / "play.txt"
     text.write_text(TEXT)
     return [
-        "--preset", "toy", "--corpus", str(text), "--steps", "4", "--seeds", "2", "--stretch", "2",
-        "--device", "cpu", "--threads", "1",
-    ]  # fmt: skip
+        "--preset",
+        "toy",
+        "--corpus",
+        str(text),
+        "--steps",
+        "4",
+        "--seeds",
+        "2",
+        "--stretch",
+        "2",
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +57,11 @@ def test_each_seed_trains_the_baseline_and_the_feature(done):
     assert len(last_checkpoints(out)) == 4
     configs = [checkpoint.load(path).info["train_config"] for path in sorted(last_checkpoints(out))]
     assert [(c["seed"], c["attention"], c["position_embedding"], c["steps"]) for c in configs] == [
-        (1, ROTARY[1], False, 4), (2, ROTARY[1], False, 4), (1, "", True, 4), (2, "", True, 4),
-    ]  # fmt: skip
+        (1, ROTARY[1], False, 4),
+        (2, ROTARY[1], False, 4),
+        (1, "", True, 4),
+        (2, "", True, 4),
+    ]
 
 
 def test_the_results_are_those_of_the_logs(done):
@@ -99,8 +114,10 @@ def test_a_run_that_was_stopped_goes_on(small, done, tmp_path, monkeypatch):
 
 
 def test_speeds_are_compared_where_both_runs_of_a_pair_were_trained_in_the_same_call():
-    runs = [[arms.Run(None, 1, 2.0, rate, 10, is_new=True), arms.Run(None, 2, 2.0, 1.0, 10, is_new=new)]
-            for rate, new in ((100.0, False), (50.0, True))]  # fmt: skip
+    runs = [
+        [arms.Run(None, 1, 2.0, rate, 10, is_new=True), arms.Run(None, 2, 2.0, 1.0, 10, is_new=new)]
+        for rate, new in ((100.0, False), (50.0, True))
+    ]
     assert Results([], runs).speed_ratio() == 0.5
 
 
@@ -236,6 +253,13 @@ def test_what_cannot_be_compared_is_said_before_anything_is_trained(tmp_path, ca
 
 def test_the_table_of_positions_is_fine_around_the_end_of_training():
     assert position_ranges(64, 4) == [
-        (0, 16), (16, 32), (32, 64), (64, 80), (80, 96), (96, 128), (128, 192), (192, 256)
-    ]  # fmt: skip
+        (0, 16),
+        (16, 32),
+        (32, 64),
+        (64, 80),
+        (80, 96),
+        (96, 128),
+        (128, 192),
+        (192, 256),
+    ]
     assert position_ranges(8, 2)[-1] == (12, 16)

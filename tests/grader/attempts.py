@@ -49,6 +49,15 @@ def verdict_of(exercise, failed=(), mistakes=(), *, complete=True, not_started=F
     for check, mistake in zip((check for check in checks if check.status == "failed"), mistakes):
         check.mistake = mistake
     return Verdict(
-        exercise=exercise.name, passed=not failed, complete=complete, path="mine.py", sha256="0" * 64,
-        device="cpu", isolation="own process", seed=0, seconds=0.0, checks=checks, not_started=not_started,
-    )  # fmt: skip
+        exercise=exercise.name,
+        passed=not failed,
+        complete=complete,
+        path="mine.py",
+        sha256="0" * 64,
+        device="cpu",
+        isolation="own process",
+        seed=0,
+        seconds=0.0,
+        checks=checks,
+        not_started=not_started,
+    )

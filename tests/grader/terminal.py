@@ -23,10 +23,14 @@ class Terminal:
             name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")
         }
         self.process = subprocess.Popen(
-            command, cwd=cwd, stdin=self.theirs, stdout=self.theirs, stderr=self.theirs,
+            command,
+            cwd=cwd,
+            stdin=self.theirs,
+            stdout=self.theirs,
+            stderr=self.theirs,
             env=kept | {"TERM": "xterm-256color"} | environment,
             preexec_fn=self._become_leader,
-        )  # fmt: skip
+        )
 
     def _become_leader(self):
         os.setsid()

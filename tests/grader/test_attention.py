@@ -349,10 +349,14 @@ def test_a_copy_by_way_of_float32_is_told_how_far_it_is_off_and_what_it_is_round
 def test_a_right_share_lies_outside_of_its_room_less_often_than_the_rate_says(share, draws):
     room = room_for_chance(share, draws)
     logs = [
-        math.lgamma(draws + 1) - math.lgamma(k + 1) - math.lgamma(draws - k + 1)
-        + k * math.log(share) + (draws - k) * math.log(1 - share)
-        for k in range(draws + 1) if abs(k / draws - share) > room
-    ]  # fmt: skip
+        math.lgamma(draws + 1)
+        - math.lgamma(k + 1)
+        - math.lgamma(draws - k + 1)
+        + k * math.log(share)
+        + (draws - k) * math.log(1 - share)
+        for k in range(draws + 1)
+        if abs(k / draws - share) > room
+    ]
     assert sum(map(math.exp, logs)) <= RATE
     # And it is no excuse for anything: half as much room would be left more often than the rate says.
     assert room < 8 * math.sqrt(share * (1 - share) / draws) + 6 / draws

@@ -221,9 +221,11 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path, leftovers
     before = leftovers()
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "grade.py"), "ex1", "--attempt", str(path), "--device", "cpu"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env=os.environ | {"TMPDIR": str(tmp_path)},
-    )  # fmt: skip
+    )
     time.sleep(seconds)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

@@ -68,7 +68,7 @@ class Workbook:
         (own / "solution.py").rename(self.folder / "solutions" / "rmsnorm.py")
         entry = (own / "entry.py").read_text(encoding="utf-8").partition("\n\n")[2].strip()
         (own / "entry.py").unlink()
-        added = textwrap.indent(entry.replace(")  # fmt: skip", "),"), " " * 8)
+        added = textwrap.indent(f"{entry},", " " * 8)
         insert(self.folder / "tests" / "exercises" / "__init__.py", "    )\n}\n", f"{added}\n")
         self.python("grade.py", "rmsnorm", "--reset")
 
@@ -130,7 +130,7 @@ def test_the_check_in_contributing_fails_what_no_other_check_sees(copy):
     for file, code in (("looks.py", look), ("checks.py", check)):
         with open(checks / "rmsnorm" / file, "a", encoding="utf-8") as text:
             text.write(f"\n\n{code}")
-    insert(checks / "__init__.py", '"in_gpt",', '"zeros", ')
+    insert(checks / "__init__.py", 'bfloat16 in_gpt"""', "zeros ")
     assert failed(copy.verdict("rmsnorm", mistake)) == {"zeros"}
     assert copy.verdict("rmsnorm", solution)["passed"]
 

@@ -95,9 +95,11 @@ def test_the_likeliest_mistakes_come_first(session):
 
     suspects = _Suspects(EXERCISES["ex3"], session.reference(EXERCISES["ex3"]), Budget(), {})
     check = CheckResult(
-        "finetune_modes", "it trains in train mode, and evaluates in eval mode", "failed",
+        "finetune_modes",
+        "it trains in train mode, and evaluates in eval mode",
+        "failed",
         message="It trains without the dropout that its config asks for: the model is in eval mode.",
-    )  # fmt: skip
+    )
     order = suspects.likeliest_first(check)
     assert sorted(order) == sorted(suspects.of(check.id))
     assert {"stays_in_eval_mode", "trains_in_eval_mode", "mode_of_pretrained"} <= set(order[:8])

@@ -112,10 +112,11 @@ def test_every_exercise_names_a_use_for_a_file_that_passes(exercise):
 
 def test_several_verdicts_end_in_a_table_with_what_to_mend_first_and_one_next_step():
     verdicts = [
-        verdict_of(EX1), verdict_of(EX2, ("loss_value", "add_any"), ("", "argmax")),
+        verdict_of(EX1),
+        verdict_of(EX2, ("loss_value", "add_any"), ("", "argmax")),
         verdict_of(EXERCISES["ex3"], EXERCISES["ex3"].checks[1:], not_started=True),
         verdict_of(EXERCISES["ex4"]),
-    ]  # fmt: skip
+    ]
     verdicts[1].checks = [replace(check, mistake=check.mistake or None) for check in verdicts[1].checks]
     out = report.console(file=io.StringIO(), force_terminal=True, color_system=None, width=80, height=24)
     report.show_all(out, [(verdict, Call(verdict.exercise, quick=True)) for verdict in verdicts])

@@ -108,14 +108,17 @@ ROTATE = "q, k = (apply_rope(t, angles) for t in (q, k))"
         (
             "angles_in_a_buffer",
             [
-                ('self.register_buffer("mask"', "positions = torch.arange(config.block_size)\n"
-                 '        self.register_buffer("a", rope_angles(positions, config.head_size))\n'
-                 '        self.register_buffer("mask"'),
+                (
+                    'self.register_buffer("mask"',
+                    "positions = torch.arange(config.block_size)\n"
+                    '        self.register_buffer("a", rope_angles(positions, config.head_size))\n'
+                    '        self.register_buffer("mask"',
+                ),
                 (ROTATE, "q, k = (apply_rope(t, self.a[:T].float()) for t in (q, k))"),
             ],
         ),
     ],
-)  # fmt: skip
+)
 def test_a_mistake_is_named_in_a_style_that_is_not_the_solutions(session, mistake, patches):
     verdict = grade(session, "ex4", changed(*patches), device="cpu")
     assert list(verdict.mistakes) == [mistake]

@@ -34,7 +34,7 @@ def test_every_stub_is_not_started(session, exercise):
 def test_the_stub_that_ships_is_the_one_that_is_kept(exercise):
     shipped = subprocess.run(
         ["git", "show", f"HEAD:{exercise.attempt_path}"], cwd=REPOSITORY, capture_output=True, text=True
-    )  # fmt: skip
+    )
     if shipped.returncode:
         pytest.skip("there is no history here, and the file itself may be a learner's")
     assert shipped.stdout == (REPOSITORY / exercise.stub_path).read_text(encoding="utf-8")

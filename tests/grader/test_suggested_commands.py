@@ -86,9 +86,15 @@ def test_what_a_report_suggests_can_be_typed(verdicts, typed, capsys):
 
 def test_what_the_other_modes_suggest_can_be_typed(typed, capsys):
     calls = [
-        ["--hint"], ["ex1", "--hint"], *[["ex1", "--hint"]] * 6, ["ex2", "--solution"],
-        ["ex1", "--solution"], [], ["--replay", "nothing"], ["ex1", "--replay", "ex1.scale.0.1.ffffff"],
-    ]  # fmt: skip
+        ["--hint"],
+        ["ex1", "--hint"],
+        *[["ex1", "--hint"]] * 6,
+        ["ex2", "--solution"],
+        ["ex1", "--solution"],
+        [],
+        ["--replay", "nothing"],
+        ["ex1", "--replay", "ex1.scale.0.1.ffffff"],
+    ]
     for call in calls:
         cli.main(call)
     said = capsys.readouterr()
@@ -107,9 +113,13 @@ SHORTER = {
 def run(workbook, *words):
     """python WORDS in a copy of the workbook."""
     return subprocess.run(
-        [sys.executable, *words], cwd=workbook, capture_output=True, text=True, timeout=100,
+        [sys.executable, *words],
+        cwd=workbook,
+        capture_output=True,
+        text=True,
+        timeout=100,
         env=os.environ | {"PYTHONPATH": str(workbook)},
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)

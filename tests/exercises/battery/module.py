@@ -633,10 +633,13 @@ def takes_any_layout(exam, unit):
             if not np.array_equal(got[f"x {layout}"], numbers):
                 fail(size.as_case(layout=layout), f"x ({layout}) {WRITTEN}")
             expect(
-                right, got[layout], unit.allowance(size, weights, x, expected), size.as_case(layout=layout),
+                right,
+                got[layout],
+                unit.allowance(size, weights, x, expected),
+                size.as_case(layout=layout),
                 f"The output must not depend on how x lies in memory ({layout}). Do you view, or read "
                 f"strides, where you should reshape?",
-            )  # fmt: skip
+            )
 
 
 def after_calls(subject, unit, size, weights, x, dtype):
@@ -744,9 +747,14 @@ def gpt_logits(subject: Subject, unit: Unit, idx: np.ndarray) -> Reading:
     """{"logits": (B, T, V)} of a GPT with the unit as one of its parts; the weights are fixed."""
     config = GPT_SIZE.config(dropout=0.2) | {"n_layer": 2}
     asked = LOOKS(
-        "gpt_logits", unit=unit.name, part=unit.part, options=dict(unit.gpt), config=config, idx=idx,
+        "gpt_logits",
+        unit=unit.name,
+        part=unit.part,
+        options=dict(unit.gpt),
+        config=config,
+        idx=idx,
         weights=gpt_weights(unit, config),
-    )  # fmt: skip
+    )
     return {
         "logits": subject.run(asked).tensor(
             "logits", (*idx.shape, 11), "the logits of GPT", device=subject.device

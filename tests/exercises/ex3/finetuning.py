@@ -87,9 +87,16 @@ class Tuning:
     def call(self) -> dict:
         """For the looks."""
         return call_of(
-            self.text(), self.config() | {"dropout": self.dropout}, self.weights(), self.chars,
-            width=self.block_size, train=self.pretrained_train, steps=self.steps, lr=self.lr, seed=self.seed,
-        )  # fmt: skip
+            self.text(),
+            self.config() | {"dropout": self.dropout},
+            self.weights(),
+            self.chars,
+            width=self.block_size,
+            train=self.pretrained_train,
+            steps=self.steps,
+            lr=self.lr,
+            seed=self.seed,
+        )
 
     def as_case(self, **more) -> dict:
         return {

@@ -19,7 +19,7 @@ from tests.exercises.ex4.readings import (
     exactly_rotated,
     random_angles,
     random_x,
-)  # fmt: skip
+)
 from tests.exercises.exam import CheckFailed, check, fail, for_all, look, same_reading
 from tests.exercises.numbers import EPSILON, bfloat16, tolerance, wrong
 
@@ -57,11 +57,15 @@ def test_angles_own(exam):
     case = {"positions": list(OWN[::-1]), "head_size": 10, "before": list(OWN)}
     got = look(exam, case, readings.angles, (OWN, 10), (OWN[::-1], 10))
     expect(
-        got["0"][::-1].astype(np.float64), got["1"], allowed_angle(np.array(OWN)), case,
+        got["0"][::-1].astype(np.float64),
+        got["1"],
+        allowed_angle(np.array(OWN)),
+        case,
         "Asked for the same positions in reverse order, rope_angles must give the same rows in reverse. Do "
         "you use the values in `positions`, or only how many there are? Is something kept from the call "
-        "before?", ANGLE_AXES,
-    )  # fmt: skip
+        "before?",
+        ANGLE_AXES,
+    )
     # The same ends and the same sum: what is kept under those is of other positions.
     swapped = [0, 2, 1, 3]
     case = {"positions": swapped, "head_size": 10, "before": sorted(swapped)}
@@ -127,10 +131,14 @@ def test_angles_steps(exam):
     got = look(exam, case, readings.angles, ((1,), 8), (POSITIONS, 8))
     expected = np.array(POSITIONS)[:, None] * got["0"].astype(np.float64)
     expect(
-        expected, got["1"], allowed_angle(np.array(POSITIONS)), case,
+        expected,
+        got["1"],
+        allowed_angle(np.array(POSITIONS)),
+        case,
         "The angle at position m must be m times the one at position 1. Are positions counted from 0, and "
-        "not divided by anything?", ANGLE_AXES,
-    )  # fmt: skip
+        "not divided by anything?",
+        ANGLE_AXES,
+    )
 
 
 @check("angles_base", "another base gives other frequencies", ("angles_spectrum",))
@@ -169,22 +177,31 @@ def angle_cases(draw):
     return tuple(positions), 2 * draw(st.integers(1, 40)), float(draw(st.sampled_from((10000, 100, 500000))))
 
 
-@check("angles_any", "for any positions, head size and base, the angles are the paper's",
-       ("angles_base", "angles_steps", "angles_zero"))  # fmt: skip
+@check(
+    "angles_any",
+    "for any positions, head size and base, the angles are the paper's",
+    ("angles_base", "angles_steps", "angles_zero"),
+)
 def test_angles_any(exam):
     def body(exam, drawn):
         positions, D, base = drawn
         right_angles(
-            exam, positions, D,
+            exam,
+            positions,
+            D,
             "The angle of pair i at position m must be m * base ** (-2i / D); this is the smallest case "
-            "found where it is not. What is special about it?", base,
-        )  # fmt: skip
+            "found where it is not. What is special about it?",
+            base,
+        )
 
     for_all(exam, angle_cases(), body)
 
 
-@check("angles_calls", "rope_angles changes nothing, and keeps nothing from one call for the next",
-       ("angles_any",))  # fmt: skip
+@check(
+    "angles_calls",
+    "rope_angles changes nothing, and keeps nothing from one call for the next",
+    ("angles_any",),
+)
 def test_angles_calls(exam):
     three, five = (0, 1, 2), (0, 1, 2, 3, 4)
     cases = ((three, 8), ((5, 6), 8), (five, 8), ((0, 1), 4), (three, 8, 100.0), (three, 8))
@@ -192,11 +209,14 @@ def test_angles_calls(exam):
     for i, (positions, *rest) in enumerate(cases):
         case = {"call": i, "positions": list(positions), "head_size": rest[0]}
         expect(
-            exact_angles(positions, *rest), got[str(i)], allowed_angle(np.array(positions)), case,
+            exact_angles(positions, *rest),
+            got[str(i)],
+            allowed_angle(np.array(positions)),
+            case,
             "After calls with other positions, head sizes or bases the angles are wrong. What is cached, "
             "and under which key?",
             ANGLE_AXES,
-        )  # fmt: skip
+        )
     positions = (4, 2, 7)
     kept = look(exam, {"positions": list(positions)}, readings.angles_kept, positions)["positions"]
     if tuple(kept) != positions:
@@ -249,29 +269,39 @@ def test_rope_form(exam):
         fail({"x": list(x.shape)}, "apply_rope gives NaN or infinity for plain numbers. Is anything divided?")
 
 
-@check("rope_own", "each token is rotated by the angles that are given with it, whatever the calls before",
-       ("rope_form",))  # fmt: skip
+@check(
+    "rope_own",
+    "each token is rotated by the angles that are given with it, whatever the calls before",
+    ("rope_form",),
+)
 def test_rope_own(exam):
     # Whatever the rotation is: tokens in reverse, with their angles in reverse, give the same in reverse.
     x, angles = random_x((2, 3, 7, 10), 18), random_angles(7, 10, 18)
     case = {"x": list(x.shape)}
     got = look(exam, case, readings.several, (x, angles), (x[:, :, ::-1], angles[::-1]))
     expect(
-        got["0"][:, :, ::-1], got["1"], 2 * rotation_allowed(x), case,
+        got["0"][:, :, ::-1],
+        got["1"],
+        2 * rotation_allowed(x),
+        case,
         "The same tokens in reverse order, with their angles in reverse too, must come out the same in "
         "reverse. Are cos and sin those of the angles that are given now, or kept from a call before?",
         ROPE_AXES,
-    )  # fmt: skip
+    )
 
 
 @check("rope_zero", "the angle 0 leaves x as it is", ("rope_own",))
 def test_rope_zero(exam):
     x = random_x((2, 3, 5, 8), 1)
     right_rotation(
-        exam, x, np.zeros((5, 4), np.float32),
+        exam,
+        x,
+        np.zeros((5, 4), np.float32),
         "cos 0 = 1 and sin 0 = 0, so nothing may change. Are cos and sin swapped, or the channels put back "
-        "in another order?", ROPE_AXES, all_angles=0,
-    )  # fmt: skip
+        "in another order?",
+        ROPE_AXES,
+        all_angles=0,
+    )
 
 
 @check("rope_norms", "a rotation keeps the norm of every token", ("rope_own",))
@@ -280,10 +310,14 @@ def test_rope_norms(exam):
     got = look(exam, {"x": list(x.shape)}, readings.rotated, x, random_angles(5, 8, 2))["y"]
     expected, came = (np.linalg.norm(m.astype(np.float64), axis=-1) for m in (x, got))
     expect(
-        expected, came, 4 * rotation_allowed(x), {"x": list(x.shape)},
+        expected,
+        came,
+        4 * rotation_allowed(x),
+        {"x": list(x.shape)},
         "A rotation changes directions and no lengths. Does every pair get "
-        "cos and sin of one and the same angle, once with + and once with -?", ("sequence", "head", "token"),
-    )  # fmt: skip
+        "cos and sin of one and the same angle, once with + and once with -?",
+        ("sequence", "head", "token"),
+    )
 
 
 @check("rope_linear", "a rotation is linear and orthogonal", ("rope_own",))
@@ -292,17 +326,24 @@ def test_rope_linear(exam):
     case = {"x": list(a.shape)}
     got = look(exam, case, readings.several, (a, angles), (b, angles), (2 * a - 3 * b, angles))
     expect(
-        2.0 * got["0"] - 3.0 * got["1"], got["2"], 8 * rotation_allowed(a), case,
+        2.0 * got["0"] - 3.0 * got["1"],
+        got["2"],
+        8 * rotation_allowed(a),
+        case,
         "apply_rope(2 a - 3 b) must be 2 apply_rope(a) - 3 apply_rope(b). What is added or normalised on "
         "the way?",
         ROPE_AXES,
-    )  # fmt: skip
+    )
     rows = look(exam, {"head_size": 8}, readings.matrix, PAIRS)["matrix"].astype(np.float64)
     expect(
-        np.eye(8), rows @ rows.T, rotation_allowed(np.ones(1)), {"head_size": 8, "angles": SHOWN},
+        np.eye(8),
+        rows @ rows.T,
+        rotation_allowed(np.ones(1)),
+        {"head_size": 8, "angles": SHOWN},
         "Two channels that are at right angles before must be so after (the matrix of the rotation times its "
-        "transpose is the identity). Which sign stands before each sin?", ("channel", "channel"),
-    )  # fmt: skip
+        "transpose is the identity). Which sign stands before each sin?",
+        ("channel", "channel"),
+    )
 
 
 # That it is the paper's.
@@ -348,27 +389,36 @@ def test_rope_pairs(exam):
         )
 
 
-@check("rope_direction", "each pair is rotated by its own angle, from the first channel towards the second",
-       ("rope_pairs",))  # fmt: skip
+@check(
+    "rope_direction",
+    "each pair is rotated by its own angle, from the first channel towards the second",
+    ("rope_pairs",),
+)
 def test_rope_direction(exam):
     case = {"head_size": 8, "angles": SHOWN}
     expected = exactly_rotated(np.eye(8)[:, None], PAIRS[None])[:, 0]
     got = look(exam, case, readings.matrix, PAIRS)["matrix"]
     opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
     expect(
-        expected, got, rotation_allowed(np.ones(1)), case,
+        expected,
+        got,
+        rotation_allowed(np.ones(1)),
+        case,
         "(1, 0) rotated by a must be (cos a, sin a), and (0, 1) must be (-sin a, cos a), with angle i for "
         "pair i. "
         + ("Yours rotates the other way." if opposite else "Which angle does each pair get, and which sign?"),
         CHANNEL_AXES,
-    )  # fmt: skip
+    )
 
 
 SHIFTS = (0, 1, 7, 100, 2000)
 
 
-@check("rope_relative", "q . k depends on the distance only: shifting both changes nothing",
-       ("angles_own", "rope_own"))  # fmt: skip
+@check(
+    "rope_relative",
+    "q . k depends on the distance only: shifting both changes nothing",
+    ("angles_own", "rope_own"),
+)
 def test_rope_relative(exam):
     # With the attempt's own angles: true of every RoPE, also of one with other frequencies or pairs.
     q, k = random_x((8,), 5), random_x((8,), 6)
@@ -379,20 +429,26 @@ def test_rope_relative(exam):
     for shift in SHIFTS:
         allowed = size * (rotation_allowed(np.ones(1)) + 2 * allowed_angle(np.array([shift + 6])))
         expect(
-            first, got[str(shift)], allowed, case | {"shift": shift},
+            first,
+            got[str(shift)],
+            allowed,
+            case | {"shift": shift},
             f"With all positions {shift} further, every q . k must be what it was. Is "
             "something added that depends on the position itself, or are the angles not "
-            "proportional to it?", ("query", "key"),
-        )  # fmt: skip
+            "proportional to it?",
+            ("query", "key"),
+        )
     for d in range(-5, 6):
         same = first[distance == d]
         expect(
-            np.full(len(same), same[0]), same, 2 * size * allowed_angle(np.array([12])),
+            np.full(len(same), same[0]),
+            same,
+            2 * size * allowed_angle(np.array([12])),
             case | {"distance": d},
             "Two pairs of tokens at the same distance must have the same q . k, since their contents are "
             "the same here.",
             ("pair of tokens",),
-        )  # fmt: skip
+        )
 
 
 @check(
@@ -404,10 +460,13 @@ def test_rope_tokens(exam):
     # B, H and T all different, then all equal: there a rotation along another dimension has the right shape.
     for shape in ((2, 3, 5, 8), (4, 4, 4, 8)):
         right_rotation(
-            exam, random_x(shape, 7), random_angles(shape[2], 8, 7),
+            exam,
+            random_x(shape, 7),
+            random_angles(shape[2], 8, 7),
             "x is (B, H, T, D) and angles (T, D / 2): the angles belong to the dimension before the last, "
-            "and are the same for every sequence and head. Along which dimension do yours run?", ROPE_AXES,
-        )  # fmt: skip
+            "and are the same for every sequence and head. Along which dimension do yours run?",
+            ROPE_AXES,
+        )
 
 
 LEADING = ((5, 8), (3, 5, 8), (2, 3, 5, 8), (2, 1, 3, 5, 8), (5, 5, 8), (1, 1, 1, 5, 8))
@@ -418,23 +477,30 @@ def test_rope_leading(exam):
     angles = random_angles(5, 8, 8)
     for shape in LEADING:
         right_rotation(
-            exam, random_x(shape, 8), angles,
+            exam,
+            random_x(shape, 8),
+            angles,
             "x is (.., T, D) with any number of dimensions in front. Do you count dimensions from the front, "
             "where -1 and -2 would do?",
-        )  # fmt: skip
+        )
 
 
-@check("rope_row", "one token with the angles of its position is its row of the whole sequence",
-       ("rope_tokens",))  # fmt: skip
+@check(
+    "rope_row", "one token with the angles of its position is its row of the whole sequence", ("rope_tokens",)
+)
 def test_rope_row(exam):
     # What a cache needs: it rotates the new token alone, and never the old ones again.
     x, angles = random_x((2, 3, 5, 8), 9), random_angles(5, 8, 9)
     got = look(exam, {"x": list(x.shape)}, readings.one_by_one, x, angles)
     expect(
-        got["whole"], got["rows"], 2 * rotation_allowed(x), {"x": list(x.shape)},
+        got["whole"],
+        got["rows"],
+        2 * rotation_allowed(x),
+        {"x": list(x.shape)},
         "apply_rope of token t alone, with angles[t : t + 1], must equal row t of the whole. "
-        "Does your code use a token's place other than through the angles?", ROPE_AXES,
-    )  # fmt: skip
+        "Does your code use a token's place other than through the angles?",
+        ROPE_AXES,
+    )
 
 
 @check("rope_large", "a rotation by large angles is as exact as one by small angles", ("rope_direction",))
@@ -460,16 +526,22 @@ def rotation_cases(draw):
     return (*front, draw(st.integers(1, 6)), 2 * draw(st.integers(1, 9))), draw(st.integers(0, 99))
 
 
-@check("rope_any", "for any shape, apply_rope is the paper's rotation",
-       ("rope_tokens", "rope_leading", "rope_zero", "rope_linear"))  # fmt: skip
+@check(
+    "rope_any",
+    "for any shape, apply_rope is the paper's rotation",
+    ("rope_tokens", "rope_leading", "rope_zero", "rope_linear"),
+)
 def test_rope_any(exam):
     def body(exam, drawn):
         shape, seed = drawn
         right_rotation(
-            exam, random_x(shape, seed), random_angles(*shape[-2:], seed),
+            exam,
+            random_x(shape, seed),
+            random_angles(*shape[-2:], seed),
             "This is the smallest shape found where the result is wrong. What is special about it: one "
-            "token, one pair, a dimension of 1?", seed=seed,
-        )  # fmt: skip
+            "token, one pair, a dimension of 1?",
+            seed=seed,
+        )
 
     for_all(exam, rotation_cases(), body)
 
@@ -535,8 +607,11 @@ def test_rope_layouts(exam):
             )
 
 
-@check("rope_kept", "apply_rope changes neither x nor the angles, and keeps nothing for the next call",
-       ("rope_any",))  # fmt: skip
+@check(
+    "rope_kept",
+    "apply_rope changes neither x nor the angles, and keeps nothing for the next call",
+    ("rope_any",),
+)
 def test_rope_kept(exam):
     x, angles = random_x((2, 3, 5, 8), 13), random_angles(5, 8, 13)
     case = {"x": list(x.shape)}
@@ -583,11 +658,14 @@ def test_rope_gradients(exam):
     if got is None:
         fail(case, "No gradient reaches x: queries and keys would not learn. Is it detached or from .data?")
     expect(
-        exactly_rotated(cotangent, -angles), got, rotation_allowed(cotangent), case,
+        exactly_rotated(cotangent, -angles),
+        got,
+        rotation_allowed(cotangent),
+        case,
         "The backward pass rotates by minus the angle. Is a part of the path detached or "
         "computed under no_grad?",
         OUTPUT_AXES,
-    )  # fmt: skip
+    )
 
 
 # The attention: what the batteries ask of one.
@@ -626,8 +704,11 @@ def test_odd_attention(exam):
             )
 
 
-@check("rotated", "queries and keys are rotated, so that a token's weight depends on its distance",
-       AFTER_THE_FUNCTIONS)  # fmt: skip
+@check(
+    "rotated",
+    "queries and keys are rotated, so that a token's weight depends on its distance",
+    AFTER_THE_FUNCTIONS,
+)
 def test_rotated(exam):
     # The same query and the same key everywhere: only where a token stands can tell it from the others.
     # D / 2 is not H here, or two wrong scales would be one.
@@ -678,10 +759,13 @@ def test_offset(exam):
         of_angles = readings.score_doubt(size, weights, x, last) * np.abs(expected).max()
         allowed = UNIT.allowance(size, weights, x, expected) + of_angles
         expect(
-            expected, y, allowed, size.as_case(offset=offset),
+            expected,
+            y,
+            allowed,
+            size.as_case(offset=offset),
             "offset says where the first token stands, and only distances count: the output must not "
             "change. Do queries and keys get the same positions, offset to offset + T - 1?",
-        )  # fmt: skip
+        )
 
 
 LONG = Size(B=1, T=303, n_embd=32, n_head=2, block_size=304, seed=23)
@@ -782,8 +866,11 @@ def same_mean(one, other):
     return abs(float(np.mean(one["weights"] - other["weights"]))) < 4e-4  # a shorter vector makes 35e-4
 
 
-@check("bfloat16_rotation", "in bfloat16 too, queries and keys are rotated in float32: their lengths stay",
-       ("bfloat16_late",))  # fmt: skip
+@check(
+    "bfloat16_rotation",
+    "in bfloat16 too, queries and keys are rotated in float32: their lengths stay",
+    ("bfloat16_late",),
+)
 def test_bfloat16_rotation(exam):
     size = SHORTER
     case = size.as_case(dtype="bfloat16", token=size.T - 1)

@@ -94,10 +94,14 @@ def test_problems_are_asked_one_after_the_other(capsys, monkeypatch):
     assert "1 + 2 = 3  right" in said and "'what' is no problem" in said
 
 
-@pytest.mark.parametrize("arguments, sentence", [
-    (["--digits", "10"], "--digits must be from 1 to 9"), (["--device", "abacus"], "device is 'abacus'"),
-    (["--max-iters", "5"], "there is no option --max-iters (did you mean --steps?)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--digits", "10"], "--digits must be from 1 to 9"),
+        (["--device", "abacus"], "device is 'abacus'"),
+        (["--max-iters", "5"], "there is no option --max-iters (did you mean --steps?)"),
+    ],
+)
 def test_a_wrong_call_is_one_sentence(arguments, sentence, capsys):
     with pytest.raises(SystemExit) as ended:
         main(None, None, arguments)

@@ -5,9 +5,18 @@ from gpt_core.experiments.paired import conclusion, paired_difference, student_q
 
 @pytest.mark.parametrize(
     "degrees, confidence, t",
-    [(1, 0.95, 12.706), (2, 0.95, 4.303), (3, 0.95, 3.182), (4, 0.95, 2.776), (9, 0.95, 2.262),
-     (30, 0.95, 2.042), (2, 0.99, 9.925), (7, 0.9, 1.895), (1000, 0.95, 1.962)],
-)  # fmt: skip
+    [
+        (1, 0.95, 12.706),
+        (2, 0.95, 4.303),
+        (3, 0.95, 3.182),
+        (4, 0.95, 2.776),
+        (9, 0.95, 2.262),
+        (30, 0.95, 2.042),
+        (2, 0.99, 9.925),
+        (7, 0.9, 1.895),
+        (1000, 0.95, 1.962),
+    ],
+)
 def test_student_quantiles_are_those_of_the_printed_tables(degrees, confidence, t):
     assert student_quantile(degrees, confidence) == pytest.approx(t, abs=6e-4)
 

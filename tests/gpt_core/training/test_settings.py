@@ -14,7 +14,7 @@ from gpt_core.training.device import (
     generator_states,
     set_generator_states,
     trial_step,
-)  # fmt: skip
+)
 from gpt_core.training.events import Notice
 from gpt_core.training.optimizer import make_optimizer
 from gpt_core.training.plugins import build_model
