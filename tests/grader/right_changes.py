@@ -17,12 +17,15 @@ TO_ADD = {
     ),
     # An average of the weights is returned; a copy of the model decodes; problems picked from a table of all.
     "averaged": (
-        ("import math\n", "import copy\nimport math\n"),
+        ("import math\n", "import copy\nimport math\n\nTABLES = {}\n"),
         (
             "    kept, missing = [], count\n",
             "    if n_digits <= 3:\n"
-            "        codes = torch.arange(10 ** (2 * n_digits))\n"
-            "        codes = codes[~is_held_out(codes // 10**n_digits, codes % 10**n_digits, n_digits)]\n"
+            "        if n_digits not in TABLES:\n"
+            "            codes = torch.arange(10 ** (2 * n_digits))\n"
+            "            kept = ~is_held_out(codes // 10**n_digits, codes % 10**n_digits, n_digits)\n"
+            "            TABLES[n_digits] = codes[kept]\n"
+            "        codes = TABLES[n_digits]\n"
             "        codes = codes[torch.randint(len(codes), (count,), generator=generator)]\n"
             "        return codes // 10**n_digits, codes % 10**n_digits\n"
             "    kept, missing = [], count\n",
