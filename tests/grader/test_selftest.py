@@ -7,6 +7,7 @@ import pytest
 
 from grader.author.selftest import cases, in_parallel, selftest
 from grader.judge.grade import grade, read_source
+from grader.judge.host import Host
 from tests.exercises import EXERCISES, Exercise, Mistake
 from tests.grader.attempts import REPOSITORY, SOLUTION
 
@@ -69,6 +70,18 @@ def test_the_self_test_notices_a_mistake_that_the_checks_let_pass(session, monke
     monkeypatch.setattr(Exercise, "mistakes", lambda self: (harmless,))
     rows = selftest(session, "ex1", device="cpu", seed=0)
     assert [(row.graded, row.came) for row in rows if not row.ok] == [("harmless", "passed")]
+
+
+def test_a_mistake_is_diagnosed_by_answers_of_the_reference_and_not_by_its_own(session, monkeypatch):
+    run, asked = Host.run, []
+
+    def watched(host, subject, look, seed):
+        asked.append((host.role, subject))
+        return run(host, subject, look, seed)
+
+    monkeypatch.setattr(Host, "run", watched)
+    [row] = selftest(session, "ex1", device="cpu", seed=2, only=["scale_by_heads"])
+    assert row.ok and ("reference", "mistake_scale_by_heads") in asked
 
 
 def test_a_patch_that_no_longer_fits_the_solution_is_an_error():
