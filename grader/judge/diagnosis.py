@@ -78,7 +78,7 @@ def name_mistakes(
         check.id: evidence[check.id] for check in results if check.status == "passed" and check.id in evidence
     }
     suspects = _Suspects(exercise, reference, budget, passed)
-    named: list[str] = []
+    named = [check.mistake for check in results if check.mistake in suspects.mistakes]
     for check in unnamed:
         out_of_time = False
         try:

@@ -275,8 +275,8 @@ def grade(
     finished = [check for check in failed if not check.unfinished]
     repeated = [check for check in finished if check.id not in exercise.training]  # these take minutes
     if device != "cpu" and repeated:
-        on_cpu = _Sitting(session, exercise, source, "cpu", seed, note or (lambda text: None), stop)
-        compare_devices(repeated, on_cpu.run(only=[check.id for check in repeated]), device)
+        compare_devices(repeated, _on_cpu(sitting, stop, only), device)
+    sitting.name_mistakes(only)
     if stop.asked:
         raise Stopped
     for check in finished:
@@ -303,14 +303,34 @@ def grade(
     )
 
 
+def _on_cpu(sitting: "_Sitting", stop: Stop, only: Collection[str] | None) -> list[CheckResult]:
+    """What the same file's checks say on the CPU, without training runs, with the mistakes named."""
+    again = _Sitting(
+        sitting.session, sitting.exercise, sitting.source, "cpu", sitting.seed, sitting.note, stop
+    )
+    results = again.run(quick=True, only=only)
+    again.name_mistakes(only)
+    return results
+
+
 def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device: str) -> None:
-    """Add to each check that failed on a GPU what the same check says on the CPU."""
-    there = {check.id: check.status for check in on_cpu}
+    """Add to each check that failed on a GPU what the same check says on the CPU, and the mistake that was
+    named there: dropout draws other numbers on a GPU than the known mistakes do on the CPU.
+
+    Where a check is right on the CPU, the mistake is one of devices, if one was named there.
+    """
+    there = {check.id: check for check in on_cpu}
+    of_devices = [check.mistake for check in on_cpu if check.id.endswith("devices") and check.mistake]
     for check in failed:
-        if there[check.id] == "passed":
+        other = there.get(check.id)
+        if other is None:
+            continue
+        if other.status == "passed":
             said = f"right on the CPU, wrong on {device}: is a tensor made without device=, or moved away?"
+            check.mistake = check.mistake or (of_devices[0] if of_devices else None)
         else:
             said = "wrong on the CPU too"
+            check.mistake = check.mistake or other.mistake
         check.details.append(said)
 
 
@@ -348,7 +368,7 @@ class _Sitting:
             host.close()
 
     def run(self, *, quick=False, only=None, report=None) -> list[CheckResult]:
-        """Every check's result (only: of these alone), with the mistakes named."""
+        """Every check's result (only: of these alone)."""
         exercise, reference = self.exercise, self.session.reference(self.exercise)
         attempt = self.session.attempt(self.device, self.source.folder)
         self.stop.follow(attempt)
@@ -387,17 +407,23 @@ class _Sitting:
             results, evidence = runner.run_checks(
                 exercise, exam, subject.renew, quick=quick, only=only, report=on_result
             )
-            try:
-                if not self.stop.asked and only is None:
-                    if any(result.status == "failed" for result in results):
-                        self.note("looking for the mistake (Ctrl-C: the report without its name)")
-                    self.diagnose(exercise, reference, results, evidence, self.session.budget)
-            except (WorkerDied, KeyboardInterrupt):
-                # Ctrl-C while the mistake is looked for: a verdict without its name is better than none
-                pass
+            self._found = results, evidence
         finally:
             attempt.close()
         return results
+
+    def name_mistakes(self, only=None) -> None:
+        """Name the mistakes behind the results of the last run that have no name yet."""
+        results, evidence = self._found
+        try:
+            if not self.stop.asked and only is None:
+                if any(result.status == "failed" for result in results):
+                    self.note("looking for the mistake (Ctrl-C: the report without its name)")
+                reference = self.session.reference(self.exercise)
+                self.diagnose(self.exercise, reference, results, evidence, self.session.budget)
+        except (WorkerDied, KeyboardInterrupt):
+            # Ctrl-C while the mistake is looked for: a verdict without its name is better than none
+            pass
 
 
 def _load(attempt: Host, code: Code) -> tuple[CheckFailed | None, tuple[str, ...]]:

@@ -144,9 +144,13 @@ class Starter:
             worker.hello = worker.receive(START_SECONDS)[0]
         except WorkerDied as death:
             said = worker.output_tail().strip().splitlines()
+            trial = "import torch"
+            if device == "cuda":
+                trial += "; print(torch.ones(1, device='cuda'))"
             raise InstallationError(
                 f"a worker did not start ({death.detail}): {said[-1] if said else 'it said nothing'}; "
-                f'check the installation with: python -c "import torch"'
+                f'check the installation with: python -c "{trial}"'
+                + (", or grade with --device cpu" if device == "cuda" else "")
             ) from None
         return worker
 

@@ -142,6 +142,8 @@ def reset_torch(seed: int, threads: int) -> None:
     # TF32 rounds a matrix product's factors to 10 bits; a right attempt would look wrong.
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+    # cuDNN's attention masks with a finite number: scores above it get weight, whoever wrote the call.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     seed_all(seed)

@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAP
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 # Access rights of linux/landlock.h, by bit.
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-_IOCTL_DEV = 1 << 15
+_TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _FS_RIGHTS_OF_ABI = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 4: (1 << 15) - 1}
 _FS_RIGHTS = (1 << 16) - 1  # ABI 5 and later
@@ -53,6 +53,13 @@ def die_with_parent(number: int | None = None) -> None:
 def adopt_orphans() -> bool:
     """Descendants whose parent died become children of this process, which can then end them."""
     return prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def hide_gpus() -> None:
+    """A file that is graded on the CPU sees no GPU: CUDA could not start within what it may do.
+
+    The second variable lets torch.cuda.is_available() count GPUs without starting CUDA."""
+    os.environ |= {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 
 def hide_memory() -> None:
@@ -105,8 +112,10 @@ def enter(setup: dict) -> tuple[reach.Reach, list[str]]:
     reached = reach.Reach(readable)
     reached.install()
     # The rlimits last: a failure of what comes before must not leave files open.
-    abi = restrict_files(setup["scratch"], readable)
-    on_gpu = setup["device"] != "cpu"  # CUDA makes a Unix socket when it starts
+    on_gpu = setup["device"] != "cpu"  # when CUDA starts, it makes a Unix socket and names its threads
+    if not on_gpu:
+        hide_gpus()
+    abi = restrict_files(setup["scratch"], readable, names_threads=on_gpu)
     filtered = system_calls.restrict(unix_sockets=on_gpu)
     return reached, [*words(abi, filtered, on_gpu), cap_memory(setup["device"])]
 
@@ -125,8 +134,10 @@ def words(abi: int, filtered: bool, unix_sockets: bool = False) -> list[str]:
     return said
 
 
-def restrict_files(scratch: str, readable: reach.Readable) -> int:
-    """Apply Landlock; its ABI, 0 where this system has none."""
+def restrict_files(scratch: str, readable: reach.Readable, names_threads: bool = False) -> int:
+    """Apply Landlock; its ABI, 0 where this system has none.
+
+    names_threads: let this process write /proc/self/task/*/comm, by which threads are named."""
     if sys.platform != "linux":
         return 0
     try:
@@ -147,6 +158,8 @@ def restrict_files(scratch: str, readable: reach.Readable) -> int:
             _allow(libc, ruleset, path, _READ & rights)
         for path in _devices():
             _allow(libc, ruleset, path, (_READ_FILE | _WRITE_FILE | _IOCTL_DEV) & rights)
+        if names_threads:
+            _allow(libc, ruleset, "/proc/self/task", (_READ | _WRITE_FILE | _TRUNCATE) & rights)
         _allow(libc, ruleset, scratch, rights)
         prctl(_PR_SET_NO_NEW_PRIVS, 1)
         done = libc.syscall(_LANDLOCK_RESTRICT, ruleset, 0) == 0

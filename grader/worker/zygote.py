@@ -16,6 +16,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 
 from grader.worker import orphans
 
@@ -88,6 +89,8 @@ class Zygote:
                 os.close(self.reads_children)
                 os.close(self.writes_children)
                 self.work(*fds, setup)
+            except BaseException:
+                traceback.print_exc()  # the judge shows its last line
             finally:
                 os._exit(70)
         for fd in fds:
