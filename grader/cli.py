@@ -40,12 +40,12 @@ MODES = {
     "reset": (),
     "replay": ("attempt", "with"),
     "demo": ("device", "seed", "verbose"),
-    "selftest": ("device", "seed"),
+    "selftest": ("device", "seed", "part"),
 }
 WITHOUT_EXERCISE = ("replay", "demo", "selftest")
 OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset")  # not of all exercises together
 # Every option by the name of its value in what the parser gives.
-OPTIONS = {name: "helpers" if name == "with" else name for name in (*MODES[""], "force")}
+OPTIONS = {name: "helpers" if name == "with" else name for name in (*MODES[""], "force", "part")}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -94,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--selftest", action="store_true", help="prove that every known mistake is found and named"
     )
+    made.add_argument("--part", metavar="K/N", help="with --selftest: only the K-th of N equal parts")
     return made
 
 
@@ -485,6 +486,14 @@ def _demo(starter: Starter, options) -> int:
     return PASSED
 
 
+def _part(text: str) -> tuple[int, int]:
+    """(K, N) of "K/N"."""
+    k, _, n = text.partition("/")
+    if not (k.isdecimal() and n.isdecimal() and 1 <= int(k) <= int(n)):
+        raise UsageError(f"--part is {text!r}; it must be K/N with K from 1 to N, such as 2/3.")
+    return int(k), int(n)
+
+
 def _selftest(options, exercises: list[str]) -> int:
     import time
 
@@ -493,10 +502,10 @@ def _selftest(options, exercises: list[str]) -> int:
     from grader.author.selftest import in_parallel, portions
     from grader.learner import report
 
-    began = time.monotonic()
+    began, part = time.monotonic(), _part(options.part or "1/1")
     out = report.console()
     out.print(f"{'':5} {'graded':30} {'came out as':30} failed checks")
-    cases = sum(len(names) for _, names in portions(exercises))
+    cases = sum(len(names) for _, names in portions(exercises, part))
     count = {"graded": 0, "named": 0}
 
     def counted(what: str) -> None:
@@ -526,6 +535,7 @@ def _selftest(options, exercises: list[str]) -> int:
             seed=options.seed,
             report=line,
             graded=lambda name: counted("graded"),
+            part=part,
         )
     bad = [row for row in rows if not row.ok]
     skipped = sum(row.came == "needs cuda" for row in rows)

@@ -158,17 +158,17 @@ def cases(exercise: Exercise, device: str):
             yield mistake.id, mistake.id, Source(Path(f"{mistake.id}.py"), mistake.apply(text).encode())
 
 
-def portions(exercises: list[str], every: int = 1) -> list[tuple[str, list[str]]]:
+def portions(exercises: list[str], part: tuple[int, int] = (1, 1)) -> list[tuple[str, list[str]]]:
     """(exercise, what to grade of it) in portions that are graded one after the other in one process.
 
     The mistakes of one area are suspects in each other's diagnoses, so they stay together. What takes longest
-    comes first. every: take every n-th case only.
+    comes first. part: (k, n) takes the k-th of n equal parts.
     """
-    found = []
+    found, (k, n) = [], part
     for name in exercises:
         exercise = EXERCISES[name]
         areas: dict[str, list[str]] = {}
-        for graded in [SOLUTION.id, "stub", *(mistake.id for mistake in exercise.mistakes())][::every]:
+        for graded in [SOLUTION.id, "stub", *(mistake.id for mistake in exercise.mistakes())][k - 1 :: n]:
             area = next((mistake.area for mistake in exercise.mistakes() if mistake.id == graded), "alone")
             areas.setdefault(area, []).append(graded)
         found += [(name, ids) for ids in areas.values()]
@@ -186,14 +186,14 @@ def in_parallel(
     seed: int,
     report: Callable[[Row], None] | None = None,
     graded: Callable[[str], None] | None = None,
-    every: int = 1,
+    part: tuple[int, int] = (1, 1),
 ) -> list[Row]:
     """The same for several exercises, shared out among processes: one per core, four at most, one on a GPU.
 
-    every: take every n-th case only.
+    part: (k, n) takes the k-th of n equal parts.
     """
     jobs = 1 if device == "cuda" else min(4, os.cpu_count() or 1)
-    left, rows = portions(exercises, every), []
+    left, rows = portions(exercises, part), []
     lock, errors = threading.Lock(), []
 
     def follow() -> None:

@@ -3,6 +3,7 @@ cannot hide files or refuse signals, the report must not say that it does.
 """
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -410,3 +411,34 @@ def test_spawned_workers_give_the_same_verdicts_as_forked_ones(spawning_session,
     failed = [check.id for check in verdict.checks if check.status == "failed"]
     assert verdict.passed == (failing is None)
     assert failed[:1] == ([failing] if failing else [])
+
+
+def test_a_file_that_is_graded_on_the_cpu_sees_no_gpu(graded):
+    # What asks for the GPUs in passing, such as fork_rng, would fail where CUDA cannot start.
+    verdict = graded(
+        at_import(
+            "import os\nimport torch\nassert os.environ['CUDA_VISIBLE_DEVICES'] == ''\n"
+            "assert torch.cuda.device_count() == 0 and not torch.cuda.is_available()\n"
+            "with torch.random.fork_rng():\n    torch.manual_seed(1)\n"
+        )
+    )
+    assert verdict.passed, verdict.checks[0].message
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are named in /proc")
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_worker_of_a_gpu_may_name_its_threads_and_write_nothing_else(tmp_path, allowed):
+    # CUDA does not start where it cannot.
+    code = (
+        "import sys, threading\nfrom grader.worker import reach, sandbox\n"
+        f"readable = reach.Readable({str(tmp_path)!r}, '/nowhere')\n"
+        f"held = sandbox.restrict_files({str(tmp_path)!r}, readable, names_threads={allowed})\n"
+        "if not held:\n    sys.exit(3)\n"
+        "for path in (f'/proc/self/task/{threading.get_native_id()}/comm', '/proc/self/comm'):\n"
+        "    try:\n        open(path, 'w').write('name')\n        print(True)\n"
+        "    except PermissionError:\n        print(False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    if done.returncode == 3:
+        pytest.skip("this system has no Landlock")
+    assert done.stdout.split() == [str(allowed), "False"], done.stderr
