@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from grader.judge import fits
 from grader.judge.changes import changed_names
 from grader.judge.host import reference_subject
 from grader.judge.results import CheckResult
@@ -97,6 +98,15 @@ def name_mistakes(
                 "times as long."
             )
     _take_back(unnamed, evidence, suspects)
+    _read_off(unnamed)
+
+
+def _read_off(failed: list[CheckResult]) -> None:
+    """Name what no known mistake gives exactly and the numbers themselves tell (fits)."""
+    for check in failed:
+        if check.mistake is None and check.numbers is not None:
+            check.fit = fits.explain(check.numbers)
+            check.mistake = check.fit.id if check.fit else None
 
 
 def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], suspects: "_Suspects") -> None:

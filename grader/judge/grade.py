@@ -330,7 +330,8 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
             check.mistake = check.mistake or (of_devices[0] if of_devices else None)
         else:
             said = "wrong on the CPU too"
-            check.mistake = check.mistake or other.mistake
+            if check.mistake is None:
+                check.mistake, check.fit, check.candidates = other.mistake, other.fit, other.candidates
         check.details.append(said)
 
 

@@ -27,6 +27,15 @@ class CheckResult:
     unfinished: bool = False
     location: object = None  # exam.Location: where the check looked when it failed
     replay: str = ""  # the token of the failing case (tokens.py)
+    numbers: object = None  # exam.Numbers: what was expected and what came
+    fit: object = None  # fits.Fit: the mistake as it was read off them, where no known one was named
+    candidates: list[str] = field(default_factory=list)  # ids of known mistakes of which it may be one
+
+    def explained(self, known: dict) -> tuple[str, str] | None:
+        """The name of the mistake and what to tell the learner of it; None where it has none. known: the
+        mistakes of the catalogue by id."""
+        found = self.fit or known.get(self.mistake)
+        return (found.name, found.why) if found else None
 
 
 @dataclass

@@ -177,4 +177,5 @@ class _Checks:
             details=list(error.details),
             unfinished=error.unfinished,
             location=location,
+            numbers=error.numbers,
         )

@@ -82,17 +82,17 @@ def _print(out: Console, lines: list[Text], gap: bool = False) -> None:
 
 def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResult | None) -> list[Text]:
     """What did not pass, in short; without the failure that is shown below, and what its mistake explains."""
-    names = {mistake.id: mistake.name for mistake in exercise.mistakes()}
+    known = {mistake.id: mistake for mistake in exercise.mistakes()}
     lines, told = [], {first.mistake if first else None}
     for check in (check for check in verdict.checks if check.status == "failed" and check is not first):
-        if check.mistake in told and check.mistake in names:
+        explained = check.explained(known)
+        if check.mistake in told and explained:
             continue
         mark, style = MARKS["unfinished" if check.unfinished else "failed"]
         lines += hung(out, Text(f"  {mark}  ", style=style), Text(f"{check.id}: {check.title}"))
-        if check.mistake in names:
+        if explained:
             told.add(check.mistake)
-            also = _explained(verdict, check)
-            said = Text(names[check.mistake] + also)
+            said = Text(explained[0] + _explained(verdict, check))
             lines += hung(out, Text("        the mistake: ", style="yellow"), said)
     for status, words, one, several in (
         (
@@ -130,8 +130,8 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
     head = hung(out, Text("  FAIL ", style="bold red"), Text(f"{check.id}: {check.title}", style="bold"))
     message, mistake = hung(out, Text("    "), Text(clean(check.message))), []
     known = {mistake.id: mistake for mistake in exercise.mistakes()}
-    if check.mistake in known:
-        name, why = known[check.mistake].name, known[check.mistake].why
+    if explained := check.explained(known):
+        name, why = explained
         mistake += hung(out, Text("  The mistake: ", style="bold yellow"), Text(name, style="bold"))
         mistake += hung(out, Text("    "), Text(why))
         if also := _explained(verdict, check):
@@ -139,6 +139,7 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
     elif check.mistake == SOLUTION_READ:
         said = "The solution is for reading after trying; this file tried to use it."
         mistake += hung(out, Text("  "), Text(said))
+    mistake += _candidates(out, known, check)
     room = max(rows - len(head) - len(mistake), LEAST_BODY)
     details = [line for text in check.details for line in _detail(out, text)]
     body = message + _case(out, check) + details
@@ -148,6 +149,16 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
         more = f"      .. {len(body) - room + 1} more lines: --verbose shows everything"
         body = body[: room - 1] + [Text(more, style="dim")]
     return head + body + mistake
+
+
+def _candidates(out: Console, known: dict, check: CheckResult) -> list[Text]:
+    """The known mistakes of which it may be one, where two or three are left."""
+    if not check.candidates:
+        return []
+    lines = hung(out, Text("  It may be one of these: ", style="bold yellow"), Text(""))
+    for id in check.candidates:
+        lines += hung(out, Text("    - "), Text(known[id].name))
+    return lines
 
 
 def _case(out: Console, check: CheckResult) -> list[Text]:
@@ -184,16 +195,16 @@ def _everything(out: Console, exercise: Exercise, verdict: Verdict) -> None:
     # First what was named: there the fix is known.
     for check in sorted(failed, key=lambda check: (check.unfinished, check.mistake is None))[:SHOWN_FAILURES]:
         _failure(out, check)
-        if check.mistake in mistakes and check.mistake not in explained:
+        if (said := check.explained(mistakes)) and check.mistake not in explained:
             explained.add(check.mistake)
-            mistake = mistakes[check.mistake]
-            hanging(out, Text("  The mistake: ", style="bold yellow"), Text(mistake.name, style="bold"))
-            block(out, mistake.why, 4)
+            hanging(out, Text("  The mistake: ", style="bold yellow"), Text(said[0], style="bold"))
+            block(out, said[1], 4)
             others = [other.id for other in failed if other.mistake == check.mistake and other is not check]
             if others:
                 block(out, f"It also explains: {', '.join(others)}.", 4)
         elif check.mistake == SOLUTION_READ:
             block(out, "The solution is for reading after trying; this file tried to use it.", 2)
+        _print(out, _candidates(out, mistakes, check))
         out.print()
     _print(out, _printed(out, verdict), gap=bool(verdict.printed.strip()))
     unwritten = sum(check.unfinished for check in failed)

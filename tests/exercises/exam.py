@@ -36,19 +36,42 @@ class CaseOver(BaseException):
     """Ends a replay after its one case; not an Exception, which a check may catch."""
 
 
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """What a failed check expected and what came, from which the mistake may be read off (grader/judge/fits).
+
+    kind:     what the numbers are; the families of fits are listed by it.
+    allowed:  how far two right results may lie apart.
+    facts:    sizes and parameters by the names of the contract: D, C, H, T, p, base, ..
+    """
+
+    kind: str
+    expected: np.ndarray
+    got: np.ndarray
+    allowed: float = 0.0
+    facts: dict = field(default_factory=dict)
+
+
 class CheckFailed(Exception):
     """A check's verdict on an attempt.
 
     message: what was expected and the question that leads to the fix, then what came instead.
     details: further lines: where the output is wrong, the learner's lines, a small picture.
     same:    equal for two subjects that fail in the same way without giving numbers.
+    numbers: what was expected and what came, where a mistake may be read off them.
     """
 
     def __init__(
-        self, message: str, details: list[str] | None = None, same=None, unfinished=False, mistake=None
+        self,
+        message: str,
+        details: list[str] | None = None,
+        same=None,
+        unfinished=False,
+        mistake=None,
+        numbers: Numbers | None = None,
     ):
         super().__init__(message)
-        self.message, self.details, self.same = message, details or [], same
+        self.message, self.details, self.same, self.numbers = message, details or [], same, numbers
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
         self.case: dict | None = None
         self.mistake: str | None = mistake  # where the check itself can name it
