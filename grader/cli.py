@@ -538,10 +538,7 @@ def _selftest(options, exercises: list[str]) -> int:
             part=part,
         )
     bad = [row for row in rows if not row.ok]
-    skipped = sum(row.came == "needs cuda" for row in rows)
     out.print()
-    if skipped:
-        out.print(f"{skipped} of them can only be seen on a GPU, and there is none here.")
     out.print(
         f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s."
     )

@@ -37,7 +37,7 @@ class Row:
 
     @property
     def ok(self) -> bool:
-        return self.wanted == self.came or self.came == "needs cuda"
+        return self.wanted == self.came
 
 
 def outcome(verdict: Verdict) -> str:
@@ -108,54 +108,45 @@ def selftest(
     chosen = session.choose_device(device, exercise)
     mistakes = {mistake.id: mistake for mistake in (SOLUTION, *exercise.mistakes())}
 
-    def done(name: str, wanted: str, came: str, failed: tuple[str, ...] = (), seconds: float = 0.0) -> None:
-        rows.append(Row(exercise.name, name, wanted, came, failed, seconds))
-        if report is not None:
-            report(rows[-1])
-
-    for name, wanted, source in cases(exercise, chosen):
+    for name, wanted, source in cases(exercise):
         if only is not None and name not in only:
             continue
-        if source is not None:
-            known, diagnosis = None, []
-            if chosen == "cpu" and name in mistakes:
-                known = Known(exercise, session.reference(exercise), mistakes[name])
-            verdict = grade(
-                session,
-                exercise.name,
-                source,
-                device=chosen,
-                seed=seed,
-                known=known,
-                diagnose=lambda *arguments, diagnosis=diagnosis: diagnosis.append(arguments),
-            )
-            later.append((name, wanted, known, verdict, diagnosis))
+        known, diagnosis = None, []
+        if chosen == "cpu" and name in mistakes:
+            known = Known(exercise, session.reference(exercise), mistakes[name])
+        verdict = grade(
+            session,
+            exercise.name,
+            source,
+            device=chosen,
+            seed=seed,
+            known=known,
+            diagnose=lambda *arguments, diagnosis=diagnosis: diagnosis.append(arguments),
+        )
+        later.append((name, wanted, known, verdict, diagnosis))
         if graded is not None:
             graded(name)
-        if source is None:
-            done(name, wanted, "needs cuda")
     for name, wanted, known, verdict, diagnosis in later:
         began = time.monotonic()
         with contextlib.suppress(WorkerDied), known.forgotten() if known else contextlib.nullcontext():
             for arguments in diagnosis:
                 name_mistakes(*arguments)
         failed = tuple(check.id for check in verdict.checks if check.status == "failed")
-        done(name, wanted, outcome(verdict), failed, verdict.seconds + time.monotonic() - began)
+        seconds = verdict.seconds + time.monotonic() - began
+        rows.append(Row(exercise.name, name, wanted, outcome(verdict), failed, seconds))
+        if report is not None:
+            report(rows[-1])
     return rows
 
 
-def cases(exercise: Exercise, device: str):
-    """(what, wanted outcome, source) for the solution, the stub and each mistake; the source is None
-    where the mistake only shows on another device."""
+def cases(exercise: Exercise):
+    """(what, wanted outcome, source) for the solution, the stub and each mistake."""
     solution = read_source(REPOSITORY / exercise.solution_path)
     yield SOLUTION.id, "passed", solution
     yield "stub", "not started", read_source(REPOSITORY / exercise.stub_path)
     text = solution.data.decode("utf-8")
     for mistake in exercise.mistakes():
-        if mistake.needs == "cuda" and device != "cuda":
-            yield mistake.id, mistake.id, None
-        else:
-            yield mistake.id, mistake.id, Source(Path(f"{mistake.id}.py"), mistake.apply(text).encode())
+        yield mistake.id, mistake.id, Source(Path(f"{mistake.id}.py"), mistake.apply(text).encode())
 
 
 def portions(exercises: list[str], part: tuple[int, int] = (1, 1)) -> list[tuple[str, list[str]]]:

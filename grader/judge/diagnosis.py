@@ -150,11 +150,13 @@ class _Suspects:
         self.count = Counter(word for of_one in words for word in of_one)
 
     def of(self, check: str) -> list[str]:
-        """The ids of those that are looked for where this check fails."""
+        """The ids of those that are looked for where this check fails: mistakes of devices where devices are
+        checked, and nowhere else."""
+        of_devices = check.endswith("devices")
         return [
             id
             for id, mistake in self.mistakes.items()
-            if check.startswith(mistake.area) and mistake is not SOLUTION
+            if check.startswith(mistake.area) and mistake.devices == of_devices and mistake is not SOLUTION
         ]
 
     def area(self, check: str) -> str:

@@ -57,6 +57,17 @@ SENTENCES = {
         "What came back is an object of type {type}; expected a torch.optim.AdamW. Is there a return?",
         (),
     ),
+    "devices": (
+        "On a GPU this would raise a RuntimeError: in `{function}` a tensor that lies where the input lies "
+        "meets one that was made without a device, which lies on the CPU. Write device=.. where you make it, "
+        "or keep it with self.register_buffer, which moves with the module.",
+        ("function", "which", "made_in"),
+    ),
+    "devices numpy": (
+        "On a GPU this would raise a TypeError: `{function}` takes tensors of the CPU alone. Move it first: "
+        "x.cpu().numpy().",
+        (),
+    ),
     "not a tensor": ("Your code gave an object of type {type}; expected a tensor.", ()),
 }
 
@@ -79,8 +90,22 @@ def attempt_error(description: dict, place=line_number, load: bool = False) -> C
             f"Your code's answer cannot be used ({one_line(str(kind), 60)}).", same=("unusable", str(kind))
         )
     sentence, telling = SENTENCES[kind]
-    words = {key: _words(value) for key, value in description.items()}
-    return CheckFailed(sentence.format(**words), same=(kind, *(words[key] for key in telling)))
+    lines = _lines(description.get("frames", []), place)
+    if description.get("line"):
+        made_in = one_line(str(description["made_in"]), 60)
+        lines.append(
+            f"the tensor without a device was made in {place(int(description['line']))}, in {made_in}"
+        )
+    words = {key: _words(value) for key, value in description.items() if key != "frames"}
+    return CheckFailed(sentence.format(**words), lines, same=(kind, *(words[key] for key in telling)))
+
+
+def _lines(frames: list[dict], place) -> list[str]:
+    """The learner's lines that led to a failure."""
+    return [
+        f"{place(int(frame['line']))}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 80)}"
+        for frame in frames
+    ]
 
 
 def _words(value) -> str:
@@ -95,10 +120,7 @@ def _words(value) -> str:
 def _raised(description: dict, place, load: bool) -> CheckFailed:
     """An exception as a failed check, with the learner's lines that led to it."""
     type_, message = one_line(description["type"], 100), clean(description["message"], 600)
-    lines = [
-        f"{place(int(frame['line']))}, in {one_line(frame['function'], 60)}: {one_line(frame['code'], 80)}"
-        for frame in description["frames"]
-    ]
+    lines = _lines(description["frames"], place)
     if "NotImplementedError" in description["kinds"] and 'missing the required "forward"' in message:
         return CheckFailed(
             "Your module has no method named forward. Is it misspelt, or indented out of the class?",

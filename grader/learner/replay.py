@@ -24,8 +24,10 @@ from grader.judge.failures import read_answer
 from grader.judge.grade import read_source
 from grader.judge.tokens import Token, read
 from grader.workbook import REPOSITORY, UsageError
-from grader.worker.look import BENCH, Graded, LearnerError, StepError, describe, run_look, unpacked
-from grader.worker.main import describe_error, load, reset_torch
+from grader.worker.devices import Tracing
+from grader.worker.errors import LearnerError, StepError
+from grader.worker.look import BENCH, Graded, describe, run_look, unpacked
+from grader.worker.main import describe_error, describe_step, load, reset_torch
 from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import Answer, CaseOver, CheckFailed, Exam, Location, Subject
 
@@ -66,9 +68,11 @@ def subject(role: str, module, device: str) -> Subject:
     def ask(asked, seed: int) -> Answer:
         reset_torch(seed, threads=1)
         try:
-            values, arrays, _ = run_look(*_arguments(asked), asked.arrays, module, device)
+            values, arrays, _ = run_look(
+                *_arguments(asked), asked.arrays, module, device, traced=asked.devices_traced
+            )
         except StepError as error:
-            return read_answer({"error": error.description}, {})
+            return read_answer({"error": describe_step(error, module.__file__)}, {})
         except LearnerError as error:
             return read_answer({"error": describe_error(error.cause, module.__file__)}, {})
         return read_answer({"values": json.loads(json.dumps(values))}, arrays)
@@ -199,6 +203,8 @@ class Look:
         self.function = getattr(importlib.import_module(asked.looks.name), asked.function)
         self.m, self._module, self._keep = Graded(module), module, keep
         self.given = unpacked(_arguments(asked)[2], asked.arrays)
+        # Where a check traces devices: entered around the look.
+        self.devices = Tracing(module)
         self.expected = {} if right is None else {name: _numbers(right, name) for name in right.values}
 
     def saw(self, values: dict) -> None:
@@ -239,14 +245,15 @@ def script(case: FailingCase, path: Path, name: str, helpers: Sequence[Path] = (
     _, title, _ = case.function.check
     body, files = [], sorted({asked.looks.name for asked, _ in case.asked})
     for number, (asked, _) in enumerate(case.asked):
-        body += [
-            "",
-            f"look = replay.look({number})  # torch is reset and seeded",
-            f"saw = {_alias(asked.looks.name)}.{asked.function}(look.m, **look.given)  # your code runs in "
-            f"here",
-            "look.saw(saw)",
-        ]
-    if len(case.asked) > MOST_LOOKS:
+        name = f"{_alias(asked.looks.name)}.{asked.function}"
+        call = f"saw = {name}(look.m, **look.given)  # your code runs in here"
+        body += ["", f"look = replay.look({number})  # torch is reset and seeded"]
+        if asked.devices_traced:
+            body.append("with look.devices:  # raises where a tensor without a device meets one that has it")
+            body += [f"    {call}", "    look.saw(saw)"]
+        else:
+            body += [call, "look.saw(saw)"]
+    if len(case.asked) > MOST_LOOKS:  # no check traces so many
         body = [
             "",
             f"for number in range({len(case.asked)}):",

@@ -230,7 +230,7 @@ def _lines(out: Console, status: str, checks: list[CheckResult]) -> None:
 def _devices(verdict: Verdict) -> str:
     """Which checks ran on a GPU: those that asked for numbers there; text, say, has no device."""
     if verdict.device == "cpu":
-        return "checked on the CPU only"
+        return "checked on the CPU; devices by tracing"
     ran = [check for check in verdict.checks if check.status in ("passed", "failed")]
     rest = [check.id for check in ran if check.on == "cpu"]
     there = f"{len(ran) - len(rest)} of {len(ran)} checks ran on the GPU"

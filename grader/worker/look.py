@@ -5,6 +5,7 @@ cannot read tests/. It runs beside the learner's code, which may fail inside it,
 it gives back is described for the judge, who alone compares.
 """
 
+import contextlib
 import importlib
 import sys
 import types
@@ -12,26 +13,12 @@ import types
 import numpy as np
 import torch
 
+from grader.worker.devices import Tracing, is_stray
+from grader.worker.errors import LearnerError, StepError
+
 MAX_ELEMENTS = 1 << 26  # of one returned tensor
 MAX_PARAMETERS = 2000  # of one returned model
 PLAIN = (bool, int, float, str, type(None))
-
-
-class StepError(Exception):
-    """A look cannot go on with what the learner's code gave; `description` is for the judge
-    (judge/failures.py)."""
-
-    def __init__(self, kind: str, **details):
-        super().__init__(kind)
-        self.description = {"kind": kind, **details}
-
-
-class LearnerError(Exception):
-    """Whatever a learner's code raised, SystemExit included."""
-
-    def __init__(self, cause: BaseException):
-        super().__init__()
-        self.cause = cause
 
 
 class Graded:
@@ -82,19 +69,33 @@ def load_looks(name: str, source: bytes) -> None:
     sys.modules[name] = module
 
 
-def run_look(looks: str, function: str, given: dict, arrays: dict, module, device: str, send=None):
+def run_look(
+    looks: str, function: str, given: dict, arrays: dict, module, device: str, send=None, traced=False
+):
     """What the look `function` of the module `looks` gives back: values (JSON), their arrays, whether the
     device was used.
 
-    given: its arguments; {"array": key} stands for an array. StepError where the look could not go on with
-    what it got or the learner's code left torch changed; LearnerError where that raised.
+    given: its arguments; {"array": key} stands for an array. traced: on the CPU, where tensors are watched
+    for which no device was named (devices.py). StepError where the look could not go on with what it got or
+    the learner's code left torch changed; LearnerError where that raised.
     """
     look = getattr(importlib.import_module(looks), function)
-    BENCH.begin(device, send)
+    BENCH.begin("cpu" if traced else device, send)
+    with Tracing(module) if traced else contextlib.nullcontext() as tracing:
+        found = _carried_out(look, module, unpacked(given, arrays))
+        if traced and tracing.found is not None:
+            raise tracing.found  # a learner's code has caught it
+        results: dict = {}
+        values = {name: describe(value, name, results) for name, value in found.items()}
+    return values, results, BENCH.used
+
+
+def _carried_out(look, module, given: dict) -> dict:
+    """What the look gives back; the errors of run_look."""
     enabled, defaults = torch.is_grad_enabled(), _defaults()
     failure = None
     try:
-        found = look(Graded(module), **unpacked(given, arrays))
+        found = look(Graded(module), **given)
     except StepError as error:
         failure = error
     except BaseException as error:
@@ -107,9 +108,7 @@ def run_look(looks: str, function: str, given: dict, arrays: dict, module, devic
         raise StepError("defaults", was=list(defaults), now=list(now))
     if failure is not None:
         raise failure from None
-    results: dict = {}
-    values = {name: describe(value, name, results) for name, value in found.items()}
-    return values, results, BENCH.used
+    return found
 
 
 def unpacked(value, arrays: dict):
@@ -138,7 +137,8 @@ def is_plain_tensor(value) -> bool:
 def describe(value, name: str, results: dict) -> dict:
     """A value as plain data for the judge; its numbers go into `results` under `name`.
 
-    bfloat16 and float16 travel as float32 (exact); numpy has no bfloat16.
+    bfloat16 and float16 travel as float32 (exact); numpy has no bfloat16. Where devices are traced, the
+    device of a tensor that was made without one is "stray".
     """
     if type(value) in PLAIN:
         return {"kind": "plain", "value": value}
@@ -159,7 +159,7 @@ def describe(value, name: str, results: dict) -> dict:
         "kind": "tensor",
         "shape": list(value.shape),
         "dtype": str(value.dtype).removeprefix("torch."),
-        "device": value.device.type,
+        "device": "stray" if is_stray(value) else value.device.type,
         "layout": str(value.layout).removeprefix("torch."),
     }
     if (

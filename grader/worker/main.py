@@ -28,7 +28,7 @@ import torch.utils._python_dispatch  # counts operations; imported here so that 
 import exercises  # helpers of the learner's own are imported from here as well
 from grader import protocol
 from grader.worker import look, sandbox, tools  # noqa: F401 (tools: of the looks, which come as text)
-from grader.worker.look import LearnerError, StepError
+from grader.worker.errors import LearnerError, StepError
 from grader.worker.seeds import seed_all
 
 LONGEST_LINE = 64  # characters of a learner's line that are shown
@@ -171,10 +171,12 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
         module = modules[header["subject"]]
         filename = module.__file__
         given = (header["looks"], header["function"], header["given"])
-        values, results, on_device = look.run_look(*given, arrays, module, setup["device"], send)
+        values, results, on_device = look.run_look(
+            *given, arrays, module, setup["device"], send, traced=header.get("traced", False)
+        )
         return {"ok": True, "values": values, "on_device": on_device}, results
     except StepError as error:
-        return {"error": error.description}, {}
+        return {"error": describe_step(error, filename)}, {}
     except LearnerError as error:
         return {"error": describe_error(error.cause, filename)}, {}
     except BaseException as error:  # SystemExit and KeyboardInterrupt too
@@ -216,6 +218,13 @@ def load(name: str, filename: str, source: bytes) -> types.ModuleType:
     except BaseException as error:
         raise LearnerError(error) from None
     return module
+
+
+def describe_step(error: StepError, filename: str) -> dict:
+    """What ended a look as plain data; where devices are traced, with the learner's own lines."""
+    if not error.description["kind"].startswith("devices"):
+        return error.description
+    return error.description | {"frames": describe_error(error, filename)["frames"]}
 
 
 def describe_error(error: BaseException, filename: str) -> dict:

@@ -14,6 +14,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 import gpt_core
+from grader.worker.devices import is_stray
 from grader.worker.seeds import seed_all
 
 MAX_CALLS = 200  # of a test model, that are recorded
@@ -126,6 +127,8 @@ class Training:
     longest:    the tokens of the longest row that was trained on.
     looked, looked_mode: the input of all forward passes, trained on or not, the first of it; and 1 where the
                 model or any dropout in it was in train mode.
+    parameter_device: the device of the trained model; "stray" where devices are traced (devices.py) and it
+                was moved to none.
     reports:    how often `report` was called; report_kinds: the first call that gave other things than
                 a whole number and a number, as two type names.
     """
@@ -255,7 +258,8 @@ class Observer:
         self.seen.targets, _ = self._joined(self._targets)
         self.seen.looked, self.seen.looked_mode = self._joined(self._looked)
         for seen in (trained or list(self._models.values()))[:1]:
-            self.seen.parameter_device = next(seen.model.parameters()).device.type
+            first = next(seen.model.parameters())
+            self.seen.parameter_device = "stray" if is_stray(first) else first.device.type
         self._models, self._open = {}, {}
 
     def _owner(self, weight, part: str):

@@ -11,8 +11,9 @@ from torch.autograd import profiler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import gpt_core
-from grader.worker import probes
-from grader.worker.look import BENCH, MAX_PARAMETERS, StepError, describe, is_plain_tensor
+from grader.worker import devices, probes
+from grader.worker.errors import StepError
+from grader.worker.look import BENCH, MAX_PARAMETERS, describe, is_plain_tensor
 from grader.worker.seeds import seed_all
 
 
@@ -84,6 +85,7 @@ def build(make, *args, parameters=None, dtype="float32", train=False, **kwargs) 
         built.to(getattr(torch, dtype))
     if BENCH.device.type != "cpu":
         built.to(BENCH.device)
+    devices.place(*built.parameters(), *built.buffers())
     built.train(train)
     set_parameters(built, parameters or {})
     return built

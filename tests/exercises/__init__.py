@@ -16,18 +16,18 @@ class Mistake:
     name:    one line.
     why:     two or three sentences to the learner: what the code now does, why it is wrong, where to look.
     patches: (find, put) pairs; each `find` stands in the solution exactly once.
-    needs:   "cuda" for a mistake that shows on a GPU only.
     area:    the beginning of the ids of the checks in which it is looked for first; "" for all of them.
     keeps:   whether its module remembers calls, so that each grade needs a fresh module.
+    devices: whether all that is wrong is where tensors lie: the checks of devices alone see it.
     """
 
     id: str
     name: str
     why: str
     patches: tuple[tuple[str, str], ...]
-    needs: str = "cpu"
     area: str = ""
     keeps: bool = False
+    devices: bool = False
 
     def apply(self, solution: str) -> str:
         """The solution's source with the mistake in it. ValueError where a patch does not fit."""
@@ -109,9 +109,9 @@ EXERCISES = {
                 """
                 runs parameters trainable output one_token first_token running_mean scale
                 attention_matrix heads_apart causality values large_logits gradients
-                batch_rows calls layouts input_kept dtypes bfloat16 dropout_weights dropout_output
+                batch_rows calls layouts input_kept dtypes bfloat16 devices dropout_weights dropout_output
                 dropout_gradients dropout_eval dropout_modes operations in_gpt
-                fuse_values fuse_copies fuse_dtype fuse_mode fuse_dropout fuse_block_size
+                fuse_values fuse_copies fuse_dtype fuse_mode fuse_dropout fuse_block_size fuse_devices
                 """
             ),
             uses=(
@@ -141,14 +141,14 @@ EXERCISES = {
                 runs
                 encode_problem_part encode_answer_part encode_any encode_errors
                 decode_digits decode_errors
-                batch_form batch_input batch_places batch_targets batch_any batch_kept
+                batch_form batch_input batch_places batch_targets batch_any batch_kept batch_devices
                 loss_value loss_gradient loss_masked_gradient loss_all_masked loss_large loss_layouts
-                loss_kept
+                loss_kept loss_devices
                 sample_form sample_range sample_held_out sample_seed sample_calls sample_uniform
                 sample_replacement sample_independent sample_digits
                 add_form add_prompt add_calls add_feedback add_answer add_any add_greedy add_eval
-                add_mode add_gradients add_kept
-                train_updates train_returned train_sizes train_parts train_problems train_seed
+                add_mode add_gradients add_kept add_devices
+                train_updates train_devices train_returned train_sizes train_parts train_problems train_seed
                 train_report train_adds
                 """
             ),
@@ -177,12 +177,12 @@ EXERCISES = {
                 overlap_fast
                 transfer_returned transfer_blocks transfer_embedding transfer_output
                 transfer_output_bias transfer_positions transfer_fresh transfer_any transfer_source_kept
-                transfer_target_kept transfer_shares transfer_refuses transfer_untouched
+                transfer_target_kept transfer_shares transfer_refuses transfer_untouched transfer_devices
                 optimizer_type optimizer_once optimizer_frozen optimizer_decay optimizer_no_decay
                 optimizer_lr optimizer_state optimizer_shared
                 finetune_updates finetune_returned finetune_parts finetune_transfers finetune_lr
                 finetune_small_lr finetune_part finetune_modes finetune_validation finetune_thawed
-                finetune_kept finetune_short finetune_seed finetune_report finetune_improves
+                finetune_kept finetune_short finetune_seed finetune_report finetune_devices finetune_improves
                 finetune_best finetune_unseen finetune_helps
                 """
             ),
@@ -207,13 +207,13 @@ EXERCISES = {
                 """
                 runs
                 angles_form angles_own angles_odd angles_zero angles_spectrum angles_steps angles_base
-                angles_large angles_any angles_calls
+                angles_large angles_any angles_calls angles_devices
                 rope_form rope_own rope_zero rope_norms rope_linear rope_pairs rope_direction
                 rope_relative rope_tokens rope_leading rope_row rope_large rope_any rope_dtypes
-                rope_layouts rope_kept rope_gradients
+                rope_layouts rope_kept rope_gradients rope_devices
                 parameters trainable output odd_attention one_token first_token running_mean rotated
                 scale attention_matrix heads_apart causality values offset large_logits gradients
-                batch_rows calls layouts input_kept dtypes bfloat16_late bfloat16_rotation bfloat16
+                batch_rows calls layouts input_kept dtypes bfloat16_late bfloat16_rotation bfloat16 devices
                 dropout_weights dropout_output dropout_eval dropout_modes dropout_gradients operations in_gpt
                 """
             ),

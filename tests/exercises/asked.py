@@ -9,6 +9,7 @@ was made, on every mistake of the catalogue. Its file is sent as text: an attemp
 tests/."""
 
 import ast
+import copy
 import functools
 import hashlib
 import json
@@ -81,6 +82,7 @@ class Asked:
     def __init__(self, looks: Looks, function: str, given: dict, seconds, progress, once: bool):
         self.looks, self.function = looks, function
         self.seconds, self.progress, self.asked_once = seconds, progress, once
+        self.devices_traced = False
         self.arrays: dict[str, np.ndarray] = {}
         self.given = self._packed(given)
 
@@ -95,9 +97,17 @@ class Asked:
             return [self._packed(item) for item in value]
         return value
 
+    def traced(self) -> "Asked":
+        """The same, carried out where tensors are watched for which no device was named
+        (grader/worker/devices.py)."""
+        other = copy.copy(self)
+        other.devices_traced = True
+        return other
+
     def request(self) -> dict:
         """The request to a worker, but for the subject and the seed."""
-        return {"do": "look", "looks": self.looks.name, "function": self.function, "given": self.given}
+        request = {"do": "look", "looks": self.looks.name, "function": self.function, "given": self.given}
+        return request | ({"traced": True} if self.devices_traced else {})
 
     def digest(self) -> str:
         """Equal for looks that ask for the same."""

@@ -62,7 +62,7 @@ def test_the_report_says_which_checks_ran_on_the_gpu(pretended_gpu, capsys):
 
 def test_without_a_gpu_one_line_says_so(graded_on_cpu, capsys):
     said = shown(graded_on_cpu, capsys)
-    assert said.count("checked on the CPU only") == 1 and "cuda" not in said
+    assert said.count("checked on the CPU; devices by tracing") == 1 and "cuda" not in said
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from tests.exercises import models
 from tests.exercises.asked import Looks
+from tests.exercises.battery import devices
 from tests.exercises.exam import (
     CheckFailed,
     Reading,
@@ -797,6 +798,17 @@ def fits_into_gpt(exam, unit):
     expect(expected, got, allowed, case, unit.asks["in_gpt"], ("sequence", "token", "logit"))
 
 
+@check("devices", devices.TITLE, ("output",))
+def makes_its_tensors_on_the_device(exam, unit):
+    # No other check has these lengths: what is kept from an earlier call of the same length was not watched.
+    sizes = Size(B=2, T=10, block_size=14, seed=31), Size(B=2, T=11, block_size=11, seed=31)
+    asks = [
+        unit.asked("forward", size, unit.weights(size), dropout=0.3, x=size.x(), modes=list(MODES))
+        for size in sizes
+    ]
+    devices.check_devices(exam, sizes[0].as_case(dropout=0.3), "The output", "x", *asks)
+
+
 CHECKS = (
     has_its_parameters,
     is_trainable,
@@ -809,5 +821,6 @@ CHECKS = (
     keeps_its_input,
     keeps_the_dtype,
     is_right_in_bfloat16,
+    makes_its_tensors_on_the_device,
     fits_into_gpt,
 )

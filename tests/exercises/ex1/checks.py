@@ -8,6 +8,7 @@ from tests.exercises import models
 from tests.exercises.asked import Looks
 from tests.exercises.battery import attention, dropout, module
 from tests.exercises.battery.attention import Attention, P
+from tests.exercises.battery.devices import check_devices
 from tests.exercises.battery.module import MANY_HEADS, Size, Weights, checks_of, expect, same_settings, sizes
 from tests.exercises.exam import Reading, check, fail, for_all, look
 from tests.exercises.numbers import bfloat16, room_for_chance, rounded_to
@@ -358,3 +359,10 @@ def test_fuse_block_size(exam):
             f"The baseline takes up to block_size = {size.block_size} tokens, so the fused module must too. "
             "Which config is it built from?",
         )
+
+
+@check("fuse_devices", "the fused module lies on the device of the baseline", ("fuse_values",))
+def test_fuse_devices(exam):
+    size = Size(B=2, T=9, n_embd=12, n_head=3, block_size=9, seed=32)
+    values = asked("fused_values", size, UNIT.weights(size))
+    check_devices(exam, size.as_case(), "Every parameter of the fused module", "the baseline", values)

@@ -27,6 +27,11 @@ def fused(m, config, weights, x, dtype="float32", train=False):
     return found | {"y": fused(tools.tensor(x, dtype))}
 
 
+def fused_values(m, config, weights):
+    """The values of the fused module's parameters."""
+    return {"values": tools.values(m.fuse_heads(baseline_of(config, weights)))}
+
+
 def beside_a_new_one(m, config, weights, x, dtype, train, others):
     """The fused module, and beside it one that is built anew and given its weights: their outputs, with
     others, too."""

@@ -22,6 +22,28 @@ _FUSED = "fused = FusedMultiHeadAttention(baseline.config)"
 _JOIN = "torch.cat(queries + keys + values)"
 
 MISTAKES = (
+    # The device.
+    Mistake(
+        "mask_is_no_buffer",
+        "the mask is an attribute, and no buffer",
+        "A tensor that is kept as a plain attribute stays on the CPU when the module moves to a GPU, and "
+        "there the scores meet it. Keep it with self.register_buffer: buffers move with the module.",
+        (
+            (
+                'self.register_buffer("future", torch.triu(ones, diagonal=1), persistent=False)',
+                "self.future = torch.triu(ones, diagonal=1)",
+            ),
+        ),
+        devices=True,
+    ),
+    Mistake(
+        "mask_without_device",
+        "the mask is made in forward, without a device",
+        "A tensor that you make is on the CPU unless you say otherwise. On a GPU the scores meet a mask of "
+        "the CPU. Write device=x.device where you make it, or keep it in a buffer.",
+        ((_MASK, 'scores.masked_fill(torch.ones(T, T).triu(1).bool(), float("-inf"))'),),
+        devices=True,
+    ),
     # The softmax and the scale.
     Mistake(
         "queries_normalised",
@@ -981,7 +1003,7 @@ MISTAKES = (
                 "    fused.to(baseline.proj.weight.dtype)\n",
             ),
         ),
-        needs="cuda",
+        devices=True,
     ),
     Mistake(
         "fuse_forgets_mode",

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES
-from tests.exercises.battery import function
+from tests.exercises.battery import devices, function
 from tests.exercises.battery.training import (
     RunProgress,
     check_parts,
@@ -348,6 +348,15 @@ def test_batch_kept(exam):
         function.all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
 
 
+WATCHED = Problems(n_digits=4, B=6)  # of a size that no other check has: nothing is kept from there
+
+
+@check("batch_devices", devices.TITLE, ("batch_form",))
+def test_batch_devices(exam):
+    asked = readings.batch_asked(*WATCHED.numbers(), WATCHED.n_digits)
+    devices.check_devices(exam, WATCHED.as_case(), "x and y of make_batch", "a", asked)
+
+
 # The loss.
 
 
@@ -526,6 +535,14 @@ def test_loss_kept(exam):
     )
     for case in cases:
         function.all_kept(exam, loss_case(*case), "masked_loss", readings.loss_kept, *case)
+
+
+@check("loss_devices", devices.TITLE, ("loss_value",))
+def test_loss_devices(exam):
+    logits, targets = logits_and_targets(B=3, T=9, V=6)
+    cases = targets, np.full_like(targets, -1)
+    asks = [readings.loss_asked(logits, some) for some in cases]
+    devices.check_devices(exam, loss_case(logits, targets), "The loss", "the logits", *asks)
 
 
 # The sampler.
@@ -1040,6 +1057,12 @@ def test_add_kept(exam):
             )
 
 
+@check("add_devices", devices.TITLE, ("add_form", "batch_devices"))
+def test_add_devices(exam):
+    asked = readings.add_asked(WATCHED, Tables(WATCHED.n_digits, 0), (False,))
+    devices.check_devices(exam, WATCHED.as_case(), "The result of add", "a", asked)
+
+
 # A few steps of training.
 
 
@@ -1059,6 +1082,14 @@ def test_train_updates(exam):
     exam.prepare("train_seed")
     # One step is the shortest run there is; a schedule that divides by steps - 1 shows itself.
     check_updates(exam, UNIT, (Adding(2, 5), Adding(2, 1)))
+
+
+@check("train_devices", "it trains on the device that it is given", ("train_updates",))
+def test_train_devices(exam):
+    case = Adding(2, 2, seed=3)
+    asked = UNIT.ask("returned", case)
+    what = "The model that train_adder trains"
+    devices.check_devices(exam, case.as_case(), what, "its argument `device`", asked)
 
 
 @check("train_returned", "what it returns is the model that was trained", ("train_updates",))

@@ -11,6 +11,7 @@ _CHECKED = 'for name, number in (("a", a), ("b", b)):'
 _IN_RANGE = "if not 0 <= number < 10**n_digits:"
 _REFUSES = "if not digits or any(character not in DIGITS for character in digits):"
 _READS = "int(digits[::-1])"
+_SUM_UP = "(answer * 10 ** torch.arange(n_digits + 1, device=a.device)).sum(dim=1)"
 _PLACES = "10 ** torch.arange(count - 1, -1, -1, device=numbers.device)"
 _DIGITS = "numbers[:, None] // powers % 10"
 _ANSWER = "answer = digits_of(a + b, n_digits + 1).flip(1)"
@@ -414,11 +415,19 @@ _BATCHES = (
         ((_ANSWER, _ANSWER + "\n    a += 0 * b + 1"),),
     ),
     Mistake(
+        "powers_without_device",
+        "the powers of ten are made without a device",
+        "torch.arange is on the CPU unless you say otherwise, and the numbers of a GPU cannot be divided by "
+        "it. Pass device=numbers.device.",
+        ((_PLACES, "10 ** torch.arange(count - 1, -1, -1)"),),
+        devices=True,
+    ),
+    Mistake(
         "batch_on_cpu",
         "the batch is built on the CPU, whatever the device of a",
         "A tensor that you create is on the CPU unless you say otherwise. Pass device=a.device.",
         (("    return x, y\n\n\ndef masked_loss", "    return x.cpu(), y.cpu()\n\n\ndef masked_loss"),),
-        needs="cuda",
+        devices=True,
     ),
 )
 
@@ -1038,6 +1047,14 @@ _ADDS = (
             ),
         ),
     ),
+    Mistake(
+        "answer_without_device",
+        "the powers of ten of the answer are made without a device",
+        "The digits lie where a lies, and torch.arange on the CPU: on a GPU their product fails. Pass "
+        "device=a.device.",
+        ((_SUM_UP, "(answer * 10 ** torch.arange(n_digits + 1)).sum(dim=1)"),),
+        devices=True,
+    ),
 )
 
 _TRAIN = (
@@ -1264,7 +1281,7 @@ _TRAIN = (
         "the model is trained on the CPU, whatever the device",
         "`device` is not used. Move the model and its batches there.",
         (("    model.to(device)\n", "    device = 'cpu'\n"),),
-        needs="cuda",
+        devices=True,
     ),
 )
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tests.exercises import models
-from tests.exercises.asked import Looks
+from tests.exercises.asked import Asked, Looks
 from tests.exercises.battery import function
 from tests.exercises.exam import CheckFailed, Reading, Subject
 
@@ -137,9 +137,14 @@ def made_batch(subject: Subject, case: Problems) -> Reading:
     return batch_of(subject, *case.numbers(), case.n_digits)
 
 
+def batch_asked(a: np.ndarray, b: np.ndarray, n: int) -> Asked:
+    """A look at make_batch."""
+    return LOOKS("made_batch", a=a, b=b, n=n)
+
+
 def batch_of(subject: Subject, a: np.ndarray, b: np.ndarray, n: int) -> Reading:
     """x and y of these numbers."""
-    answer = subject.run(LOOKS("made_batch", a=a, b=b, n=n))
+    answer = subject.run(batch_asked(a, b, n))
     shape = (len(a), 3 * n + 2)
     return {
         key: answer.tensor(key, shape, f"{key} of make_batch", "int64", subject.device) for key in ("x", "y")
@@ -152,9 +157,14 @@ def batch_kept(subject: Subject, case: Problems) -> Reading:
     return function.kept(subject, "make_batch", a=a, b=b, n_digits=case.n_digits)
 
 
+def loss_asked(logits: np.ndarray, targets: np.ndarray, layout: str = "contiguous") -> Asked:
+    """A look at masked_loss."""
+    return LOOKS("loss", logits=logits, targets=targets, layout=layout)
+
+
 def loss_of(subject: Subject, logits: np.ndarray, targets: np.ndarray, layout: str = "contiguous") -> Reading:
     """masked_loss, its gradient for the logits (None where there is none), and whether it kept its inputs."""
-    answer = subject.run(LOOKS("loss", logits=logits, targets=targets, layout=layout))
+    answer = subject.run(loss_asked(logits, targets, layout))
     wider = answer.values["loss"].get("dtype") == "float64"  # as precise as one likes
     value = answer.tensor("loss", (), "the loss", "float64" if wider else "float32", subject.device)
     found = answer.array("gradient")
@@ -391,14 +401,16 @@ def digit_shares(subject: Subject, count: int, n: int) -> Reading:
 # Answers.
 
 
-def added(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)):
-    """The answer to the look `added`: one call of add with a test model in these modes."""
+def add_asked(case: Problems, tables: Tables, train: tuple) -> Asked:
+    """A look at one call of add. Once, since nearly every check of add begins with the same call."""
     a, b = case.numbers()
     steps, table = tables.arrays()
-    # Once, since nearly every check of add begins with the same call.
-    return subject.run(
-        LOOKS("added", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits, once=True)
-    )
+    return LOOKS("added", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits, once=True)
+
+
+def added(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)):
+    """The answer to the look `added`: one call of add with a test model in these modes."""
+    return subject.run(add_asked(case, tables, train))
 
 
 def answers(subject: Subject, case: Problems, tables: Tables) -> Reading:

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES, models, numbers
-from tests.exercises.battery import function
+from tests.exercises.battery import devices, function
 from tests.exercises.battery.training import check_parts, check_report, check_seed, check_updates, same_by
 from tests.exercises.ex3 import finetuning, readings, training
 from tests.exercises.ex3.finetuning import ALL_KNOWN, MOST_UPDATES, SOME_KNOWN, TRAINED, UNIT, Tuning
@@ -611,6 +611,13 @@ def test_transfer_untouched(exam):
                 )
 
 
+@check("transfer_devices", devices.TITLE, ("transfer_returned",))
+def test_transfer_devices(exam):
+    case = replace(PLAIN, seed=7)
+    what = "Every weight of the target"
+    devices.check_devices(exam, case.as_case(), what, "the target", readings.transfer_asked(case, False))
+
+
 # The optimizer.
 
 LR, DECAY = 3e-4, 0.07
@@ -1110,6 +1117,14 @@ def test_finetune_seed(exam):
     # still learned from, so that trained weights come back.
     many = 24 * "a" + "bcdefghij"
     check_seed(exam, UNIT, LEARNED, elsewhere=replace(LEARNED, trained=many, validation=many))
+
+
+@check("finetune_devices", "it trains on the device that it is given", ("finetune_updates",))
+def test_finetune_devices(exam):
+    case = replace(TUNE, steps=2, seed=3)
+    what = "The model that finetune trains"
+    asked = UNIT.ask("returned", case)
+    devices.check_devices(exam, case.as_case(), what, "its argument `device`", asked)
 
 
 @check("finetune_report", "it calls report(step, loss), with an int and a float", ("finetune_updates",))

@@ -1589,11 +1589,18 @@ _FINETUNE = (
         ((_BETTER, "if False:"),),
     ),
     Mistake(
+        "text_on_cpu",
+        "the text stays on the CPU, whatever the device",
+        "The model moves to `device`, and the tokens that it reads do not. Move them as well: .to(device).",
+        (("encode_text(tokenizer, text).to(device)", "encode_text(tokenizer, text)"),),
+        devices=True,
+    ),
+    Mistake(
         "finetuned_on_cpu",
         "the model is trained on the CPU, whatever the device",
         "`device` is not used. Move the model and its tokens there.",
         (("    model.to(device)\n", "    device = 'cpu'\n"),),
-        needs="cuda",
+        devices=True,
     ),
 )
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tests.exercises import models
-from tests.exercises.asked import Looks
+from tests.exercises.asked import Asked, Looks
 from tests.exercises.battery import function
 from tests.exercises.exam import CheckFailed, Reading, Subject, describe
 
@@ -184,11 +184,16 @@ def parts(weights: dict[str, np.ndarray], case: Models, part: str) -> dict[str, 
     return {part: weights[part][known]}
 
 
+def transfer_asked(case: Models, frozen: bool) -> Asked:
+    """A look at one call of transfer_weights."""
+    return LOOKS("transferred", **case.both(), frozen=frozen, once=True)
+
+
 def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) -> Reading:
     """One part of the target's weights after transfer_weights; frozen: half of the parameters of both models
     are."""
     # Once: for the list, and one part after the other.
-    answer = subject.run(LOOKS("transferred", **case.both(), frozen=frozen, once=True))
+    answer = subject.run(transfer_asked(case, frozen))
     after, wanted = answer.tensors("after"), models.shapes_of_default(case.config("target"))
     if {key: None if array is None else array.shape for key, array in after.items()} != wanted:
         raise CheckFailed(
@@ -199,7 +204,7 @@ def transfer(subject: Subject, case: Models, part: str, frozen: bool = False) ->
 
 def transfer_list(subject: Subject, case: Models) -> Reading:
     """What transfer_weights returns, sorted, since any order is right."""
-    answer = subject.run(LOOKS("transferred", **case.both(), frozen=False, once=True))
+    answer = subject.run(transfer_asked(case, False))
     value = answer.values["new"]
     items = answer.plain("new") if value["kind"] == "list" else None
     if items is None or not all(isinstance(item, str) for item in items):

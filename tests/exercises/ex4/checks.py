@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.exercises.battery import attention, dropout, module
+from tests.exercises.battery import attention, devices, dropout, module
 from tests.exercises.battery.attention import attention_matrix, matrix_fails
 from tests.exercises.battery.module import OUTPUT_AXES, Size, checks_of, expect, forward, same_bfloat16
 from tests.exercises.ex4 import readings
@@ -224,6 +224,14 @@ def test_angles_calls(exam):
             {"positions": list(positions)},
             "rope_angles changed the positions that it was given. Which operation works in place?",
         )
+
+
+@check("angles_devices", devices.TITLE, ("angles_form",))
+def test_angles_devices(exam):
+    positions = tuple(range(17))  # as many as no other check has
+    asked = readings.LOOKS("angles", cases=[(positions, 12), (positions, 12, 100.0)])
+    case = {"T": len(positions), "head_size": 12}
+    devices.check_devices(exam, case, "The angles", "the positions", asked)
 
 
 # What is true of every rotation.
@@ -666,6 +674,13 @@ def test_rope_gradients(exam):
         "computed under no_grad?",
         OUTPUT_AXES,
     )
+
+
+@check("rope_devices", devices.TITLE, ("rope_form",))
+def test_rope_devices(exam):
+    x, angles = random_x((2, 3, 17, 6), 19), random_angles(17, 6, 19)
+    asked = readings.LOOKS("rotated", cases=[(x, angles)])
+    devices.check_devices(exam, {"x": list(x.shape)}, "The result of apply_rope", "x", asked)
 
 
 # The attention: what the batteries ask of one.

@@ -694,6 +694,27 @@ _OWN = (
         ),
     ),
     Mistake(
+        "frequencies_without_device",
+        "the frequencies are made without a device",
+        "torch.arange is on the CPU unless you say otherwise, and positions of a GPU cannot be multiplied "
+        "with it. Pass device=positions.device.",
+        (
+            (
+                "torch.arange(0, head_size, 2, dtype=torch.float32, device=positions.device)",
+                "torch.arange(0, head_size, 2, dtype=torch.float32)",
+            ),
+        ),
+        devices=True,
+    ),
+    Mistake(
+        "positions_without_device",
+        "the positions are made without a device",
+        "torch.arange is on the CPU unless you say otherwise, and the angles lie where the positions "
+        "do: on a GPU they meet queries of the GPU. Pass device=x.device.",
+        ((", device=x.device)", ")"),),
+        devices=True,
+    ),
+    Mistake(
         "scale_by_pairs",
         "the scores are scaled by 1 / sqrt(D / 2)",
         "You divide by the square root of the number of pairs. A rotation mixes channels and leaves none "
