@@ -68,10 +68,10 @@ class Tracing(TorchFunctionMode):
     def __init__(self, module):
         super().__init__()
         self.filename = module.__file__
-        # By id, with the tensor beside it, so that no id is used again; and by storage, for a parameter is
-        # another object than the tensor that it is made of.
+        # By id; and by the address of the memory, for a parameter is another object than the tensor that it
+        # is made of. What stands beside it keeps the id and the address from being used again.
         self.by_id: dict[int, tuple[torch.Tensor, Known]] = {}
-        self.by_storage: dict[int, Known] = {}
+        self.by_memory: dict[int, tuple[object, Known]] = {}
         self.found: StepError | None = None
         for tensor in _tensors_of(vars(module)):
             self.note(tensor, Known(STRAY, "<module>"))
@@ -95,14 +95,15 @@ class Tracing(TorchFunctionMode):
     def note(self, tensor: torch.Tensor, known: Known) -> None:
         """What is known of a tensor from here on."""
         self.by_id[id(tensor)] = tensor, known
-        if storage := _storage(tensor):
-            self.by_storage.setdefault(storage, known)
+        address, memory = _memory(tensor)
+        if address:
+            self.by_memory.setdefault(address, (memory, known))
 
     def known_of(self, tensor: torch.Tensor) -> Known:
         """What is known of a tensor."""
         if id(tensor) in self.by_id:
             return self.by_id[id(tensor)][1]
-        return self.by_storage.get(_storage(tensor), NOTHING)
+        return self.by_memory.get(_memory(tensor)[0], (None, NOTHING))[1]
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -192,12 +193,13 @@ def _is_here(frame) -> bool:
     return frame.f_globals.get("__name__") == __name__
 
 
-def _storage(tensor: torch.Tensor) -> int:
-    """What stands for the memory of a tensor; 0 where it has none of its own to see."""
+def _memory(tensor: torch.Tensor) -> tuple[int, object]:
+    """The address of a tensor's memory, and what holds it; 0 and None where there is none to see."""
     try:
-        return tensor.untyped_storage().data_ptr()
+        storage = tensor.untyped_storage()
+        return storage.data_ptr(), storage
     except (RuntimeError, NotImplementedError):  # of vmap, sparse, meta, ..
-        return 0
+        return 0, None
 
 
 def _tensors(value):
