@@ -130,7 +130,7 @@ def test_the_check_in_contributing_fails_what_no_other_check_sees(copy):
     for file, code in (("looks.py", look), ("checks.py", check)):
         with open(checks / "rmsnorm" / file, "a", encoding="utf-8") as text:
             text.write(f"\n\n{code}")
-    insert(checks / "__init__.py", 'bfloat16 in_gpt"""', "zeros ")
+    insert(checks / "__init__.py", 'bfloat16 devices in_gpt"""', "zeros ")
     assert failed(copy.verdict("rmsnorm", mistake)) == {"zeros"}
     assert copy.verdict("rmsnorm", solution)["passed"]
 

@@ -7,6 +7,6 @@ Exercise(
     asks=("RMSNorm: each token divided by the root mean square of its channels",),
     checks=ids(
         """runs parameters trainable output values epsilon gradients batch_rows calls layouts input_kept
-        dtypes bfloat16 in_gpt"""
+        dtypes bfloat16 devices in_gpt"""
     ),
 )
