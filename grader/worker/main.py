@@ -25,6 +25,7 @@ import types
 import torch
 import torch.utils._python_dispatch  # counts operations; imported here so that it is not paid per grade
 
+import data  # noqa: F401 (an attempt may not list the folder that it lies in, and would not find it)
 import exercises  # helpers of the learner's own are imported from here as well
 from grader import protocol
 from grader.worker import look, sandbox, tools  # noqa: F401 (tools: of the looks, which come as text)

@@ -1,6 +1,8 @@
 """--solution and --reset: no work is lost, and the solution comes after a try."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -174,3 +176,19 @@ def test_a_command_that_is_too_long_for_a_line_can_be_pasted_as_it_stands(tmp_pa
     if sys.platform != "win32":
         said = subprocess.run(["sh", "-c", "\n".join(lines)], capture_output=True, text=True).stdout
         assert said.split() == f"--attempt {path} --device cpu --seed 12 --quick".split()
+
+
+def test_a_file_that_appears_beside_grade_py_between_two_grades_hides_no_module(workbook):
+    # Python lists a folder anew when it has changed, and an attempt may not list that one.
+    script = (
+        "from pathlib import Path\n"
+        "from grader.judge.grade import Session, grade, read_source\n"
+        "from grader.judge.processes import Starter\n"
+        "source = read_source(Path('solutions/ex2_addition.py'))\n"
+        "with Session(Starter()) as session:\n"
+        "    for name in ('one', 'other'):\n"
+        "        print(grade(session, 'ex2', source, device='cpu', only=['runs']).checks[0].status)\n"
+        "        Path(name).write_text('x')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=workbook, capture_output=True, text=True)
+    assert done.stdout.split() == ["passed", "passed"], done.stderr
