@@ -33,7 +33,7 @@ from tests.exercises import EXERCISES
 # What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the
 # options that go with it.
 MODES = {
-    "": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
+    "": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose", "no-names"),
     "watch": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
     "hint": (),
     "solution": ("attempt", "force"),
@@ -45,7 +45,9 @@ MODES = {
 WITHOUT_EXERCISE = ("replay", "demo", "selftest")
 OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset")  # not of all exercises together
 # Every option by the name of its value in what the parser gives.
-OPTIONS = {name: "helpers" if name == "with" else name for name in (*MODES[""], "force", "part")}
+OPTIONS = {
+    name: "helpers" if name == "with" else name.replace("-", "_") for name in (*MODES[""], "force", "part")
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -80,6 +82,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
     made.add_argument("--quick", action="store_true", help="leave out training runs")
     made.add_argument("--verbose", action="store_true", help="a line for every check, and all details")
+    made.add_argument("--no-names", action="store_true", help="for exams: name no mistake, and give no hints")
     made.add_argument("--watch", action="store_true", help="check again on every save, without training runs")
     made.add_argument("--hint", action="store_true", help="one more hint each time")
     made.add_argument("--solution", action="store_true", help="show the solution, and where yours differs")
@@ -284,6 +287,7 @@ def _note(text: str) -> None:
 
 
 def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
+    from grader.judge.diagnosis import name_mistakes
     from grader.judge.grade import Session, grade, read_source
     from grader.learner import report
 
@@ -299,6 +303,7 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
                 quick=options.quick,
                 report=progress.step,
                 note=progress.note,
+                diagnose=None if options.no_names else name_mistakes,
             )
         verdicts.append(verdict)
         report.show(out, verdict, call=_call(name, options), verbose=options.verbose)
@@ -330,9 +335,8 @@ def _write_files(options, verdicts: list) -> None:
 
 
 def _call(name: str, options) -> Call:
-    return Call(
-        name, options.attempt or "", options.device, options.seed, options.quick, tuple(options.helpers)
-    )
+    file, helpers = options.attempt or "", tuple(options.helpers)
+    return Call(name, file, options.device, options.seed, options.quick, helpers, options.no_names)
 
 
 def _watch(starter: Starter, options, name: str, path: Path) -> int:

@@ -34,6 +34,7 @@ class Call:
     seed: int = 0
     quick: bool = False
     helpers: tuple[str, ...] = ()
+    no_names: bool = False
 
     @property
     def again(self) -> str:
@@ -41,7 +42,7 @@ class Call:
         words = ["python grade.py", self.exercise, *self._file()]
         words += [f"--device {self.device}"] * (self.device != "auto")
         words += [f"--seed {self.seed}"] * (self.seed != 0)
-        return " ".join(words + ["--quick"] * self.quick)
+        return " ".join(words + ["--quick"] * self.quick + ["--no-names"] * self.no_names)
 
     @property
     def whole(self) -> str:

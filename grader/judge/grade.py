@@ -251,7 +251,7 @@ def grade(
     note: Callable[[str], None] | None = None,
     stop: Stop | None = None,
     known=None,
-    diagnose: Callable = diagnosis.name_mistakes,
+    diagnose: Callable | None = diagnosis.name_mistakes,
 ) -> Verdict:
     """Grade one file; always a verdict, whatever the file does.
 
@@ -260,7 +260,8 @@ def grade(
     no mistake.
     report: called with each check's result as soon as it is known.
     note: called with a line of progress from a long check. known: see host.AttemptSubject. diagnose: what
-    names the mistakes in the results (diagnosis.name_mistakes).
+    names the mistakes in the results (diagnosis.name_mistakes); None: no mistake is named, not even by the
+    check that fails.
     InstallationError where the grader itself cannot work; Stopped where `stop` was called.
     """
     began = time.monotonic()
@@ -277,6 +278,10 @@ def grade(
     if device != "cpu" and repeated:
         compare_devices(repeated, _on_cpu(sitting, stop, only), device)
     sitting.name_mistakes(only)
+    if diagnose is None:
+        for check in failed:
+            if check.mistake not in (SOLUTION_READ, OTHER_FILE_READ):
+                check.mistake, check.fit, check.candidates = None, None, []
     if stop.asked:
         raise Stopped
     for check in finished:
@@ -299,14 +304,24 @@ def grade(
         and not finished
         and sum(check.status == "passed" for check in results) <= 1,  # the first: that the file runs
         printed=sitting.printed,
-        remarks=list(sitting.code.remarks),
+        read_as=list(sitting.code.remarks),
+        remarks=sitting.remarks,
+        named=diagnose is not None,
     )
 
 
 def _on_cpu(sitting: "_Sitting", stop: Stop, only: Collection[str] | None) -> list[CheckResult]:
     """What the same file's checks say on the CPU, without training runs, with the mistakes named."""
+    diagnose = sitting.diagnose and diagnosis.name_mistakes
     again = _Sitting(
-        sitting.session, sitting.exercise, sitting.source, "cpu", sitting.seed, sitting.note, stop
+        sitting.session,
+        sitting.exercise,
+        sitting.source,
+        "cpu",
+        sitting.seed,
+        sitting.note,
+        stop,
+        diagnose=diagnose,
     )
     results = again.run(quick=True, only=only)
     again.name_mistakes(only)
@@ -335,6 +350,18 @@ def compare_devices(failed: list[CheckResult], on_cpu: list[CheckResult], device
         check.details.append(said)
 
 
+# Which of torch's global settings a file may change when it is imported, and what to say of it.
+CHANGED_BY_IMPORT = {
+    "seed": "Importing your file seeds torch's generator, for everybody who imports it. Seed it in a "
+    'function, or under if __name__ == "__main__".',
+    "dtype": "Importing your file changes torch's default dtype, for everybody who imports it. Name dtype= "
+    "where you make a tensor.",
+    "device": "Importing your file changes torch's default device, for everybody who imports it. Name "
+    "device= where you make a tensor.",
+    "threads": "Importing your file changes how many threads torch uses, for everybody who imports it.",
+}
+
+
 class _Sitting:
     """One attempt's checks on one device, and the facts about that grade."""
 
@@ -355,13 +382,14 @@ class _Sitting:
         self.note, self.stop, self.known, self.diagnose = note, stop, known, diagnose
         self.code = source.code(exercise)
         self.isolation, self.device_name, self.printed = "not started", device, ""
+        self.remarks: list[str] = []
 
     def _elsewhere(self, asked, seed: int = 0, *, other_hashes: bool) -> Answer:
         """The attempt's answer to a look in a fresh process of its own, on the CPU."""
         starter = self.session.starter.with_other_hashes() if other_hashes else self.session.starter
         host = Host(starter, "attempt", "cpu", self.session.deadlines, self.source.folder)
         try:
-            failure, _ = _load(host, self.code)
+            failure, *_ = _load(host, self.code)
             if failure is not None:
                 raise failure
             return AttemptSubject(host, self.code.place)(asked, seed)
@@ -401,14 +429,17 @@ class _Sitting:
                 prepare=prepare,
             )
             self.note("running your file")
-            exam.load_error, exam.names = _load(attempt, self.code)
+            exam.load_error, exam.names, changed = _load(attempt, self.code)
+            for what, words in CHANGED_BY_IMPORT.items():
+                if changed.get(what):
+                    exam.remark(words)
             if attempt.worker:
                 hello = attempt.worker.hello
                 self.isolation, self.device_name = ", ".join(hello["isolation"]), hello["device"]
             results, evidence = runner.run_checks(
                 exercise, exam, subject.renew, quick=quick, only=only, report=on_result
             )
-            self._found = results, evidence
+            self._found, self.remarks = (results, evidence), exam.remarks
         finally:
             attempt.close()
         return results
@@ -417,7 +448,7 @@ class _Sitting:
         """Name the mistakes behind the results of the last run that have no name yet."""
         results, evidence = self._found
         try:
-            if not self.stop.asked and only is None:
+            if not self.stop.asked and only is None and self.diagnose is not None:
                 if any(result.status == "failed" for result in results):
                     self.note("looking for the mistake (Ctrl-C: the report without its name)")
                 reference = self.session.reference(self.exercise)
@@ -427,22 +458,27 @@ class _Sitting:
             pass
 
 
-def _load(attempt: Host, code: Code) -> tuple[CheckFailed | None, tuple[str, ...]]:
-    """Load the attempt; the failure or None, and the names that it defines."""
+def _load(attempt: Host, code: Code) -> tuple[CheckFailed | None, tuple[str, ...], dict]:
+    """Load the attempt; the failure or None, the names that it defines, and which of torch's global settings
+    it left changed."""
     if code.problem:
-        return CheckFailed(f"Your file cannot be graded: {code.problem}."), ()
+        return CheckFailed(f"Your file cannot be graded: {code.problem}."), (), {}
     if not code.data.strip():
-        return CheckFailed(
-            "Your file is empty; the docstring of the exercise's stub says what belongs there."
-        ), ()
+        return (
+            CheckFailed("Your file is empty; the docstring of the exercise's stub says what belongs there."),
+            (),
+            {},
+        )
     try:
         answer = attempt.load("attempt", MODULE, code.name, code.data, helpers=dict(code.helpers))
     except WorkerDied as death:
-        return attempt_death(death, code.place, load=True), ()
+        return attempt_death(death, code.place, load=True), (), {}, {}
     if "error" in answer or answer.get("reached"):
         try:
             read_answer(answer, {}, code.place, load=True)
         except CheckFailed as failure:
-            return failure, ()
+            return failure, (), {}
     names = answer.get("names")
-    return None, tuple(n for n in names if isinstance(n, str)) if isinstance(names, list) else ()
+    changed = answer.get("changed")
+    changed = {key: value is True for key, value in changed.items()} if isinstance(changed, dict) else {}
+    return None, tuple(n for n in names if isinstance(n, str)) if isinstance(names, list) else (), changed

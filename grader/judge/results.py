@@ -54,7 +54,9 @@ class Verdict:
     seconds: float
     checks: list[CheckResult]
     not_started: bool = False
-    remarks: list[str] = field(default_factory=list)  # what was done to read the file
+    read_as: list[str] = field(default_factory=list)  # what was done to read the file
+    remarks: list[str] = field(default_factory=list)  # what is right and worth knowing
+    named: bool = True  # False: mistakes were not looked for (--no-names)
     printed: str = ""  # the end of what the file had printed when the first check failed
 
     @property
@@ -94,6 +96,7 @@ class Verdict:
             "seed": self.seed,
             "seconds": round(self.seconds, 3),
             "checks": checks,
+            "remarks": self.remarks,
         }
 
 

@@ -51,8 +51,8 @@ def show(out: Console, verdict: Verdict, *, call: Call, watched: bool = False, v
     _fact(out, "device", f"{verdict.device}, seed {verdict.seed}, {verdict.seconds:.1f} s")
     _fact(out, "isolation", verdict.isolation)
     _fact(out, "", _devices(verdict))
-    for number, remark in enumerate(verdict.remarks):
-        _fact(out, "" if number else "read as", remark)
+    for number, said in enumerate(verdict.read_as):
+        _fact(out, "" if number else "read as", said)
     out.print()
     if verdict.not_started:
         _not_started(out, exercise, verdict, call, watched)
@@ -258,6 +258,10 @@ def _summary(out: Console, exercise: Exercise, verdict: Verdict, call: Call, wat
         for check in verdict.checks:
             if check.message:
                 lines += hung(out, Text("      "), Text(clean(check.message)))
+        if verdict.remarks:
+            lines += hung(out, Text("Worth knowing:", style="bold"), Text(""))
+        for remark in verdict.remarks:
+            lines += hung(out, Text("    - "), Text(clean(remark)))
         return lines + _uses(out, exercise, call)
     if verdict.passed:
         said = f"{count}; the training run was left out (--quick)."
@@ -270,7 +274,7 @@ def _summary(out: Console, exercise: Exercise, verdict: Verdict, call: Call, wat
     first = verdict.first_to_mend or verdict.checks[0]
     lines = hung(out, Text("Not yet: ", style="bold red"), Text(f"{count} in {verdict.seconds:.1f} s."))
     lines += step_lines(out, f'mend "{first.id}" in {one_line(verdict.path)} first{again[0]}', again[1])
-    if not call.attempt and not watched:
+    if not call.attempt and not watched and verdict.named:
         ways = f"(python grade.py {verdict.exercise} --hint gives a hint, --watch checks on every save)"
         lines += hung(out, Text("      "), Text(ways))
     if first.replay:

@@ -163,9 +163,11 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
             source = arrays["source"].tobytes()
             if header.get("hand_in"):  # a file that was handed in: its copy is here
                 filename = _copy(header, arrays, source, setup["scratch"])
+            before = _globals()
             modules[header["subject"]] = load(header["module"], filename, source)
             names = [name for name in vars(modules[header["subject"]]) if not name.startswith("_")]
-            return {"ok": True, "names": names[:20_000]}, {}
+            changed = {key: value != before[key] for key, value in _globals().items()}
+            return {"ok": True, "names": names[:20_000], "changed": changed}, {}
         if header["do"] == "looks":
             look.load_looks(header["name"], arrays["source"].tobytes())
             return {"ok": True}, {}
@@ -182,6 +184,16 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
         return {"error": describe_error(error.cause, filename)}, {}
     except BaseException as error:  # SystemExit and KeyboardInterrupt too
         return {"error": describe_error(error, filename)}, {}
+
+
+def _globals() -> dict:
+    """What a file may change for everybody when it is imported."""
+    return {
+        "seed": torch.initial_seed(),
+        "dtype": torch.get_default_dtype(),
+        "device": torch.get_default_device(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _copy(header: dict, arrays: dict, source: bytes, folder: str) -> str:

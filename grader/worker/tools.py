@@ -4,6 +4,7 @@ A look is a plain function of torch (grader/worker/look.py)."""
 
 import contextlib
 import os
+import time
 
 import numpy as np
 import torch
@@ -204,8 +205,8 @@ class _Counter(TorchDispatchMode):
 
 
 def parameters(module) -> dict[str, dict]:
-    """What named_parameters lists: name to shape, dtype, device, requires_grad, and the first name of the
-    same object."""
+    """What named_parameters lists: name to shape, dtype, device, requires_grad, the first name of the same
+    object, and whether all of its numbers are 0 and any of them NaN."""
     listed = list(module.named_parameters(remove_duplicate=False))[:200]
     first = {id(p): name for name, p in reversed(listed)}
     return {
@@ -215,9 +216,32 @@ def parameters(module) -> dict[str, dict]:
             "dtype": str(p.dtype).removeprefix("torch."),
             "device": p.device.type,
             "requires_grad": p.requires_grad,
+            "zero": bool((p == 0).all()),
+            "nan": bool(p.isnan().any()),
         }
         for name, p in listed
     }
+
+
+def cost(module, x, rounds: int = 5) -> dict:
+    """What a forward of an attention costs: {"seconds": the median, under no_grad, "bytes": kept for the
+    backward pass, "squares": whether a (T, T) matrix is among that}."""
+    T, kept, squares = x.shape[1], {}, []
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        squares.append(tensor.shape[-2:] == (T, T) and tensor.is_floating_point())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        module(x.clone().requires_grad_())
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        with torch.no_grad():
+            module(x)
+        seconds.append(time.perf_counter() - began)
+    return {"seconds": sorted(seconds)[rounds // 2], "bytes": sum(kept.values()), "squares": any(squares)}
 
 
 def values(module) -> dict[str, torch.Tensor]:

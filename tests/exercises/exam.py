@@ -281,6 +281,7 @@ class Exam:
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     measured: str = ""  # what the running check measured, reported where it passes
+    remarks: list[str] = field(default_factory=list)  # what is right and worth knowing; see remark()
     # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with
     # other_hashes strings have other hashes there than in the attempt's own.
     elsewhere: Callable | None = None
@@ -297,6 +298,11 @@ class Exam:
         """Before each check."""
         self.evidence.clear()
         self.location, self.series, self.measured = Location(), 0, ""
+
+    def remark(self, text: str) -> None:
+        """Note what is right and worth knowing; the verdict does not depend on it."""
+        if text not in self.remarks:
+            self.remarks.append(text)
 
     @property
     def at_the_case(self) -> bool:

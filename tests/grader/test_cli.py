@@ -324,3 +324,14 @@ def test_a_long_line_is_shown_where_its_error_is(graded, after):
     ):
         (check, *_) = [check for check in graded(source).checks if check.status == "failed"]
         assert shown in check.details[0] and len(check.details[0]) < 110
+
+
+def test_with_no_names_an_exam_gets_the_verdict_without_mistakes_and_hints(tmp_path, capsys):
+    verdict = tmp_path / "verdict.json"
+    file = str(REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py")
+    options = ["ex1", "--attempt", file, "--device", "cpu", "--no-names", "--json", str(verdict)]
+    assert main(options) == 1
+    said, checks = capsys.readouterr().out, json.loads(verdict.read_text())["checks"]
+    failed = [check for check in checks if check["status"] == "failed"]
+    assert failed and all(check["mistake"] is None for check in failed)
+    assert "mistake" not in said and "--hint" not in said and "--no-names" in said

@@ -277,7 +277,7 @@ def test_a_notebook_is_graded_and_its_failure_names_the_cell(session):
     ]
     verdict = grade(session, "ex1", Source(Path("a.ipynb"), notebook(*cells)), device="cpu")
     assert verdict.mistakes == ["softmax_over_queries"]
-    assert verdict.remarks[1] == "1 line with commands for notebooks (%, ! or ?) left out."
+    assert verdict.read_as[1] == "1 line with commands for notebooks (%, ! or ?) left out."
     line = max(
         number for number, text in enumerate(SOLUTION.splitlines(), 1) if text == "        B, T, C = x.shape"
     )

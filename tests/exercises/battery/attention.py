@@ -559,6 +559,35 @@ def no_loop_over_heads(exam, unit):
             "is what the exercise is about. Where does Python go over the heads one by one?",
             f"operations counted: {counts} ({where})",
         )
+    remark_cost(exam, unit)
+
+
+LONG = Size(B=2, T=256, n_embd=64, n_head=4, block_size=256, seed=6)
+SLOW = 2.0  # times the solution's seconds: what is less may be the machine's doing
+
+
+def remark_cost(exam, unit) -> None:
+    """Say what a forward of 256 tokens costs, where it is worth knowing."""
+    asked = unit.asked("cost", LONG, unit.weights(LONG), looks=LOOKS, x=LONG.x())
+    try:
+        own, other = exam.attempt.run(asked), exam.reference.run(asked)
+        times = own.plain("seconds") / other.plain("seconds")
+        kept, right = (answer.plain("bytes") / 2**20 for answer in (own, other))
+        squares = own.plain("squares") is True
+    except (CheckFailed, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return  # compiled code keeps what it needs unseen
+    said = [
+        f"At T = {LONG.T} a forward keeps {kept:.1f} MiB for the backward pass (the solution's {right:.1f})"
+    ]
+    if times > SLOW:
+        said.append(f"and takes {times:.0f} times as long as the solution's")
+    if squares:
+        exam.remark(
+            f"{' '.join(said)}. It stores the (T, T) weights of every head; F.scaled_dot_product_attention "
+            f"computes the same without."
+        )
+    elif times > SLOW or kept > 1.5 * right:
+        exam.remark(f"{' '.join(said)}.")
 
 
 CHECKS = (

@@ -31,6 +31,11 @@ def operations(m, unit, cases):
     return found
 
 
+def cost(m, unit, config, weights, x):
+    """What a forward costs (tools.cost)."""
+    return tools.cost(build(m, unit, config, weights), tools.tensor(x))
+
+
 def two_calls(m, unit, config, weights, x, mixing):
     """Two outputs in train mode, with dropout; and two more with the weights `mixing`."""
     module, x = build(m, unit, config, weights, train=True), tools.tensor(x)

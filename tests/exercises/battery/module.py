@@ -237,7 +237,7 @@ def parameters(subject: Subject, unit: Unit, size: Size) -> Reading:
     """{"parameters": what is listed of each, by name}"""
     found = subject.run(LOOKS("parameters", unit=unit.name, config=size.config())).plain("parameters")
     for p in found.values():  # a KeyError or TypeError here comes from the subject's answer, see Exam.observe
-        p["same_as"], p["requires_grad"], tuple(p["shape"])
+        p["same_as"], p["requires_grad"], p["zero"], p["nan"], tuple(p["shape"])
     return {"parameters": found}
 
 
@@ -293,6 +293,11 @@ def is_trainable(exam, unit):
             f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that "
             f"switched off?",
         )
+    for key, shape in unit.parameters(size.n_embd).items():
+        if got[key]["nan"] is True:
+            exam.remark(f"{key} starts with NaN in it: torch.empty is not filled. Is it initialised?")
+        elif got[key]["zero"] is True and len(shape) > 1:
+            exam.remark(f"{key} starts as zeros: at first nothing of what comes before it can learn.")
 
 
 def outputs(subject: Subject, answer, inputs: dict[str, np.ndarray], dtype="float32") -> Reading:

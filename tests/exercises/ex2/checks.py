@@ -673,6 +673,9 @@ def same_small(one, other):
     )
 
 
+SLOW_SAMPLER = 2.0  # seconds for DRAWS problems that are worth a remark
+
+
 @check(
     "sample_uniform", "every pair that is left for training is as likely as any other", ("sample_held_out",)
 )
@@ -698,6 +701,11 @@ def test_sample_uniform(exam):
         return (deviations(one["shares"])[1] > LIMIT) == (deviations(other["shares"])[1] > LIMIT)
 
     got = look(exam, case, readings.pair_table, DRAWS, same=same)["shares"]
+    if (seconds := exam.evidence[-1].seconds) > SLOW_SAMPLER:
+        exam.remark(
+            f"sample_problems takes {seconds:.0f} s for {DRAWS:,} problems. Draw many at once, and throw the "
+            f"held-out ones away together: that takes milliseconds."
+        )
     pairs, largest = deviations(got)
     if largest > LIMIT:
         lines = [
