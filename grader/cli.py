@@ -28,7 +28,7 @@ from grader.workbook import (
     shown,
     write_atomically,
 )
-from tests.exercises import EXERCISES
+from tests.exercises import EXERCISES, FOUR, MENU
 
 # What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the
 # options that go with it.
@@ -57,7 +57,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parser() -> argparse.ArgumentParser:
     """The options, as `python grade.py --help` shows them."""
-    names = ", ".join(EXERCISES)
+    names = ", ".join(FOUR)
     made = _Parser(
         allow_abbrev=False,
         prog="python grade.py",
@@ -65,7 +65,10 @@ def parser() -> argparse.ArgumentParser:
         epilog="Exit status: 0 passed, 1 failed, 2 the call or the installation is at fault.",
     )
     made.add_argument(
-        "exercise", nargs="?", help=f"{names}, or all; nothing shows what is done and what is next"
+        "exercise",
+        nargs="?",
+        help=f"{names}, or all of these; of the menu {', '.join(exercise.name for exercise in MENU)}; "
+        "nothing shows what is done and what is next",
     )
     made.add_argument("--attempt", metavar="FILE", help="check this file instead of the one in exercises/")
     made.add_argument(
@@ -197,7 +200,7 @@ def _mode(options) -> str:
 
 def _exercises(name: str) -> list[str]:
     if name == "all":
-        return list(EXERCISES)
+        return list(FOUR)
     if name not in EXERCISES:
         meant = [known for known in EXERCISES if known in name.lower() or known.removeprefix("ex") == name]
         if meant:

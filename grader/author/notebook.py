@@ -1,4 +1,5 @@
-"""`python -m grader.author.notebook` writes exercises/workbook.ipynb, from the stubs.
+"""`python -m grader.author.notebook` writes exercises/workbook.ipynb and exercises/more/menu.ipynb, from the
+stubs: the four exercises, and the menu.
 
 The notebook is for Colab and for those who like one: each exercise is a cell that writes the learner's file,
 and a cell that grades it in a process of its own, as the command line does. A notebook is JSON, so nothing
@@ -8,9 +9,10 @@ but the standard library is needed to write it (https://nbformat.readthedocs.io,
 import json
 
 from grader.workbook import REPOSITORY
-from tests.exercises import EXERCISES, Exercise
+from tests.exercises import EXERCISES, FOUR, MENU, Exercise
 
 PATH = REPOSITORY / "exercises" / "workbook.ipynb"
+MENU_PATH = REPOSITORY / "exercises" / "more" / "menu.ipynb"
 
 WELCOME = """# The workbook for "Let's build GPT"
 
@@ -77,17 +79,22 @@ if run("-m", "gpt_core.plot", "runs/notebook", "--out", "runs/notebook.png") == 
 
 
 def notebook() -> dict:
-    """The notebook as it is stored, its stubs as they are now."""
-    names = ", ".join(repr(name) for name in EXERCISES)
-    cells = [
-        _text(WELCOME),
-        _code(SET_UP.replace("in EXERCISES", f"in ({names})")),
-        _text(DEMO),
-        _code('run("grade.py", "--demo")'),
-    ]
-    for exercise in EXERCISES.values():
-        cells += _exercise(exercise)
+    """The notebook of the four exercises as it is stored, its stubs as they are now."""
+    cells = [_text(DEMO), _code('run("grade.py", "--demo")')]
+    for name in FOUR:
+        cells += _exercise(EXERCISES[name])
     cells += [_text(AFTER), _code("import shutil\n\n" + TRAIN), _code(PLOT)]
+    return _book(FOUR, cells)
+
+
+def menu() -> dict:
+    """The same for the exercises of the menu."""
+    return _book([exercise.name for exercise in MENU], [cell for e in MENU for cell in _exercise(e)])
+
+
+def _book(exercises, cells: list[dict]) -> dict:
+    names = ", ".join(repr(name) for name in exercises)
+    cells = [_text(WELCOME), _code(SET_UP.replace("in EXERCISES", f"in ({names},)")), *cells]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -96,7 +103,7 @@ def notebook() -> dict:
 
 def _exercise(exercise: Exercise) -> list[dict]:
     asks = "\n".join(f"- {line}" for line in exercise.asks)
-    number = exercise.name.removeprefix("ex")
+    heading = exercise.title if exercise.of_menu else f"Exercise {exercise.name[2:]}, {exercise.title}"
     stub = (REPOSITORY / exercise.stub_path).read_text(encoding="utf-8").rstrip("\n")
     grade = f'run("grade.py", "{exercise.name}"{", " + repr("--quick") if exercise.training else ""})'
     if exercise.training:
@@ -105,7 +112,7 @@ def _exercise(exercise: Exercise) -> list[dict]:
         )
     return [
         _text(
-            f"## Exercise {number}, {exercise.title}\n\n{asks}\n\nThe sheet is at the top of the cell. Write "
+            f"## {heading}\n\n{asks}\n\nThe sheet is at the top of the cell. Write "
             f"your "
             f"code into the cell, run it, and run the one below; repeat. A hint: "
             f'`run("grade.py", "{exercise.name}", "--hint")`. When it passes, or when you give up: '
@@ -127,10 +134,11 @@ def _code(source: str) -> dict:
     }  # fmt: skip
 
 
-def as_json() -> str:
+def as_json(book: dict) -> str:
     """What stands in the file."""
-    return json.dumps(notebook(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(book, indent=1, ensure_ascii=False) + "\n"
 
 
 if __name__ == "__main__":
-    PATH.write_text(as_json(), encoding="utf-8")
+    PATH.write_text(as_json(notebook()), encoding="utf-8")
+    MENU_PATH.write_text(as_json(menu()), encoding="utf-8")

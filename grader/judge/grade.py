@@ -81,12 +81,11 @@ def read_source(path: Path, helpers: Collection[Path] = ()) -> Source:
     mode = path.stat().st_mode
     if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
         return Source(path, problem="it is no regular file; expected one Python file")
-    allowed, own = list(helpers), {exercise.file for exercise in EXERCISES.values()}
+    allowed, own = list(helpers), {REPOSITORY / exercise.attempt_path for exercise in EXERCISES.values()}
     here = path.resolve()
-    if here.parent == REPOSITORY / "exercises" and here.name in own:
-        allowed += [
-            other for other in sorted(here.parent.glob("*.py")) if other.name not in own | {"__init__.py"}
-        ]
+    if here in own:
+        beside = sorted(here.parent.glob("*.py"))
+        allowed += [other for other in beside if other not in own and other.name != "__init__.py"]
     for helper in allowed:
         if _solved_link(helper):
             return Source(path, problem=f"its helper {helper.name} is a link to {_solved_link(helper)}")

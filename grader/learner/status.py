@@ -6,7 +6,7 @@ from rich.text import Text
 from grader.learner import progress, report
 from grader.learner.files import is_stub
 from grader.learner.progress import ExerciseRecord
-from tests.exercises import EXERCISES, Exercise
+from tests.exercises import EXERCISES, MENU, Exercise
 
 
 def show(note) -> None:
@@ -17,6 +17,9 @@ def show(note) -> None:
     for column in ("", "exercise", "state", "checks", "solved"):
         table.add_column(column)
     for exercise, done in everything.items():
+        if exercise is MENU[0]:
+            table.add_row()
+            table.add_row("", Text("the menu: further features, in any order", style="dim"))
         state, style = _state(exercise, done)
         checks = f"{done.passed} of {done.checks}" if done.checks else ""
         short = exercise.title.split(":")[0]
@@ -24,6 +27,9 @@ def show(note) -> None:
     out.print(table)
     out.print()
     exercise = next((exercise for exercise, done in everything.items() if not done.solved), None)
+    begun = [e for e, done in everything.items() if e.of_menu and done.attempts and not done.solved]
+    if exercise is not None and exercise.of_menu and begun:
+        exercise = begun[0]
     if exercise is None:
         command = f"python grade.py {next(iter(EXERCISES))} --solution"
         report.next_step(out, "all are solved; compare with the solutions:", command)

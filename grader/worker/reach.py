@@ -41,8 +41,8 @@ SYSTEM = (
     "C:\\Windows",
 )
 PYTHON_FILES = (".py", ".pyw", ".pyc", ".ipynb", ".zip")  # files that may hold Python code
-# The first characters are enough: solutions/ex1* is one.
-_SOLUTIONS = "|".join(sorted({path.stem[:3] for path in (REPOSITORY / "solutions").glob("*.py")}))
+# The first characters are enough: solutions/ex1* is one, and so is solutions/more.
+_SOLUTIONS = "|".join(sorted({path.stem[:3] for path in (REPOSITORY / "solutions").glob("*[!_]*")}))
 _NAMES_A_SOLUTION = re.compile(rf"solutions[./\\]+({_SOLUTIONS})|tests[./\\]+exercises")
 _STARTS_A_PROGRAM = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.startfile")
 

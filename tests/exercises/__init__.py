@@ -49,6 +49,7 @@ class Exercise:
     of them did not report. training: those of them that train for long, and that --quick leaves out; at
     least one check that calls the same function is not among them, so that what is not written is seen.
     uses: what to do with a file that passes, (text, command) pairs.
+    of_menu: whether it is one of the further features, in more/, which `all` leaves out.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Exercise:
     checks: tuple[str, ...]
     training: tuple[str, ...] = ()
     uses: tuple[tuple[str, str], ...] = ()
+    of_menu: bool = False
 
     @property
     def defines(self) -> tuple[str, ...]:
@@ -67,12 +69,16 @@ class Exercise:
     @property
     def attempt_path(self) -> str:
         """Where the learner's file stands, relative to the repository."""
-        return f"exercises/{self.file}"
+        return f"exercises/{self._folder}{self.file}"
 
     @property
     def solution_path(self) -> str:
         """Where the solution stands, relative to the repository."""
-        return f"solutions/{self.file}"
+        return f"solutions/{self._folder}{self.file}"
+
+    @property
+    def _folder(self) -> str:
+        return "more/" if self.of_menu else ""
 
     @property
     def stub_path(self) -> str:
@@ -93,6 +99,32 @@ def ids(text: str) -> tuple[str, ...]:
     """The ids of checks, in the order in which they run."""
     return tuple(text.split())
 
+
+def of_menu(name: str, title: str, asks: tuple[str, ...], checks: str, part: str = "") -> Exercise:
+    """An exercise of the menu, with what to do with a file that passes.
+
+    part: the option with which gpt_core takes what the file defines, as "--norm
+    exercises.more.rmsnorm:RMSNorm"."""
+    question = ("does it improve your GPT? The experiment:", f"python exercises/more/{name}.py")
+    train = f"python -m gpt_core.train toy --out runs/{name} {part}"
+    uses = (question, *((("train a GPT with it:", train),) if part else ()))
+    return Exercise(name, title, f"{name}.py", asks, ids(checks), uses=uses, of_menu=True)
+
+
+# Of a module (B, T, C) -> (B, T, C), the checks of the battery.
+_MODULE = """
+runs parameters trainable output values gradients batch_rows calls layouts input_kept dtypes bfloat16 devices
+in_gpt"""
+
+MENU = (
+    of_menu(
+        "rmsnorm",
+        "RMSNorm: a norm without a mean",
+        ("RMSNorm: each token divided by the root mean square of its channels",),
+        f"{_MODULE} ones epsilon large half",
+        "--norm exercises.more.rmsnorm:RMSNorm",
+    ),
+)
 
 EXERCISES = {
     exercise.name: exercise
@@ -219,5 +251,7 @@ EXERCISES = {
             ),
             uses=(("does it improve your GPT? The experiment:", "python exercises/ex4_rope.py"),),
         ),
+        *MENU,
     )
 }
+FOUR = tuple(name for name, exercise in EXERCISES.items() if not exercise.of_menu)

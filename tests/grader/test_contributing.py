@@ -63,14 +63,14 @@ class Workbook:
 
     def add_the_example(self) -> None:
         """The four steps of CONTRIBUTING.md."""
-        own = self.folder / "tests" / "exercises" / "rmsnorm"
+        own = self.folder / "tests" / "exercises" / "mynorm"
         shutil.copytree(EXAMPLE, own, ignore=shutil.ignore_patterns("__pycache__"))
-        (own / "solution.py").rename(self.folder / "solutions" / "rmsnorm.py")
+        (own / "solution.py").rename(self.folder / "solutions" / "mynorm.py")
         entry = (own / "entry.py").read_text(encoding="utf-8").partition("\n\n")[2].strip()
         (own / "entry.py").unlink()
         added = textwrap.indent(f"{entry},", " " * 8)
         insert(self.folder / "tests" / "exercises" / "__init__.py", "    )\n}\n", f"{added}\n")
-        self.python("grade.py", "rmsnorm", "--reset")
+        self.python("grade.py", "mynorm", "--reset")
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def copy(workbook):
 def test_the_example_is_as_long_as_contributing_says_and_no_longer_than_it_promises():
     lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in EXAMPLE.glob("*.py"))
     assert lines <= 200 and f"in {lines} lines" in TEXT
-    assert "rmsnorm" not in EXERCISES
+    assert "mynorm" not in EXERCISES
 
 
 def test_the_examples_mistakes_are_found_and_named_and_its_stub_is_to_be_done(copy):
     copy.add_the_example()
-    rows = [line.split() for line in copy.python("grade.py", "--selftest", "rmsnorm").splitlines()[1:-2]]
+    rows = [line.split() for line in copy.python("grade.py", "--selftest", "mynorm").splitlines()[1:-2]]
     assert all(row[0] == "ok" for row in rows)
     came = {row[1]: row[4:] for row in rows}
     assert len(came) >= 2 + 8 and came.pop("solution") == [] and came.pop("stub") == ["parameters"]
@@ -96,26 +96,26 @@ def test_the_examples_mistakes_are_found_and_named_and_its_stub_is_to_be_done(co
 def test_one_entry_makes_the_example_known_to_every_command(copy):
     copy.add_the_example()
     sheet, solution = ((EXAMPLE / f"{name}.py").read_text(encoding="utf-8") for name in ("stub", "solution"))
-    own = copy.folder / "exercises" / "rmsnorm.py"
+    own = copy.folder / "exercises" / "mynorm.py"
     assert own.read_text(encoding="utf-8") == sheet
-    assert re.search(r"^rmsnorm +RMSNorm +not started", copy.python("grade.py"), re.M)
+    assert re.search(r"^mynorm +RMSNorm +not started", copy.python("grade.py"), re.M)
 
     own.write_text(patched(solution, "mean(dim=-1", "mean(dim=1"), encoding="utf-8")
-    said = copy.python("grade.py", "rmsnorm", "--device", "cpu", status=1)
-    [token] = re.findall(r"--replay (rmsnorm\.values\S+)", said)
+    said = copy.python("grade.py", "mynorm", "--device", "cpu", status=1)
+    [token] = re.findall(r"--replay (mynorm\.values\S+)", said)
     copy.python("grade.py", "--replay", token)
-    said = copy.python("replay_rmsnorm_values.py", status=1)
+    said = copy.python("replay_mynorm_values.py", status=1)
     assert "AssertionError: The output must equal the paper's" in said
-    assert re.search(r"^rmsnorm +RMSNorm +not yet, 1 attempt", copy.python("grade.py"), re.M)
+    assert re.search(r"^mynorm +RMSNorm +not yet, 1 attempt", copy.python("grade.py"), re.M)
     assert "Hint 1 of 5: The mistake sits in what the solution calls RMSNorm.forward" in copy.python(
-        "grade.py", "rmsnorm", "--hint"
+        "grade.py", "mynorm", "--hint"
     )
-    said = copy.python("grade.py", "rmsnorm", "--solution")
+    said = copy.python("grade.py", "mynorm", "--solution")
     assert "-        mean = wide.pow(2).mean(dim=1, keepdim=True)" in said
-    copy.python("grade.py", "rmsnorm", "--reset")
+    copy.python("grade.py", "mynorm", "--reset")
     assert own.read_text(encoding="utf-8") == sheet
 
-    about_it = ("-k", "rmsnorm and (hint or catalogue)")
+    about_it = ("-k", "mynorm and (hint or catalogue)")
     tests_of_all = ("tests/grader/test_hints.py", "tests/grader/test_selftest.py")
     assert "5 passed" in copy.python("-m", "pytest", "-n0", *tests_of_all, *about_it)
 
@@ -128,11 +128,11 @@ def test_the_check_in_contributing_fails_what_no_other_check_sees(copy):
     root = "wide / torch.hypot(mean.sqrt(), mean.new_tensor(EPS).sqrt())"
     mistake = patched(solution, "wide * torch.rsqrt(mean + EPS)", root)
     for file, code in (("looks.py", look), ("checks.py", check)):
-        with open(checks / "rmsnorm" / file, "a", encoding="utf-8") as text:
+        with open(checks / "mynorm" / file, "a", encoding="utf-8") as text:
             text.write(f"\n\n{code}")
     insert(checks / "__init__.py", 'bfloat16 devices in_gpt"""', "zeros ")
-    assert failed(copy.verdict("rmsnorm", mistake)) == {"zeros"}
-    assert copy.verdict("rmsnorm", solution)["passed"]
+    assert failed(copy.verdict("mynorm", mistake)) == {"zeros"}
+    assert copy.verdict("mynorm", solution)["passed"]
 
 
 def test_the_five_lines_in_contributing_name_a_mistake(copy):

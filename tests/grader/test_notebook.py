@@ -8,13 +8,19 @@ import pytest
 
 from grader.author import notebook
 from grader.workbook import REPOSITORY
-from tests.exercises import EXERCISES
+from tests import exercises
+
+FOUR = [exercises.EXERCISES[name] for name in exercises.FOUR]
 
 
-def test_the_notebook_holds_the_stubs_as_they_are():
-    assert notebook.PATH.read_text(encoding="utf-8") == notebook.as_json(), (
-        "run python -m grader.author.notebook"
-    )
+@pytest.mark.parametrize(
+    "path, book",
+    [(notebook.PATH, notebook.notebook), (notebook.MENU_PATH, notebook.menu)],
+    ids=["four", "menu"],
+)
+def test_the_notebooks_hold_the_stubs_as_they_are(path, book):
+    written = path.read_text(encoding="utf-8")
+    assert written == notebook.as_json(book()), "run python -m grader.author.notebook"
 
 
 @pytest.fixture
@@ -43,12 +49,12 @@ def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(work
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
     # What is typed into the cells is what counts: no exercise may be found solved already.
-    for exercise in EXERCISES.values():
+    for exercise in FOUR:
         (workbook / exercise.attempt_path).write_text("print('an earlier attempt')\n", encoding="utf-8")
     book = nbformat.read(workbook / "exercises" / "workbook.ipynb", as_version=4)
     nbformat.validate(book)
     for cell in book.cells:
-        for exercise in EXERCISES.values():
+        for exercise in FOUR:
             if cell.source.startswith(f"%%writefile {exercise.attempt_path}\n"):
                 solution = (workbook / exercise.solution_path).read_text(encoding="utf-8")
                 cell.source = f"%%writefile {exercise.attempt_path}\n{solution}"
@@ -62,7 +68,7 @@ def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(work
         for cell in book.cells
         if "outputs" in cell
     }
-    for exercise in EXERCISES.values():
+    for exercise in FOUR:
         [verdict] = [
             text for source, text in printed.items() if f'run("grade.py", "{exercise.name}"' in source
         ]
@@ -70,7 +76,7 @@ def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(work
         count = len(exercise.checks) - len(exercise.training)
         assert f"{count} of {len(exercise.checks)} checks pass" in " ".join(verdict.split()), verdict
     kept = list((workbook / ".workbook" / "backups").iterdir())
-    assert len(kept) == len(EXERCISES)
+    assert len(kept) == len(FOUR)
     assert "ANNE:" in [text for source, text in printed.items() if "gpt_core.sample" in source][0]
     [pictures] = [c.outputs for c in book.cells if c.cell_type == "code" and "display(Image" in c.source]
     assert any("image/png" in output.get("data", {}) for output in pictures)

@@ -130,8 +130,9 @@ def test_the_cell_that_writes_the_exercises_file_is_the_exercise():
 
 
 def test_the_workbooks_own_notebook_is_read_for_every_exercise():
-    data = (REPOSITORY / "exercises" / "workbook.ipynb").read_bytes()
     for exercise in EXERCISES.values():
+        book = "more/menu.ipynb" if exercise.of_menu else "workbook.ipynb"
+        data = (REPOSITORY / "exercises" / book).read_bytes()
         code = sources.read("workbook.ipynb", data, exercise)
         assert code.data.decode().strip() == (REPOSITORY / exercise.stub_path).read_text().strip()
 

@@ -7,7 +7,7 @@ from tests.exercises.battery import module
 from tests.exercises.battery.module import Size, Unit, checks_of, expect, outputs
 from tests.exercises.exam import Reading, check, look
 
-LOOKS = Looks.named("tests.exercises.rmsnorm.looks")
+LOOKS = Looks.named("tests.exercises.mynorm.looks")
 EPS = 1e-5
 
 

@@ -1,9 +1,9 @@
 from tests.exercises import Exercise, ids
 
 Exercise(
-    name="rmsnorm",
+    name="mynorm",
     title="RMSNorm: a norm without a mean",
-    file="rmsnorm.py",
+    file="mynorm.py",
     asks=("RMSNorm: each token divided by the root mean square of its channels",),
     checks=ids(
         """runs parameters trainable output values epsilon gradients batch_rows calls layouts input_kept

@@ -1,4 +1,4 @@
-"""The catalogue of known mistakes of RMSNorm: each a patch on solutions/rmsnorm.py."""
+"""The catalogue of known mistakes of RMSNorm: each a patch on solutions/mynorm.py."""
 
 from tests.exercises import Mistake
 

@@ -4,7 +4,7 @@ LayerNorm takes the mean off each token's channels, divides by their standard de
 Zhang & Sennrich (2019, arXiv 1910.07467) found that dividing alone does it, and Llama and most models
 since leave the rest out: one reduction less in every norm, twice a block.
 
-The contract (`python grade.py rmsnorm` checks every line of it):
+The contract (`python grade.py mynorm` checks every line of it):
 
   RMSNorm(config)                       config is a gpt_core.GPTConfig, C = config.n_embd
     its one parameter is weight (C,), which begins as ones
@@ -24,7 +24,7 @@ class RMSNorm(nn.Module):
 
     def __init__(self, config):
         super().__init__()
-        raise NotImplementedError("exercise rmsnorm: create weight")
+        raise NotImplementedError("exercise mynorm: create weight")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        raise NotImplementedError("exercise rmsnorm: divide by the root mean square")
+        raise NotImplementedError("exercise mynorm: divide by the root mean square")

@@ -1,0 +1,1 @@
+"""The exercises of the menu, solved; to be read after trying."""

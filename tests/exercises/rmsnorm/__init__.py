@@ -1,0 +1,1 @@
+"""RMSNorm, of the menu: its checks, looks, mistakes, hints and sheet."""
