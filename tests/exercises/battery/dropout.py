@@ -12,7 +12,17 @@ import numpy as np
 
 from tests.exercises.battery.attention import LOOKS, Attention, P, by_head, positions, with_scores
 from tests.exercises.battery.module import OFFSET, Size, in_modes, of_shapes, outputs
-from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, in_parts, look, of_readings
+from tests.exercises.exam import (
+    CheckFailed,
+    Numbers,
+    Reading,
+    Subject,
+    check,
+    fail,
+    in_parts,
+    look,
+    of_readings,
+)
 from tests.exercises.numbers import room_for_chance
 
 SEQUENCES = 500
@@ -27,7 +37,7 @@ def weights_seen(heads: int, channels: int) -> float:
     return heads / (1 + P / ((1 - P) * channels))
 
 
-def without_nan(y: np.ndarray) -> np.ndarray:
+def without_nan(y: np.ndarray, numbers: Numbers | None = None) -> np.ndarray:
     """An output in train mode; CheckFailed where it holds NaN, of which no share can be measured."""
     if not np.isfinite(y).all():
         count = int((~np.isfinite(y)).sum())
@@ -36,6 +46,7 @@ def without_nan(y: np.ndarray) -> np.ndarray:
             f"Is something divided by 0 there, or is a row of scores left without any key? Dropout "
             f"multiplies the weights, after the softmax.",
             same=("not finite in training",),
+            numbers=numbers,
         )
     return y
 
@@ -65,7 +76,10 @@ def levels_of(size: Size, y: np.ndarray) -> Reading:
     low:      among the nonzero elements, the share of the lowest level (with one token: weights dropped)
     coherent: the share of heads whose channels, zeros aside, agree (weights, not values, are dropped)
     """
-    y = without_nan(y)[:, -1].reshape(size.B, size.n_head, size.D)
+    nan = np.isnan(y).any(axis=2).mean(axis=0)
+    facts = {"p": P, "H": size.n_head, "draws": size.B}
+    y = without_nan(y, Numbers("dropout_nan", np.zeros(size.T), nan, facts=facts))
+    y = y[:, -1].reshape(size.B, size.n_head, size.D)
     kept = np.abs(y) > 1e-6
     levels = np.unique(np.round(y[kept], LEVEL_DIGITS)) if kept.any() else np.zeros(0, np.float32)
     levels = levels[np.append(True, np.diff(levels) > 2e-3)][:40] if len(levels) else levels
@@ -80,10 +94,10 @@ def levels_of(size: Size, y: np.ndarray) -> Reading:
     }
 
 
-def dropout(subject: Subject, unit: Attention, mode: str, tokens: int) -> Reading:
-    """What a dropout of probability P does in this mode."""
+def dropout(subject: Subject, unit: Attention, mode: str, tokens: int, p: float = P) -> Reading:
+    """What a dropout of probability p does in this mode."""
     size, weights, x = few_tokens(unit, tokens)
-    return levels_of(size, in_modes(subject, unit, size, weights, x, modes=(mode,), dropout=P, seed=1)[mode])
+    return levels_of(size, in_modes(subject, unit, size, weights, x, modes=(mode,), dropout=p, seed=1)[mode])
 
 
 Q = 0.4  # another probability than P, in case one of them is written down somewhere
@@ -406,6 +420,32 @@ def same_in_long(one, other):
     return all(one[key] == other[key] for key in ("wrong", "kept", "wrong zeros"))
 
 
+def shares_and_factors(one: Reading) -> list[float] | None:
+    """Of a reading of one token: the share of the weights that is dropped and the factor of those that are
+    kept, and the same of the output; None where its levels do not show them.
+
+    A head is proj's bias of 1 and, unless its weight is dropped, a value of 1 times that weight.
+    """
+    levels = one["levels"].astype(float)
+    if len(levels) == 1:  # no weight is dropped
+        return [0.0, 1.0, one["zeros"], float(levels[0] / 2)]
+    if len(levels) == 2 and one["coherent"] > 1 - 1e-9:
+        return [one["low"], float(levels[1] / levels[0] - 1), one["zeros"], float(levels[0])]
+    return None
+
+
+def dropout_numbers(exam, unit, one: Reading, two: Reading) -> Numbers | None:
+    """What a dropout of P, and one of Q, does to a single weight and to the output."""
+    another = exam.further(dropout, unit, "train", 1, Q)
+    got = [shares_and_factors(reading) for reading in (one, another) if reading is not None]
+    if len(got) < 2 or None in got:
+        return None
+    expected = [[p, 1 / (1 - p), p, 1 / (1 - p)] for p in (P, Q)]
+    heads, D = 4 * SEQUENCES, 8
+    facts = {"p": (P, Q), "draws": (weights_seen(heads, D), heads * D), "two": two["levels"]}
+    return Numbers("dropout", np.array(expected), np.array(got), facts=facts)
+
+
 CASE = {"dropout": P, "mode": "train", "B": SEQUENCES, "n_embd": 32, "n_head": 4}
 
 
@@ -426,12 +466,14 @@ def drops_weights(exam, unit):
         f"In train mode each attention weight must be dropped with probability config.dropout = {p}, after "
         f"the softmax, and the others divided by 1 - {p}. "
     )
+
+    def fails(said: str):
+        fail(CASE, question + said, lines, numbers=dropout_numbers(exam, unit, one, two))
+
     if len(one["levels"]) == 1 and len(two["levels"]) == 1:
         fail(CASE, question + "Nothing is dropped there. Is dropout applied between the softmax and v?")
     if abs(one["low"] - p) > SHARE or len(one["levels"]) != 2:
-        fail(
-            CASE, question + "Another share is dropped. Before or after the softmax, and with which p?", lines
-        )
+        fails("Another share is dropped. Before or after the softmax, and with which p?")
     if one["coherent"] < 1 - 1e-9:
         fail(
             CASE,
@@ -441,13 +483,9 @@ def drops_weights(exam, unit):
         )
     ratio = (one["levels"][1] - one["levels"][0]) / one["levels"][0]
     if abs(ratio - 1 / (1 - p)) > 0.01:
-        fail(
-            CASE,
-            question + f"A weight that is kept is multiplied by {ratio:.3f}, not by {1 / (1 - p):.3f}.",
-            lines,
-        )
+        fails(f"A weight that is kept is multiplied by {ratio:.3f}, not by {1 / (1 - p):.3f}.")
     if len(two["levels"]) != 4:
-        fail(CASE, question + "With two tokens the kept weights are not those of the softmax.", lines)
+        fails("With two tokens the kept weights are not those of the softmax.")
     together = got["together"]
     if not together["kept"] or together["cells"]:
         where = (
@@ -462,6 +500,7 @@ def drops_weights(exam, unit):
             "weights dropped and the others divided by 1 - p. Does anything else depend on the mode, or "
             "on T?",
             f"it differs {where}",
+            numbers=dropout_numbers(exam, unit, one, two),
         )
     if together["weights"] and not together["output"]:  # the weights are seen through the output's mask
         axes = " and ".join(together["weights"])
@@ -495,17 +534,19 @@ def drops_outputs(exam, unit):
         f"In train mode each element of the output must become 0 with probability config.dropout = {p}, and "
         f"the others be divided by 1 - {p}. "
     )
+
+    def fails(said: str):
+        fail(CASE, question + said, lines, numbers=dropout_numbers(exam, unit, got, reading["two"]))
+
     if abs(got["zeros"] - p) > SHARE:
-        fail(
-            CASE, question + "Is dropout the last thing that happens, after proj, with config.dropout?", lines
-        )
+        fails("Is dropout the last thing that happens, after proj, with config.dropout?")
     # proj adds a bias of 1, so a head whose weight is dropped shows the output's factor alone.
     if (
         len(got["levels"])
         and abs(got["levels"][0] * (1 - p) - 1) > 0.01
         and abs(got["levels"][0] * (1 - p) - 2) > 0.01
     ):
-        fail(CASE, question + "What is kept has another size.", lines)
+        fails("What is kept has another size.")
     if not reading["together"]["last"]:
         fail(
             CASE | {"T": 6, "dropout": Q},

@@ -20,7 +20,7 @@ from tests.exercises.ex4.readings import (
     random_angles,
     random_x,
 )
-from tests.exercises.exam import CheckFailed, check, fail, for_all, look, same_reading
+from tests.exercises.exam import CheckFailed, Numbers, check, fail, for_all, look, same_reading
 from tests.exercises.numbers import EPSILON, bfloat16, tolerance, wrong
 
 ANGLE_AXES = ("position number", "pair")
@@ -33,13 +33,32 @@ test_runs = module.runs("rope_angles", "apply_rope", UNIT.name)
 
 # The angles.
 
+# Beside the call that failed: two head sizes tell a base from an exponent, other bases whether they are used.
+TELLING = (((0, 1, 2, 7), 8), ((0, 1, 5), 12))
+TELLING_BASES = (((0, 1, 3), 8, 500.0), ((0, 2, 4, 6, 9), 4, 2e6))
+
+
+def angle_numbers(exam, call: tuple, got: np.ndarray) -> Numbers:
+    """The angles of a call that failed, and of further ones, in a row."""
+    calls, came = [call], [got]
+    for more in (TELLING, TELLING_BASES):
+        if found := exam.further(readings.angles, *more):
+            calls, came = [*calls, *more], [*came, *found.values()]
+    expected = [exact_angles(*one) for one in calls]
+    facts = {"calls": tuple((*one, None)[:3] for one in calls)}
+    farthest = np.array([max(positions) for positions, *_ in calls])
+    joined = (np.concatenate([table.ravel() for table in tables]) for tables in (expected, came))
+    return Numbers("angles", *joined, allowed_angle(farthest), facts)
+
 
 def right_angles(exam, positions: tuple, D: int, message: str, *base: float, allowed=None):
     """Fail where rope_angles(positions, D, *base) gives other angles than the paper's."""
     case = {"positions": list(positions), "head_size": D} | ({"base": base[0]} if base else {})
-    got = look(exam, case, readings.angles, (positions, D, *base))["0"]
+    call = (positions, D, *base)
+    expected, got = exact_angles(*call), look(exam, case, readings.angles, call)["0"]
     allowed = allowed_angle(np.array(positions)) if allowed is None else allowed
-    expect(exact_angles(positions, D, *base), got, allowed, case, message, ANGLE_AXES)
+    numbers = angle_numbers(exam, call, got) if wrong(expected, got, allowed).any() else None
+    expect(expected, got, allowed, case, message, ANGLE_AXES, numbers=numbers)
 
 
 @check("angles_form", "rope_angles gives (T, D / 2) float32, on the device of the positions", ("runs",))
@@ -130,14 +149,17 @@ def test_angles_steps(exam):
     case = {"positions": list(POSITIONS), "head_size": 8}
     got = look(exam, case, readings.angles, ((1,), 8), (POSITIONS, 8))
     expected = np.array(POSITIONS)[:, None] * got["0"].astype(np.float64)
+    allowed = allowed_angle(np.array(POSITIONS))
+    failed = wrong(expected, got["1"], allowed).any()
     expect(
         expected,
         got["1"],
-        allowed_angle(np.array(POSITIONS)),
+        allowed,
         case,
         "The angle at position m must be m times the one at position 1. Are positions counted from 0, and "
         "not divided by anything?",
         ANGLE_AXES,
+        numbers=angle_numbers(exam, (POSITIONS, 8), got["1"]) if failed else None,
     )
 
 
@@ -244,6 +266,26 @@ def rotation_allowed(x):
     return tolerance("float32", 2, float(np.abs(x).max()))
 
 
+OTHERS = np.array([1.3, 0.4, -0.9, 2.1], dtype=np.float32)  # a second set, which a fit must explain as well
+
+
+def rotation_numbers(exam) -> Numbers | None:
+    """What becomes of each channel alone; None where it cannot be seen."""
+    angles = np.stack([PAIRS, OTHERS]).astype(np.float64)
+    seen = [exam.further(readings.matrix, row) for row in (PAIRS, OTHERS)]
+    if None in seen:
+        return None
+    expected = np.stack([exactly_rotated(np.eye(8)[:, None], row[None])[:, 0] for row in angles])
+    got = np.stack([found["matrix"] for found in seen])
+    return Numbers("rotation", expected, got, rotation_allowed(np.ones(1)), {"angles": angles})
+
+
+def expect_rotated(exam, expected, got, allowed, case, message, axes):
+    """expect, and where it fails, the numbers from which the mistake may be read off."""
+    numbers = rotation_numbers(exam) if wrong(expected, got, allowed).any() else None
+    expect(expected, got, allowed, case, message, axes, numbers=numbers)
+
+
 def dimensions(x) -> tuple[str, ...]:
     return tuple(f"dimension {i}" for i in range(x.ndim))
 
@@ -253,14 +295,8 @@ def right_rotation(exam, x, angles, message, axes=None, dtype="float32", **more)
     case = {"x": list(x.shape), "dtype": dtype} | more
     got = look(exam, case, readings.rotated, x, angles, dtype)["y"]
     expected = exactly_rotated(x, angles)
-    expect(
-        expected,
-        got,
-        rotation_allowed(x) + rounded_once(expected, dtype),
-        case,
-        message,
-        axes or dimensions(x),
-    )
+    allowed = rotation_allowed(x) + rounded_once(expected, dtype)
+    expect_rotated(exam, expected, got, allowed, case, message, axes or dimensions(x))
 
 
 def rounded_once(exact, dtype):
@@ -317,7 +353,8 @@ def test_rope_norms(exam):
     x = random_x((2, 3, 5, 8), 2)
     got = look(exam, {"x": list(x.shape)}, readings.rotated, x, random_angles(5, 8, 2))["y"]
     expected, came = (np.linalg.norm(m.astype(np.float64), axis=-1) for m in (x, got))
-    expect(
+    expect_rotated(
+        exam,
         expected,
         came,
         4 * rotation_allowed(x),
@@ -333,7 +370,8 @@ def test_rope_linear(exam):
     a, b, angles = random_x((2, 3, 5, 8), 3), random_x((2, 3, 5, 8), 4), random_angles(5, 8, 3)
     case = {"x": list(a.shape)}
     got = look(exam, case, readings.several, (a, angles), (b, angles), (2 * a - 3 * b, angles))
-    expect(
+    expect_rotated(
+        exam,
         2.0 * got["0"] - 3.0 * got["1"],
         got["2"],
         8 * rotation_allowed(a),
@@ -343,7 +381,8 @@ def test_rope_linear(exam):
         ROPE_AXES,
     )
     rows = look(exam, {"head_size": 8}, readings.matrix, PAIRS)["matrix"].astype(np.float64)
-    expect(
+    expect_rotated(
+        exam,
         np.eye(8),
         rows @ rows.T,
         rotation_allowed(np.ones(1)),
@@ -394,6 +433,7 @@ def test_rope_pairs(exam):
             "Channels 2i and 2i + 1 must be mixed with each other, and with nothing else. Which channels "
             "does your code mix, and are they put back where they came from?",
             lines[:4],
+            numbers=rotation_numbers(exam),
         )
 
 
@@ -407,7 +447,8 @@ def test_rope_direction(exam):
     expected = exactly_rotated(np.eye(8)[:, None], PAIRS[None])[:, 0]
     got = look(exam, case, readings.matrix, PAIRS)["matrix"]
     opposite = not wrong(expected.T, got, rotation_allowed(np.ones(1))).any()
-    expect(
+    expect_rotated(
+        exam,
         expected,
         got,
         rotation_allowed(np.ones(1)),
