@@ -31,7 +31,7 @@ class Fit:
 def families() -> dict[str, tuple]:
     """What may explain the numbers of each kind: functions of Numbers that give fits."""
     # Here, since each family gives a Fit of this module.
-    from grader.judge.fits import angles, dropout, rotation
+    from grader.judge.fits import angles, counts, draws, dropout, rotation, tokens
 
     return {
         # exercise 4
@@ -40,6 +40,15 @@ def families() -> dict[str, tuple]:
         # dropout in an attention
         "dropout": (dropout.of_dropout,),
         "dropout_nan": (dropout.of_nan,),
+        # exercises 2 and 3
+        "text": (tokens.of_text,),
+        "tokens": (tokens.of_batch,),
+        "ahead": (tokens.of_ahead,),
+        "drawn": (draws.of_draws,),
+        "loss": (counts.of_loss,),
+        "updates": (counts.of_updates,),
+        "rate": (counts.of_rates,),
+        "decay": (counts.of_decay,),
     }
 
 

@@ -6,13 +6,13 @@ looks and as_case() for the report.
 
 import functools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tests.exercises import models
 from tests.exercises.asked import Looks
-from tests.exercises.exam import Answer, CheckFailed, Reading, Subject, fail, look, more_patience
+from tests.exercises.exam import Answer, CheckFailed, Numbers, Reading, Subject, fail, look, more_patience
 
 LOOKS = Looks.named("tests.exercises.battery.training_looks")
 SAME_LOGITS = 1e-3
@@ -116,6 +116,19 @@ def complaint(steps: int, reading: Reading) -> str | None:
     return f"{asked}{said} What does your loop count, and what may end it?"
 
 
+FEW_STEPS = (5, 3, 2, 1)  # of runs that tell one update too few from half of them
+
+
+def updates_numbers(exam, unit: Unit, case) -> Numbers | None:
+    """The updates of a few short runs."""
+    runs = [exam.further(updates, unit, replace(case, steps=steps)) for steps in FEW_STEPS]
+    if None in runs:
+        return None
+    ended = [bool(run["ended"]) or run["models"] > 1 or run["optimizers"] > 1 for run in runs]
+    got = np.array([run["updates"] for run in runs])
+    return Numbers("updates", np.array(FEW_STEPS), got, facts={"ended": ended, "unit": unit.name})
+
+
 def check_updates(exam, unit: Unit, cases) -> None:
     """Exactly `steps` updates, of all models together."""
     for case in cases:
@@ -128,7 +141,8 @@ def check_updates(exam, unit: Unit, cases) -> None:
             same=same_by(functools.partial(facts_of_updates, case.steps)),
         )
         if message := complaint(case.steps, got):
-            fail(case.as_case(), f"{message} {unit.budget}".strip())
+            numbers = updates_numbers(exam, unit, case)
+            fail(case.as_case(), f"{message} {unit.budget}".strip(), numbers=numbers)
 
 
 # What comes back.

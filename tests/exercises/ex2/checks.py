@@ -22,7 +22,7 @@ from tests.exercises.battery.training import (
 from tests.exercises.ex2 import readings, training
 from tests.exercises.ex2.readings import Problems, Tables
 from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
-from tests.exercises.exam import CheckFailed, check, fail, for_all, look, of_readings
+from tests.exercises.exam import CheckFailed, Numbers, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
 
 FUNCTIONS = (
@@ -71,6 +71,11 @@ def test_runs(exam):
 EXAMPLES = ((85, 50, 2), (7, 5, 3), (123, 456, 3), (999, 1, 3), (0, 0, 3), (90, 80, 4))
 
 
+def text_numbers(part: str, wanted, got) -> Numbers:
+    """The same part, "problem" or "answer", of all examples."""
+    return Numbers("text", np.array(wanted), np.array(got), facts={"part": part, "problems": EXAMPLES})
+
+
 def problem_part(subject, examples):
     return {"parts": [text.split("=")[0] for text in readings.encoded(subject, examples)["texts"]]}
 
@@ -87,22 +92,23 @@ def answer_part(subject, examples):
 @check("encode_problem_part", 'before "=" stand a, "+" and b, padded with zeros to n digits', ("runs",))
 def test_encode_problem_part(exam):
     got = look(exam, {"problems": EXAMPLES}, problem_part, EXAMPLES)["parts"]
-    for (a, b, n), came in zip(EXAMPLES, got):
-        wanted = readings.encode(a, b, n).split("=")[0]
+    every = [readings.encode(*problem).split("=")[0] for problem in EXAMPLES]
+    for (a, b, n), wanted, came in zip(EXAMPLES, every, got):
         if came != wanted:
             fail(
                 {"a": a, "b": b, "n_digits": n},
                 f"With n_digits = {n} the problem {a} + {b} must begin {wanted!r}, and yours begins "
                 f"{came!r}. Every problem has the same length, so that a place always means the same power "
                 "of ten: what pads a and b?",
+                numbers=text_numbers("problem", every, got),
             )
 
 
 @check("encode_answer_part", 'after "=" stands the sum, its last digit first, n + 1 digits long', ("runs",))
 def test_encode_answer_part(exam):
     got = look(exam, {"problems": EXAMPLES}, answer_part, EXAMPLES)["parts"]
-    for (a, b, n), came in zip(EXAMPLES, got):
-        wanted = readings.encode(a, b, n).split("=")[1]
+    every = [readings.encode(*problem).split("=")[1] for problem in EXAMPLES]
+    for (a, b, n), wanted, came in zip(EXAMPLES, every, got):
         if came != wanted:
             hint = ""
             if came[::-1] == wanted:
@@ -115,6 +121,7 @@ def test_encode_answer_part(exam):
                 {"a": a, "b": b, "n_digits": n},
                 f"{a} + {b} = {a + b}, which with {n + 1} digits and the last one first is {wanted!r}; yours "
                 f"is {came!r}.{hint}",
+                numbers=text_numbers("answer", every, got),
             )
 
 
@@ -222,6 +229,17 @@ def test_batch_form(exam):
     look(exam, PLAIN.as_case(), function.has_form, readings.made_batch, PLAIN)
 
 
+def batch_numbers(exam, case: Problems) -> Numbers | None:
+    """All of a batch, x and y: what is wrong in one may come from the other."""
+    a, b = case.numbers()
+    got = exam.further(readings.made_batch, case)
+    if got is None:
+        return None
+    expected = np.stack(readings.batch(a, b, case.n_digits))
+    facts = {"a": a, "b": b, "n_digits": case.n_digits}
+    return Numbers("tokens", expected, np.stack([got["x"], got["y"]]), facts=facts)
+
+
 def batch_x(subject, case):
     return {"x": readings.made_batch(subject, case)["x"]}
 
@@ -254,6 +272,7 @@ def test_batch_input(exam):
             f"{readings.encode(a, b, PLAIN.n_digits)!r} but for the last. At which position do they part?",
             f"expected  {shown(expected[row])}",
             f"got       {shown(got[row])}   (. is -1, ? is no token)",
+            numbers=batch_numbers(exam, PLAIN),
         )
 
 
@@ -281,6 +300,7 @@ def test_batch_places(exam):
             f"got       {came}",
             f"y         {shown(readings.made_batch(exam.attempt, PLAIN)['y'][row])}   (. is -1, ? is no "
             f"token)",
+            numbers=batch_numbers(exam, PLAIN),
         )
 
 
@@ -304,6 +324,7 @@ def test_batch_targets(exam):
             f"the sum first. A model predicts the *next* token: is y one place ahead of x?",
             f"expected  {shown(expected[row])}",
             f"got       {shown(got[row])}   (. is -1, ? is no token)",
+            numbers=batch_numbers(exam, PLAIN),
         )
 
 
@@ -379,11 +400,34 @@ def loss_case(logits, targets):
     return {"B": B, "T": T, "V": V, "targets that count": int((targets != -1).sum())}
 
 
+LOSSES = ((3, 7, 5), (1, 1, 12), (2, 11, 12), (4, 8, 12))  # B, T, V
+
+
+def of_loss_value(sizes: tuple) -> tuple[np.ndarray, np.ndarray]:
+    logits, targets = logits_and_targets(*sizes)
+    targets[0, -1] = 0
+    return logits, targets
+
+
+def loss_numbers(exam) -> Numbers | None:
+    """The loss for all sizes: in each of them a count is another number."""
+    cases = [of_loss_value(sizes) for sizes in LOSSES]
+    got = [exam.further(readings.loss_value, *case) for case in cases]
+    if None in got:
+        return None
+    expected = np.array([readings.loss_and_gradient(*case)[0] for case in cases])
+    facts = {key: [sizes[at] for sizes in LOSSES] for at, key in enumerate("BTV")} | {
+        "places": [B * T for B, T, _ in LOSSES],
+        "counted": [int((targets != -1).sum()) for _, targets in cases],
+    }
+    allowed = tolerance("float32", max(logits.size for logits, _ in cases), 1.0)
+    return Numbers("loss", expected, np.array([reading["loss"] for reading in got]), allowed, facts)
+
+
 @check("loss_value", "masked_loss is the mean cross entropy over the targets that are not -1", ("runs",))
 def test_loss_value(exam):
-    for sizes in ((3, 7, 5), (1, 1, 12), (2, 11, 12), (4, 8, 12)):
-        logits, targets = logits_and_targets(*sizes)
-        targets[0, -1] = 0
+    for sizes in LOSSES:
+        logits, targets = of_loss_value(sizes)
         case = loss_case(logits, targets)
         expected, _ = readings.loss_and_gradient(logits, targets)
         got = look(exam, case, readings.loss_value, logits, targets)["loss"]
@@ -398,6 +442,7 @@ def test_loss_value(exam):
                 case,
                 f"The mean over the {count} targets that are not -1 is {expected:.6f} nats, and yours is "
                 f"{got:.6f}.{hint} Which positions are summed, and what is the sum divided by?",
+                numbers=loss_numbers(exam),
             )
 
 
@@ -549,6 +594,14 @@ def test_loss_devices(exam):
 
 DRAWS = 20_000
 LIMIT = 5.5  # standard deviations: a right sampler fails such a test in 4 of 10**8 seeds
+
+
+def drawn_numbers(exam) -> Numbers | None:
+    """A large draw of problems of three digits: few enough numbers for each to come, and three lengths."""
+    got, n = exam.further(readings.drawn, DRAWS, 3, 6), 3
+    if got is None:
+        return None
+    return Numbers("drawn", np.array([0, 10**n - 1]), np.stack(got), facts={"n_digits": n})
 
 
 def deviation(counts: np.ndarray, expected: np.ndarray, freedom: int) -> float:
@@ -723,6 +776,7 @@ def test_sample_uniform(exam):
             f"equally often; yours are {largest:.0f} standard deviations from that. What are the bounds of "
             "your draw, and when one is thrown away, are both numbers drawn again?",
             *lines[:8],
+            numbers=drawn_numbers(exam),
         )
     if pairs < -LIMIT:
         fail(
@@ -837,6 +891,7 @@ def test_sample_independent(exam):
             "from others. Is the batch sorted, reversed, repeated or gone through in order, or is one "
             "number made from another?",
             *lines,
+            numbers=drawn_numbers(exam),
         )
 
 
@@ -857,6 +912,7 @@ def test_sample_digits(exam):
                 f"of the time. In yours the digit of 10^{place} of {'ab'[side]} does not. Is a length drawn "
                 "first, or a float rounded?",
                 shares,
+                numbers=drawn_numbers(exam),
             )
 
 

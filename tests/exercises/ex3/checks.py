@@ -14,7 +14,7 @@ from tests.exercises.battery.training import check_parts, check_report, check_se
 from tests.exercises.ex3 import finetuning, readings, training
 from tests.exercises.ex3.finetuning import ALL_KNOWN, MOST_UPDATES, SOME_KNOWN, TRAINED, UNIT, Tuning
 from tests.exercises.ex3.readings import BY_CHARACTER, Models, Texts, shown
-from tests.exercises.exam import CheckFailed, check, fail, for_all, in_parts, look, more_patience
+from tests.exercises.exam import CheckFailed, Numbers, check, fail, for_all, in_parts, look, more_patience
 
 FUNCTIONS = ("remove_overlap", "transfer_weights", "finetune_optimizer", "finetune")
 # Every check that needs no training run.
@@ -676,6 +676,19 @@ def test_optimizer_frozen(exam):
     counts_fail(case, look(exam, case, readings.optimizer_part, "names", LR, DECAY, FROZEN)["names"], wanted)
 
 
+def decay_numbers(exam) -> Numbers | None:
+    """The decay of every parameter, where DECAY and where none is asked for."""
+    names = names_of(lambda n: True)
+    got = [exam.further(readings.optimizer_part, "decay", LR, decay) for decay in (DECAY, 0.0)]
+    if None in got or any(set(reading["decay"]) != set(names) for reading in got):
+        return None
+    dims = [len(readings.SHAPES[name]) for name in names]
+    expected = [[decay * (n >= 2) for n in dims] for decay in (DECAY, 0.0)]
+    facts = {"decay": (DECAY, 0.0), "names": names, "dims": dims}
+    came = np.array([[reading["decay"][name] for name in names] for reading in got])
+    return Numbers("decay", np.array(expected), came, facts=facts)
+
+
 def decays_fail(exam, matrices: bool, message: str):
     for decay in (DECAY, 0.0):
         case, wanted = readings.SIZES | {"lr": LR, "weight_decay": decay}, decay if matrices else 0.0
@@ -689,6 +702,7 @@ def decays_fail(exam, matrices: bool, message: str):
                 f"{len(got)} are wrong)"
                 if odd
                 else "none found",
+                numbers=decay_numbers(exam),
             )
 
 
@@ -718,7 +732,8 @@ def test_optimizer_no_decay(exam):
 
 @check("optimizer_lr", "every group has the learning rate that was asked for", ("optimizer_type",))
 def test_optimizer_lr(exam):
-    for lr, decay in ((LR, DECAY), (0.05, 0.0)):
+    cases = (LR, DECAY), (0.05, 0.0)
+    for lr, decay in cases:
         case = readings.SIZES | {"lr": lr, "weight_decay": decay}
         got = look(exam, case, readings.optimizer_part, "lr", lr, decay)["lr"]
         if not got or not all(same_float(rate, lr) for rate in got):
@@ -726,7 +741,17 @@ def test_optimizer_lr(exam):
                 case,
                 f"With lr = {lr} every group must have that rate; yours have {got}. A group without an lr of "
                 f"its own gets AdamW's default, 0.001.",
+                numbers=optimizer_rates(exam, cases),
             )
+
+
+def optimizer_rates(exam, cases) -> Numbers | None:
+    """The rate of all groups for each (lr, decay); None where groups have several."""
+    got = [exam.further(readings.optimizer_part, "lr", *case) for case in cases]
+    if None in got or any(len(reading["lr"]) != 1 for reading in got):
+        return None
+    rates = np.array([reading["lr"][0] for reading in got])
+    return Numbers("rate", np.array([lr for lr, _ in cases]), rates, facts={"of": "optimizer"})
 
 
 @check("optimizer_state", "no state is carried over: each call makes a new optimizer", ("optimizer_type",))
@@ -874,6 +899,12 @@ def test_finetune_lr(exam):
             cases[which].as_case(),
             f"A learning rate may rise up to lr, and fall from there; yours reaches "
             f"{got['shares'][which]:.3g} times lr. What does your schedule multiply?",
+            numbers=Numbers(
+                "rate",
+                np.array([case.lr for case in cases]),
+                np.array([share * case.lr for share, case in zip(got["shares"], cases)]),
+                facts={"of": "finetune"},
+            ),
         )
     if not all(got["shares"]):
         # No optimizer of torch's was seen to step: then what the weights do must tell. The first update of an
@@ -945,6 +976,7 @@ def test_finetune_part(exam):
             case.as_case(),
             f"A token must be taught the character that comes after it in the text; yours is taught {came}. "
             "Is y one place ahead of x, and only one?",
+            numbers=Numbers("ahead", np.array([1]), np.array([-1 if came is None else got["taught_ahead"]])),
         )
     if got["taught"]:
         fail(
