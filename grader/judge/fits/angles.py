@@ -91,9 +91,10 @@ def _bases(tables: list[Table]) -> Iterator[tuple[Fit, Formula]]:
     fitted = float(widest.theta()[last] ** (-widest.D / (2.0 * last)))
     if not (math.isfinite(fitted) and 0 < fitted < 1e12) or abs(fitted / BASE - 1) < 1e-4:
         return
+    listed = next((known for known in (1000, 500000) if abs(fitted / known - 1) < 1e-3), None)
     for base in _roundest(fitted):
         of_default = (
-            f"base_{base:.0f}" if base in (1000.0, 500000.0) else "other_base",
+            f"base_{listed}" if listed else "other_base",
             f"the default base is {plain(base)}, not 10,000",
             f"Where no base is given, theta_i is {plain(base)} ** (-2i / D) in yours. The contract, as the "
             "paper, takes 10,000 there. Look at the default of the argument `base`.",

@@ -31,7 +31,7 @@ def of_loss(numbers: Numbers) -> list[Fit]:
             for times in dict.fromkeys(
                 (1.0, round(factor), round(2 * factor) / 2, float(f"{factor:.4g}"), factor)
             ):
-                if not math.isfinite(times) or not id and times == 1:
+                if not 1e-9 < abs(times) < 1e9 or not id and times == 1:
                     continue
                 fitted = expected * ratio * times
                 if (
@@ -199,8 +199,8 @@ def of_rates(numbers: Numbers) -> list[Fit]:
         Fit(
             "optimizer_lr_scaled",
             f"the learning rate is {words} times lr",
-            f"The optimizer steps at {words} * lr. lr is the rate that was asked for, and every group gets it "
-            "as it is. What is it multiplied or divided by?",
+            f"The optimizer steps at {words} * lr. lr is the rate that was asked for, and every group gets "
+            "it as it is. What is it multiplied or divided by?",
         )
     ]
 

@@ -45,7 +45,7 @@ def _bounds(a: np.ndarray, b: np.ndarray, n: int) -> Fit | None:
     sides = {}
     for name, side in (("a", a), ("b", b)):
         low, high = int(side.min()), int(side.max())
-        if high - low + 1 < PARTS:
+        if high - low + 1 < PARTS or len(np.unique(side)) < high - low + 1:
             return None
         edges = np.linspace(low, high + 1, PARTS + 1).round()
         shares = np.histogram(side, bins=edges)[0] / len(side)

@@ -91,7 +91,7 @@ OPERANDS = (
             None,
             f"a and b are padded to {digits} digits, whatever n_digits is",
         )
-        for digits in range(1, 10)
+        for digits in range(2, 10)
     ),
     *(
         ({"pad": char}, "operands_padded_with_another", None, f"a and b are padded with {char!r}")
