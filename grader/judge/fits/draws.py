@@ -55,6 +55,10 @@ def _bounds(a: np.ndarray, b: np.ndarray, n: int) -> Fit | None:
     odd = {name: bounds for name, bounds in sides.items() if bounds != (0, 10**n - 1)}
     if not odd or len(set(odd.values())) > 1:
         return None
+    if set(odd.values()) == {(0, 10**n - 2)}:
+        return known("ex2", "largest_never_drawn", "the largest number is never drawn")
+    if set(odd.values()) == {(1, 10**n - 1)}:
+        return known("ex2", "zero_never_drawn", "0 is never drawn")
     (low, high), who = next(iter(odd.values())), "numbers are" if len(odd) == 2 else f"{next(iter(odd))} is"
     return Fit(
         "drawn_in_other_bounds",

@@ -160,6 +160,10 @@ def _fit(what: str, value: float | None, places: tuple[str, ...]) -> Fit:
             "dropped, and the others are divided by 1 - p twice. Is there one in a helper and again in "
             "forward?",
         )
+    if what == "number" and value == 0.5 and not both:
+        of_place = f"{PLACES[places[0]]} {'are' if places[0] == 'weights' else 'is'}"
+        name = f"{of_place} dropped with 0.5, whatever the config says"
+        return known("ex1", f"dropout_default_on_{places[0]}", name)
     if what == "number":
         return Fit(
             "dropout_written_as_number",

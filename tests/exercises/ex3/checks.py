@@ -969,6 +969,7 @@ def test_finetune_part(exam):
             "of lm_head raises one token at each place. Is the loss that of the next token, at every place?",
         )
     if got["taught_ahead"] != 1:
+        ahead = -1 if got["taught_ahead"] is None else got["taught_ahead"]
         came = {0: "itself", None: "something else"}.get(
             got["taught_ahead"], f"the one {got['taught_ahead']} places on"
         )
@@ -976,7 +977,7 @@ def test_finetune_part(exam):
             case.as_case(),
             f"A token must be taught the character that comes after it in the text; yours is taught {came}. "
             "Is y one place ahead of x, and only one?",
-            numbers=Numbers("ahead", np.array([1]), np.array([-1 if came is None else got["taught_ahead"]])),
+            numbers=Numbers("ahead", np.array([1]), np.array([ahead])),
         )
     if got["taught"]:
         fail(

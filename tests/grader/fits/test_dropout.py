@@ -37,7 +37,9 @@ def of(q):
     "weights, output, id, said",
     [
         (of(0.1), of(0.1), "dropout_written_as_number", "written as a number, 0.1"),
-        (RIGHT, of(0.5), "dropout_written_as_number", "on the output is written as a number, 0.5"),
+        (of(0.5), of(0.5), "dropout_written_as_number", "written as a number, 0.5"),
+        (RIGHT, of(0.5), "dropout_default_on_output", "the output is dropped with 0.5"),
+        (of(0.5), RIGHT, "dropout_default_on_weights", "the attention weights are dropped with 0.5"),
         (of(0.2), RIGHT, "dropout_written_as_number", "on the attention weights is written as a number, 0.2"),
         (of(1 - P), of(1 - P), "dropout_inverted", "the share that is kept"),
         (of(1 - (1 - P) ** 2), RIGHT, "dropout_twice", "twice to the attention weights"),

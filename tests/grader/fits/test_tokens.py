@@ -138,6 +138,8 @@ def of_length(rng, count):
         (lambda rng, count: rng.integers(0, 500, count), "drawn_in_other_bounds", "from 0 to 499"),
         (lambda rng, count: rng.integers(100, 1000, count), "drawn_in_other_bounds", "from 100 to 999"),
         (lambda rng, count: rng.integers(0, 99, count), "drawn_in_other_bounds", "from 0 to 98"),
+        (lambda rng, count: rng.integers(0, 999, count), "largest_never_drawn", "largest number"),
+        (lambda rng, count: rng.integers(1, 1000, count), "zero_never_drawn", "0 is never drawn"),
     ],
 )
 def test_the_way_of_drawing_is_read_off_the_lengths_and_bounds(draw, id, said):
