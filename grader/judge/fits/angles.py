@@ -6,7 +6,7 @@ several calls of rope_angles, with other head sizes, positions and bases, and a 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,7 +69,7 @@ def of_angles(numbers: Numbers) -> list[Fit]:
                 allowed = RELATIVE * np.abs(fitted) + LEAST
                 left = left_over(numbers.expected, numbers.got, fitted, allowed)
                 if left is not None:
-                    found.append(fit)
+                    found.append(replace(fit, left=left))
     return found
 
 

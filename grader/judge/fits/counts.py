@@ -6,6 +6,7 @@ Each is asked for in several cases, so that a count which is 3 in one of them is
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -22,23 +23,20 @@ def of_loss(numbers: Numbers) -> list[Fit]:
     if not differs(numbers) or len(numbers.got) < 3:
         return []
     found, expected, got = [], numbers.expected, numbers.got
-    counts = {
-        key: np.asarray(numbers.facts[key], dtype=np.float64) for key in ("counted", "places", "B", "T", "V")
-    }
+    keys = ("counted", "places", "B", "T", "V")
+    counts = {key: np.asarray(numbers.facts[key], dtype=np.float64) for key in keys}
     with np.errstate(all="ignore"):
         for id, over, ratio in _averages(**counts):
             factor = float(np.median(got / (expected * ratio)))
-            for times in dict.fromkeys(
-                (1.0, round(factor), round(2 * factor) / 2, float(f"{factor:.4g}"), factor)
-            ):
-                if not 1e-9 < abs(times) < 1e9 or not id and times == 1:
-                    continue
+            if not 1e-9 < abs(factor) < 1e9:
+                continue
+            # The roundest factor that explains all.
+            for times in (1.0, round(factor), round(2 * factor) / 2, float(f"{factor:.4g}"), factor):
                 fitted = expected * ratio * times
-                if (
-                    left_over(expected, got, fitted, np.maximum(numbers.allowed, 1e-6 * np.abs(fitted)))
-                    is not None
-                ):
-                    found.append(_loss(id, over, times))
+                allowed = np.maximum(numbers.allowed, 1e-6 * np.abs(fitted))
+                left = left_over(expected, got, fitted, allowed)
+                if left is not None and times and (id or times != 1):
+                    found.append(replace(_loss(id, over, times), left=left))
                     break
     return found
 

@@ -5,6 +5,7 @@ The numbers are what becomes of each channel alone, for two sets of angles: (2, 
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def of_rotation(numbers: Numbers) -> list[Fit]:
     for fit, matrices in _proposals(angles, got):
         left = left_over(numbers.expected, got, matrices, numbers.allowed)
         if left is not None:
-            found.append(fit)
+            found.append(replace(fit, left=left))
     return found
 
 
