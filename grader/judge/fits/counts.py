@@ -102,7 +102,7 @@ def _loss(id: str, over: str, times: float) -> Fit:
 ONE_LESS = {"train_adder": "one_step_less", "finetune": "steps_one_less"}
 ONE_MORE = {"train_adder": "one_step_more", "finetune": "steps_one_more"}
 EXERCISE = {"train_adder": "ex2", "finetune": "ex3"}
-SHARES = {2: "second", 3: "third", 4: "fourth", 5: "fifth"}
+SHARES = {2: "second", 3: "third", 4: "fourth"}
 
 
 def of_updates(numbers: Numbers) -> list[Fit]:
@@ -132,7 +132,8 @@ def of_updates(numbers: Numbers) -> list[Fit]:
             )
         )
     for part, words in SHARES.items():
-        if not ended.any() and (explains(steps // part) or explains(-(-steps // part))):
+        floor = steps // part
+        if not ended.any() and any(map(explains, (floor, np.maximum(floor, 1), -(-steps // part)))):
             name = f"only every {words} step makes an update"
             found.append(
                 known("ex2", "every_second_step", name)

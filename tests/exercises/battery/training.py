@@ -116,7 +116,9 @@ def complaint(steps: int, reading: Reading) -> str | None:
     return f"{asked}{said} What does your loop count, and what may end it?"
 
 
-FEW_STEPS = (5, 3, 2, 1)  # of runs that tell one update too few from half of them
+# Of runs that tell one update too few from half of them: the halves, thirds and quarters of these differ,
+# however they are rounded.
+FEW_STEPS = (12, 7, 3, 1)
 
 
 def updates_numbers(exam, unit: Unit, case) -> Numbers | None:

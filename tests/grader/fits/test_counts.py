@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from grader.judge.fits import explain
+from tests.exercises.battery.training import FEW_STEPS
 from tests.exercises.ex3.readings import SHAPES
 from tests.exercises.exam import Numbers
 from tests.grader.fits.attempts import fitted
@@ -52,7 +53,7 @@ def test_right_losses_and_random_ones_have_no_fit():
         assert explain(loss_numbers(np.full(4, value))) is None
 
 
-STEPS = np.array([5, 3, 2, 1])
+STEPS = np.array(FEW_STEPS)
 
 
 def update_numbers(made, unit="train_adder"):
@@ -72,7 +73,9 @@ def update_numbers(made, unit="train_adder"):
         (2 * STEPS, "steps_times", "2 updates are made for each step"),
         (3 * STEPS, "steps_times", "3 updates"),
         (STEPS // 2, "every_second_step", "every second step"),
+        (np.maximum(STEPS // 2, 1), "every_second_step", "every second step"),
         (-(-STEPS // 3), "steps_divided", "every third step"),
+        (np.maximum(STEPS // 4, 1), "steps_divided", "every fourth step"),
         (np.full(4, 2), "steps_ignored", "2 updates are made, whatever"),
     ],
 )
