@@ -154,6 +154,7 @@ def test_the_solution_passes_with_status_0_and_a_report_that_says_what_was_grade
         "seed",
         "seconds",
         "checks",
+        "remarks",
     }
     for check in verdict["checks"]:
         assert set(check) == {"id", "title", "status", "seconds", "message", "mistake", "case"}
