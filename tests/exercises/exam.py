@@ -290,6 +290,7 @@ class Exam:
     prepare: Callable[[str], object] = lambda check: None
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
+    beside: dict = field(default_factory=dict)  # what was looked at for Numbers alone, of all checks
     location: Location = Location()
     series: int = 0  # how many for_all the running check has begun
     only: Location | None = None  # in a replay: the one case to look at

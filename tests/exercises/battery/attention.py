@@ -22,7 +22,7 @@ from tests.exercises.battery.module import (
     outputs,
     same_bfloat16,
 )
-from tests.exercises.exam import CheckFailed, Reading, Subject, check, fail, look, of_readings
+from tests.exercises.exam import CheckFailed, Numbers, Reading, Subject, check, fail, look, of_readings
 from tests.exercises.numbers import pattern, picture, tolerance, worst, wrong
 
 LOOKS = Looks.named("tests.exercises.battery.attention_looks")
@@ -81,6 +81,56 @@ class Attention(Unit):
             self.rotated(m.reshape(*m.shape[:2], size.n_head, size.D).transpose(0, 2, 1, 3)) for m in (q, k)
         )
         return float(np.abs(q @ k.swapaxes(-1, -2)).max() / np.sqrt(size.D))
+
+    def numbers(self, exam, size: Size, weights: Weights, x, kind="output", rows=None):
+        def of(expected, got, allowed):
+            facts = size.facts() | {"weights": weights, "x": x, "rotated": self.rotated, "rows": rows}
+            again = told(exam, self)
+            return again and Numbers(kind, expected, got, allowed, facts | {"again": again})
+
+        return of
+
+
+# In these no two sizes coincide, and no power of one is a power of another in all: what explains them and the
+# case that failed is no coincidence.
+TELLING = (
+    Size(B=2, T=5, n_embd=30, n_head=3, block_size=7, seed=12),
+    Size(B=3, T=4, n_embd=28, n_head=2, block_size=9, seed=13),
+)
+SHOWN = Size(B=2, T=7, n_embd=40, n_head=5, block_size=13, seed=14)
+
+
+def told(exam, unit: Attention) -> tuple[Numbers, ...] | None:
+    """What else the attempt gives, beside a check that failed: two outputs and an attention matrix, which an
+    explanation must explain as well. None where it gives none."""
+    if unit not in exam.beside:
+        exam.beside[unit] = _told(exam, unit)
+    return exam.beside[unit]
+
+
+def _told(exam, unit):
+    found = []
+    for size in (*TELLING, SHOWN):
+        shown = size is SHOWN
+        weights = show_attention(size, unit.weights(size)) if shown else unit.weights(size)
+        x = positions(size) if shown else size.x()
+        expected = unit.right(size, weights, x)
+        allowed = unit.allowance(size, weights, x, expected)
+        try:
+            got = forward(exam.attempt, unit, size, weights, x)["y"]
+        except (CheckFailed, KeyError, IndexError, TypeError, ValueError, AttributeError):
+            return None
+        if shown:
+            expected, got = by_head(size, expected), by_head(size, got)
+        facts = size.facts() | {"weights": weights, "x": x, "rotated": unit.rotated}
+        found.append(Numbers("attention" if shown else "output", expected, got, allowed, facts))
+    return tuple(found)
+
+
+def beside(exam, unit: Attention) -> Numbers | None:
+    """The same where the check itself gives no such numbers."""
+    again = told(exam, unit)
+    return again and replace(again[0], facts=again[0].facts | {"again": again[1:]})
 
 
 # Weights that make an attention show its inside. The first T channels of x hold the position.
@@ -157,6 +207,7 @@ def one_token_gives_its_value(exam, unit):
         size.as_case(),
         "With one token every attention weight is 1, so the output must be proj(v). Are the value's rows the "
         "last third of qkv.weight, head after head? Is proj applied once, with its bias?",
+        numbers=unit.numbers(exam, size, weights, x),
     )
 
 
@@ -178,14 +229,15 @@ def first_token_sees_itself(exam, unit):
         "Token 0 has only itself to attend to, so its output must be proj(v) of token 0. Which keys does "
         "query 0 see in your code, and what do the masked ones weigh? If the mask is right: do the split "
         "into heads and the join keep the numbers of one token together?",
+        numbers=unit.numbers(exam, size, weights, x, rows=np.arange(1)),
     )
 
 
 # The attention matrix.
 
 
-def matrix_fails(expected, got, allowed, case, message):
-    """Fail with a picture of the worst head's matrix."""
+def matrix_fails(expected, got, allowed, case, message, numbers=None):
+    """Fail with a picture of the worst head's matrix. numbers: as in `expect`."""
     if not wrong(expected, got, allowed).any():
         return
     with np.errstate(invalid="ignore"):
@@ -197,7 +249,8 @@ def matrix_fails(expected, got, allowed, case, message):
         *pattern(expected, got, allowed, axes),
         *matrix_words(expected, got, allowed),
     ]
-    fail(case, message, lines, picture(expected[b, h], got[b, h], f"head {h}:"))
+    read = numbers and numbers(expected, got, allowed)
+    fail(case, message, lines, picture(expected[b, h], got[b, h], f"head {h}:"), numbers=read)
 
 
 def matrix_words(expected, got, allowed):
@@ -237,12 +290,13 @@ def equal_scores_give_the_mean(exam, unit):
         size.as_case(),
         "With equal scores, token t must give 1 / (t + 1) to each of the tokens 0 to t. Over which dimension "
         "does your softmax run, and is the mask applied before it?",
+        unit.numbers(exam, size, weights, x, "attention"),
     )
 
 
 def scale_of(subject, unit, size, difference):
     """The factor on the scores, read from the odds of two keys whose q . k differ by `difference`."""
-    scores = np.zeros((2, 2), dtype=np.float32)
+    scores = np.zeros((size.T, size.T), dtype=np.float32)
     scores[1, 0] = difference / np.sqrt(size.D)
     weights = with_scores(unit, size, scores)
     attention = attention_matrix(subject, unit, size, weights, positions(size))["attention"][0, 0]
@@ -252,10 +306,18 @@ def scale_of(subject, unit, size, difference):
     return {"scale": math.log(first / second) / difference}
 
 
+# As in TELLING: no power of one size is one of another.
+SCALED = (
+    Size(T=3, n_embd=70, n_head=5, block_size=11),
+    Size(T=2, n_embd=30, n_head=3, block_size=7),
+    Size(T=4, n_embd=36, n_head=2, block_size=13),
+)
+
+
 @check("scale", "the scores are scaled by 1 / sqrt(D)", ("one_token", "running_mean"))
 def scores_are_scaled(exam, unit):
     # Token 1 sees two keys: its odds are exp(scale * (q . k0 - q . k1)), whatever else is right or wrong.
-    size, difference = Size(T=2), 0.5
+    size, difference = SCALED[0], 0.5
     case = size.as_case()
     got = look(exam, case, scale_of, unit, size, difference, same=same_scale)["scale"]
     expected = size.D**-0.5
@@ -270,12 +332,14 @@ def scores_are_scaled(exam, unit):
             f"The scores q . k must be multiplied by 1 / sqrt(D) = {expected:.4f} (D = {D}, C = {C}); yours "
         )
         again = scale_when(exam.attempt, unit, size, 2 * difference)
+        numbers = measured_scales(exam, unit, difference)
         if not abs(got) > 1e-3:
             fail(
                 case,
                 wanted
                 + "do not follow it. Do q and k come from the rows that they should, and does q . k reach "
                 "the softmax?",
+                numbers=numbers,
             )
         if not abs(again - got) <= 1e-3 * abs(got):
             fail(
@@ -285,7 +349,18 @@ def scores_are_scaled(exam, unit):
                 "or rounded on the way to the softmax?",
             )
         is_ = is_ or [f"{got / expected:.3g} times as much as it should be"]
-        fail(case, wanted + f"are multiplied by {got:.4f}, {is_[0]}. What is the size that you divide by?")
+        said = f"are multiplied by {got:.4f}, {is_[0]}. What is the size that you divide by?"
+        fail(case, wanted + said, numbers=numbers)
+
+
+def measured_scales(exam, unit, difference) -> Numbers | None:
+    """The factor on the scores for each of SCALED, which tells by which size it goes."""
+    sizes = [size.facts() for size in SCALED]
+    facts = {key: np.array([of_one[key] for of_one in sizes]) for key in sizes[0]}
+    got = np.array([scale_when(exam.attempt, unit, size, difference) for size in SCALED])
+    again = told(exam, unit)
+    # A weight of float32 has an error of some 1e-7 of it, and its logarithm is divided by the difference.
+    return again and Numbers("scale", facts["D"] ** -0.5, got, 1e-5, facts | {"again": again})
 
 
 def scale_when(subject, unit, size, difference) -> float:
@@ -325,6 +400,7 @@ def heads_have_their_matrices(exam, unit):
         "With the values one-hot in the position, the output of each head is its attention matrix. Is each "
         "query multiplied with the keys of its own head, and is the first dimension of each matrix the "
         "query?",
+        unit.numbers(exam, size, weights, x, "attention"),
     )
 
 
@@ -369,6 +445,7 @@ def heads_keep_to_themselves(exam, unit):
             f"The rows of head {i} in qkv.weight must move channels {i * size.D} to {(i + 1) * size.D - 1} "
             f"of the joined heads, and nothing else; changing them {what} the slice of head {j}. Does a "
             "view or a reshape mix heads with tokens?",
+            numbers=beside(exam, unit),
         )
 
 
@@ -401,6 +478,7 @@ def no_token_sees_the_future(exam, unit):
                         else "Which side of the diagonal does your mask keep, and is it applied before the "
                         "softmax?"
                     ),
+                    numbers=beside(exam, unit),
                 )
 
 
@@ -444,6 +522,8 @@ def large_scores_stay_exact(exam, unit):
                 f"With scores near {low:g} for the keys that a query may see and {high:g} for those it may "
                 "not, all weight must go to the largest that it may see. Which number replaces a masked "
                 "score, and can exp overflow?",
+                # In the others a mask may also be missing because of the mode, or of T = block_size.
+                unit.numbers(exam, size, weights, x, "attention") if size is few and mode == "eval" else None,
             )
 
     # The same in bfloat16, since some attempts mask half precision with another number. No other check has

@@ -19,6 +19,7 @@ from tests.exercises.asked import Looks
 from tests.exercises.battery import devices
 from tests.exercises.exam import (
     CheckFailed,
+    Numbers,
     Reading,
     Subject,
     check,
@@ -56,6 +57,11 @@ class Size:
     def as_case(self, **more) -> dict:
         """For the report and the JSON."""
         return asdict(self) | more
+
+    def facts(self) -> dict:
+        """By the names of the contract, for Numbers."""
+        sizes = {"B": self.B, "T": self.T, "C": self.n_embd, "H": self.n_head, "D": self.D}
+        return sizes | {"block_size": self.block_size}
 
     def config(self, dropout: float = 0.0) -> dict:
         """The fields of the GPTConfig of this size."""
@@ -161,6 +167,15 @@ class Unit:
         largest = max(1.0, float(np.abs(y).max()))
         return tolerance(dtype, self.terms(size), largest, self.spread(size, weights, x), roundings)
 
+    def numbers(self, exam, size: Size, weights: Weights, x, kind="output", rows=None):
+        """(expected, got, allowed) -> the Numbers of a failed check, whose case has this size, weights and x;
+        None where there is nothing to read off.
+
+        rows: the tokens whose outputs these are, where they are not all.
+        """
+        facts = size.facts() | {"weights": weights, "x": x, "rows": rows}
+        return lambda expected, got, allowed: Numbers(kind, expected, got, allowed, facts)
+
 
 def checks_of(
     unit: Unit, checks: Iterable[Callable], titles: dict | None = None, after: dict | None = None
@@ -219,9 +234,14 @@ def kinds(**more) -> tuple:
     return plain, *(replace(plain, **change) for change in special)
 
 
-def expect(expected, got, allowed, case, message, axes=OUTPUT_AXES, **more):
-    """Fail where `got` is further than `allowed` from `expected`."""
+def expect(expected, got, allowed, case, message, axes=OUTPUT_AXES, numbers=None, **more):
+    """Fail where `got` is further than `allowed` from `expected`.
+
+    numbers: (expected, got, allowed) -> Numbers or None, from which the mistake may be read off then.
+    """
     if wrong(expected, got, allowed).any():
+        if numbers is not None:
+            more["numbers"] = numbers(expected, got, allowed)
         fail(case, message, worst(expected, got, axes), pattern(expected, got, allowed, axes), **more)
 
 
@@ -325,14 +345,17 @@ def forward(
 @check("output", "the output is an ordinary tensor of x's shape and dtype, without NaN", ("parameters",))
 def gives_numbers(exam, unit):
     size = Size()
-    case = size.as_case()
-    y = look(exam, case, forward, unit, size, unit.weights(size), size.x())["y"]
+    case, weights, x = size.as_case(), unit.weights(size), size.x()
+    y = look(exam, case, forward, unit, size, weights, x)["y"]
     if not np.isfinite(y).all():
+        expected = unit.right(size, weights, x)
+        allowed = unit.allowance(size, weights, x, expected)
         fail(
             case,
             f"{int((~np.isfinite(y)).sum())} of {y.size} elements of the output are NaN or infinite. "
             f"{unit.asks['output']}",
             pattern(np.zeros_like(y), np.where(np.isfinite(y), 0, y), 1e-30, OUTPUT_AXES),
+            numbers=unit.numbers(exam, size, weights, x)(expected, y, allowed),
         )
 
 
@@ -416,6 +439,7 @@ def same_values(exam, unit, size):
     for mode, y in got.items():
         right = y.astype(np.float64)
         right[:, rows] = expected
+        compared = unit.numbers(exam, size, weights, x, rows=rows)
         expect(
             right,
             y,
@@ -423,6 +447,7 @@ def same_values(exam, unit, size):
             size.as_case(mode=mode, dropout=0),
             f"The output must equal {unit.same_as} with the same weights; this is the smallest shape found "
             f"where it does not. What is special about it: {unit.asks['values']}, train mode?",
+            numbers=lambda *_, y=y, compared=compared: compared(expected, y[:, rows], allowed),
         )
 
 

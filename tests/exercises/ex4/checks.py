@@ -790,7 +790,8 @@ def test_rotated(exam):
             "Are both rotated by the same angles, before the dot product, along the time and not the heads?"
         )
     allowed = tolerance("float32", size.n_embd + size.D, 1.0, spread)
-    matrix_fails(expected, got, allowed, size.as_case(), message)
+    numbers = UNIT.numbers(exam, size, weights, x, "attention")
+    matrix_fails(expected, got, allowed, size.as_case(), message, numbers)
 
 
 OFFSETS = (0, 1, 5, 8, 100)
