@@ -5,9 +5,19 @@ mistake with a parameter, such as a factor or a window, finds the parameter that
 where it explains everything that came, within rounding.
 """
 
+import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from tests.exercises.exam import Numbers
+
+# A fit may leave a tenth of the difference between expected and got. Where they differ by little more than
+# rounding, too many parameters explain the little that there is.
+MARGIN = 10
+# How many times `allowed` a fit may be off: `allowed` holds the rounding of the right formula, and a wrong
+# one may enlarge it, as a softmax of larger scores does.
+ROOM = 4
 
 
 @dataclass(frozen=True)
@@ -28,18 +38,55 @@ class Fit:
     simpler: int = 1
 
 
+def distance(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest difference; NaN and infinity are right where the other array has the same."""
+    with np.errstate(invalid="ignore"):
+        apart = np.abs(one - other.astype(np.float64))
+    largest = float(apart.max(initial=0.0))
+    if math.isfinite(largest):
+        return largest
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    return float(np.where(same, 0.0, np.where(np.isnan(apart), np.inf, apart)).max())
+
+
+def left_over(compared) -> float | None:
+    """How much of the difference between expected and got an explanation leaves; None where it explains too
+    little.
+
+    compared: (expected, got, explained, allowed) of each case that the one explanation must fit; it is read
+    no further than the first that it does not fit. Where NaN came nothing is told by it alone, since much
+    else gives NaN: the difference counts where numbers came.
+    """
+    rest, difference = 0.0, 0.0  # in units of what is allowed
+    for expected, got, explained, allowed in compared:
+        unit = max(allowed, 1e-30)
+        rest = max(rest, distance(explained, got) / unit)
+        if rest > ROOM:
+            return None
+        came = np.isfinite(got)
+        difference = max(difference, distance(expected[came], got[came]) / unit)
+    if difference < MARGIN * max(rest, 1.0):
+        return None
+    return rest / difference
+
+
 def families() -> dict[str, tuple]:
     """What may explain the numbers of each kind: functions of Numbers that give fits."""
     # Here, since each family gives a Fit of this module.
-    from grader.judge.fits import angles, counts, draws, dropout, rotation, tokens
+    from grader.judge.fits import angles, attention, counts, draws, dropout, factor, pairs, permutation
+    from grader.judge.fits import rotation, tokens
 
+    of_attention = (factor.factors, attention.weights, permutation.orders, pairs.pairs)
     return {
+        # attentions, of exercises 1 and 4
+        "scale": (factor.scales,),
+        "output": (factor.multiples, *of_attention),
+        "attention": of_attention,
+        "dropout": (dropout.of_dropout,),
+        "dropout_nan": (dropout.of_nan,),
         # exercise 4
         "angles": (angles.of_angles,),
         "rotation": (rotation.of_rotation,),
-        # dropout in an attention
-        "dropout": (dropout.of_dropout,),
-        "dropout_nan": (dropout.of_nan,),
         # exercises 2 and 3
         "text": (tokens.of_text,),
         "tokens": (tokens.of_batch,),
