@@ -123,10 +123,9 @@ class FailingCase:
 
     def exam(self, attempt: Subject, module) -> Exam:
         """The exam of this one case."""
-        reference = subject("reference", self.solution, "cpu")
-        return Exam(
-            attempt, reference, attempt.device, self.token.seed, names=tuple(vars(module)), only=self.location
-        )
+        reference, names = subject("reference", self.solution, "cpu"), tuple(vars(module))
+        of_case = {"only": self.location, "wants_numbers": False}
+        return Exam(attempt, reference, attempt.device, self.token.seed, names=names, **of_case)
 
 
 def _check(token: Token):

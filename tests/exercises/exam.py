@@ -291,6 +291,7 @@ class Exam:
     evidence: list[Evidence] = field(default_factory=list)
     seen: dict = field(default_factory=dict)  # looks without a case, that several checks share
     beside: dict = field(default_factory=dict)  # what was looked at for Numbers alone, of all checks
+    wants_numbers: bool = True  # not in a replay, where a debugger would stop in each further look
     location: Location = Location()
     series: int = 0  # how many for_all the running check has begun
     only: Location | None = None  # in a replay: the one case to look at

@@ -247,7 +247,7 @@ def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_scri
         "q",
     ]
     debugged = python("-m", "pdb", *commands, str(path)).stdout
-    assert "torch.Size([2, 4, 2, 2])" in debugged and "'The scores" in debugged
+    assert "torch.Size([2, 5, 3, 3])" in debugged and "'The scores" in debugged
 
     # Written again over what the learner has changed: kept.
     path.write_text("# notes of mine\n")

@@ -104,7 +104,7 @@ def told(exam, unit: Attention) -> tuple[Numbers, ...] | None:
     """What else the attempt gives, beside a check that failed: two outputs and an attention matrix, which an
     explanation must explain as well. None where it gives none."""
     if unit not in exam.beside:
-        exam.beside[unit] = _told(exam, unit)
+        exam.beside[unit] = _told(exam, unit) if exam.wants_numbers else None
     return exam.beside[unit]
 
 
@@ -355,12 +355,14 @@ def scores_are_scaled(exam, unit):
 
 def measured_scales(exam, unit, difference) -> Numbers | None:
     """The factor on the scores for each of SCALED, which tells by which size it goes."""
+    again = told(exam, unit)
+    if again is None:
+        return None
     sizes = [size.facts() for size in SCALED]
     facts = {key: np.array([of_one[key] for of_one in sizes]) for key in sizes[0]}
     got = np.array([scale_when(exam.attempt, unit, size, difference) for size in SCALED])
-    again = told(exam, unit)
     # A weight of float32 has an error of some 1e-7 of it, and its logarithm is divided by the difference.
-    return again and Numbers("scale", facts["D"] ** -0.5, got, 1e-5, facts | {"again": again})
+    return Numbers("scale", facts["D"] ** -0.5, got, 1e-5, facts | {"again": again})
 
 
 def scale_when(subject, unit, size, difference) -> float:
