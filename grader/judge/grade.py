@@ -471,7 +471,7 @@ def _load(attempt: Host, code: Code) -> tuple[CheckFailed | None, tuple[str, ...
     try:
         answer = attempt.load("attempt", MODULE, code.name, code.data, helpers=dict(code.helpers))
     except WorkerDied as death:
-        return attempt_death(death, code.place, load=True), (), {}, {}
+        return attempt_death(death, code.place, load=True), (), {}
     if "error" in answer or answer.get("reached"):
         try:
             read_answer(answer, {}, code.place, load=True)

@@ -73,8 +73,18 @@ def left_over(compared) -> float | None:
 def families() -> dict[str, tuple]:
     """What may explain the numbers of each kind: functions of Numbers that give fits."""
     # Here, since each family gives a Fit of this module.
-    from grader.judge.fits import angles, attention, counts, draws, dropout, factor, pairs, permutation
-    from grader.judge.fits import rotation, tokens
+    from grader.judge.fits import (
+        angles,
+        attention,
+        counts,
+        draws,
+        dropout,
+        factor,
+        pairs,
+        permutation,
+        rotation,
+        tokens,
+    )
 
     of_attention = (factor.factors, attention.weights, permutation.orders, pairs.pairs)
     return {

@@ -4,13 +4,12 @@ import functools
 
 import numpy as np
 
-from grader.judge.fits import Fit
+from grader.judge.fits import MARGIN, ROOM, Fit
 from tests.exercises import EXERCISES
 from tests.exercises.exam import Numbers
 from tests.exercises.numbers import wrong
 
-FEW = 4  # a fit may lie this many times as far from what came as two right results may lie apart
-UNEXPLAINED = 0.1  # of the difference between expected and got
+UNEXPLAINED = 1 / MARGIN  # of the difference between expected and got
 
 
 def differs(numbers: Numbers) -> bool:
@@ -32,7 +31,7 @@ def left_over(expected, got, fitted, allowed) -> float | None:
         unit = np.maximum(np.asarray(allowed, dtype=np.float64), 1e-300)
         left = np.abs(np.asarray(got, dtype=np.float64) - fitted) / unit
         whole = np.abs(np.asarray(got, dtype=np.float64) - expected) / unit
-        if not (np.isfinite(left).all() and np.isfinite(whole).all()) or left.max() > FEW:
+        if not (np.isfinite(left).all() and np.isfinite(whole).all()) or left.max() > ROOM:
             return None
         share = float(left.max() / max(whole.max(), 1e-300))
     return share if share <= UNEXPLAINED else None

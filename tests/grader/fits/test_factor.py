@@ -34,7 +34,7 @@ def with_scale(of):
         ("scale_written_as_number", lambda size: 0.17),
         ("scores_unused", lambda size: 0.0),
     ),
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else "of",
 )
 def test_the_scale_of_the_scores_is_named_by_what_it_goes_with(id, of):
     assert made.id_of(with_scale(of)) == id
