@@ -349,10 +349,13 @@ class Exam:
         return evidence.reading
 
     def further(self, look: Callable, *case) -> Reading | None:
-        """A look at the attempt for the numbers of a check that has failed already; None where it fails too.
+        """A look at the attempt for the numbers of a check that has failed already; None where it fails too,
+        and in a replay.
 
         It is no evidence: the known mistakes are compared in what the check looks at whatever comes.
         """
+        if not self.wants_numbers:
+            return None
         try:
             return look(self.attempt, *case)
         except (CheckFailed, KeyError, IndexError, TypeError, ValueError, AttributeError):
