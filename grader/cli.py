@@ -43,6 +43,7 @@ MODES = {
     "selftest": ("device", "seed", "part"),
 }
 WITHOUT_EXERCISE = ("replay", "demo", "selftest")
+STYLES = "styles"  # behind --selftest, instead of an exercise: the mistakes in other styles
 OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset")  # not of all exercises together
 # Every option by the name of its value in what the parser gives.
 OPTIONS = {
@@ -98,7 +99,9 @@ def parser() -> argparse.ArgumentParser:
         "--demo", action="store_true", help="grade an example with a mistake, then the reference"
     )
     made.add_argument(
-        "--selftest", action="store_true", help="prove that every known mistake is found and named"
+        "--selftest",
+        action="store_true",
+        help="prove that every known mistake is found and named; --selftest styles: also in other styles",
     )
     made.add_argument("--part", metavar="K/N", help="with --selftest: only the K-th of N equal parts")
     return made
@@ -150,6 +153,8 @@ def _run(arguments: list[str]) -> int:
     if mode == "demo":
         with _starter() as starter:
             return _demo(starter, options)
+    if mode == "selftest" and options.exercise == STYLES:
+        return _selftest_in_styles(options)
     exercises = _exercises(options.exercise or "all")
     if mode == "selftest":
         return _selftest(options, exercises)
@@ -550,3 +555,38 @@ def _selftest(options, exercises: list[str]) -> int:
         f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s."
     )
     return FAILED if bad else PASSED
+
+
+def _selftest_in_styles(options) -> int:
+    import time
+
+    from rich.progress import Progress
+
+    from grader.author import styles
+    from grader.learner import report
+
+    began, part = time.monotonic(), _part(options.part or "1/1")
+    out, exercises = report.console(), list(EXERCISES)
+    cases = sum(len(mistakes) for _, _, mistakes in styles.portions(exercises, part))
+
+    def line(row) -> None:
+        if not row.ok:
+            mistake = f"{row.mistake or 'nothing'} in {row.style}"
+            came = f"{row.outcome}: {row.came}" if row.came else row.outcome
+            out.print(f"{row.exercise}  {mistake:52} {came}", no_wrap=True, overflow="ellipsis")
+        bar.update(task, advance=1)
+
+    out.print("What is not named as itself:")
+    with Progress(console=out, transient=True, disable=not out.is_terminal) as bar:
+        task = bar.add_task(f"{cases} mistakes in other styles", total=cases)
+        rows = styles.in_parallel(exercises, device=options.device, seed=options.seed, report=line, part=part)
+    out.print()
+    for text in styles.table(rows):
+        out.print(text, no_wrap=True)
+    left_out = sum(row.outcome == "left out" for row in rows)
+    out.print()
+    out.print(
+        f"{left_out} more can only be seen in a training run, and were left out. "
+        f"It took {time.monotonic() - began:.0f} s."
+    )
+    return PASSED if all(each.good for each in styles.figures(rows)) else FAILED

@@ -179,29 +179,43 @@ def in_parallel(
     graded: Callable[[str], None] | None = None,
     part: tuple[int, int] = (1, 1),
 ) -> list[Row]:
-    """The same for several exercises, shared out among processes: one per core, four at most, one on a GPU.
+    """The same for several exercises, shared out among processes.
 
     part: (k, n) takes the k-th of n equal parts.
     """
+    rows = []
+
+    def came(what: str | dict) -> None:
+        if isinstance(what, str):
+            if graded is not None:
+                graded(what)
+            return
+        rows.append(Row(**what | {"failed_checks": tuple(what["failed_checks"])}))
+        if report is not None:
+            report(rows[-1])
+
+    share_out("grader.author.selftest", portions(exercises, part), device, seed, came)
+    return rows
+
+
+def share_out(
+    module: str, portions: list, device: str, seed: int, came: Callable[[str | dict], None]
+) -> None:
+    """Hand portions to processes that run `main` of a module: one per core, four at most, one on a GPU.
+
+    came: called with each thing that they say, one at a time.
+    """
     jobs = 1 if device == "cuda" else min(4, os.cpu_count() or 1)
-    left, rows = portions(exercises, part), []
-    lock, errors = threading.Lock(), []
+    left, lock, errors = [*portions], threading.Lock(), []
 
     def follow() -> None:
-        command = [sys.executable, "-m", "grader.author.selftest", device, str(seed)]
+        command = [sys.executable, "-m", module, device, str(seed)]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with subprocess.Popen(command, cwd=REPOSITORY, text=True, **pipes) as process:
             with contextlib.suppress(BrokenPipeError):
                 for line in _each_portion(left, process):
-                    came = json.loads(line)
                     with lock:
-                        if isinstance(came, str):
-                            if graded is not None:
-                                graded(came)
-                            continue
-                        rows.append(Row(**came | {"failed_checks": tuple(came["failed_checks"])}))
-                        if report is not None:
-                            report(rows[-1])
+                        came(json.loads(line))
             said = process.communicate()[1].strip()
         if process.returncode:
             errors.append(said.splitlines()[-1] if said else f"exit status {process.returncode}")
@@ -213,7 +227,6 @@ def in_parallel(
         thread.join()
     if errors:
         raise InstallationError(f"the self-test broke off: {errors[0]}")
-    return rows
 
 
 def _each_portion(left: list, process: subprocess.Popen):
@@ -228,9 +241,10 @@ def _each_portion(left: list, process: subprocess.Popen):
             return
 
 
-def main() -> None:
-    """Grade the portions that come as JSON lines. Out go JSON lines: the name of each case that is graded,
-    each row, and an empty line behind each portion."""
+def follow_portions(grade_portion: Callable) -> None:
+    """What a process of `share_out` does: grade_portion(session, portion, device, seed, say) for each portion
+    that comes as a JSON line, in one session. say: prints a JSON line, and an empty one goes out behind each
+    portion."""
 
     def say(what) -> None:
         print(json.dumps(what), flush=True)
@@ -238,17 +252,26 @@ def main() -> None:
     device, seed = sys.argv[1], int(sys.argv[2])
     with Session(Starter(trains=True), thorough=True) as session:
         for line in sys.stdin:
-            exercise, graded = json.loads(line)
-            selftest(
-                session,
-                exercise,
-                device=device,
-                seed=seed,
-                only=graded,
-                graded=say,
-                report=lambda row: say(asdict(row)),
-            )
+            grade_portion(session, json.loads(line), device, seed, say)
             print(flush=True)
+
+
+def main() -> None:
+    """Grade portions: out go the name of each case that is graded, and each row."""
+
+    def grade_portion(session, portion, device, seed, say) -> None:
+        exercise, graded = portion
+        selftest(
+            session,
+            exercise,
+            device=device,
+            seed=seed,
+            only=graded,
+            graded=say,
+            report=lambda row: say(asdict(row)),
+        )
+
+    follow_portions(grade_portion)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ do (`asked.py`) and compare the numbers that come back.
 """
 
 import importlib
+import importlib.util
 from dataclasses import dataclass
 
 
@@ -31,14 +32,39 @@ class Mistake:
 
     def apply(self, solution: str) -> str:
         """The solution's source with the mistake in it. ValueError where a patch does not fit."""
-        for find, put in self.patches:
-            if solution.count(find) != 1:
-                raise ValueError(
-                    f"mistake {self.id}: its patch must fit the solution in one place, and fits in "
-                    f"{solution.count(find)}: {find!r}"
-                )
-            solution = solution.replace(find, put)
-        return solution
+        return patched(f"mistake {self.id}", solution, self.patches)
+
+
+@dataclass(frozen=True)
+class Style:
+    """Another right way to write a part of the solution, in which mistakes must keep their names
+    (grader/author/styles.py).
+
+    id:      its name in the self-test.
+    patches: (find, put) pairs; each `find` stands in the solution exactly once.
+    mends:   ids of mistakes that are none, or another one, in this style although their patches fit.
+    """
+
+    id: str
+    patches: tuple[tuple[str, str], ...]
+    mends: tuple[str, ...] = ()
+
+    def apply(self, solution: str) -> str:
+        """The solution's source in this style. ValueError where a patch does not fit."""
+        return patched(f"style {self.id}", solution, self.patches)
+
+
+def patched(what: str, source: str, patches: tuple[tuple[str, str], ...]) -> str:
+    """A source with patches applied one after the other. ValueError where one does not fit in exactly one
+    place."""
+    for find, put in patches:
+        if source.count(find) != 1:
+            raise ValueError(
+                f"{what}: its patch must fit the solution in one place, and fits in {source.count(find)}: "
+                f"{find!r}"
+            )
+        source = source.replace(find, put)
+    return source
 
 
 @dataclass(frozen=True)
@@ -93,6 +119,11 @@ class Exercise:
     def mistakes(self) -> tuple[Mistake, ...]:
         """The catalogue of this exercise."""
         return importlib.import_module(f"tests.exercises.{self.name}.mistakes").MISTAKES
+
+    def styles(self) -> tuple[Style, ...]:
+        """Other right ways to write its solution; none where nobody has written any."""
+        name = f"tests.exercises.{self.name}.styles"
+        return importlib.import_module(name).STYLES if importlib.util.find_spec(name) else ()
 
 
 def ids(text: str) -> tuple[str, ...]:
