@@ -4,7 +4,9 @@ The mistakes are variants of the solution, so they run in the reference's worker
 look and the attempt's reading. A mistake is named where it alone gives the same reading. Where several do,
 only those stay that also give the attempt's readings in the other checks. Where none gives all of them, the
 attempt has a further mistake: then the one is named that gives the same reading here, and is right wherever
-the attempt does exactly what the solution does.
+the attempt does exactly what the solution does. What is then left is looked for beside each mistake that is
+named: the named one is put into the solution first, and a second one into that. Where a few mistakes cannot
+be told apart, they are candidates, and none is named.
 
 The learner waits for it, so it has a time budget. The likeliest mistakes come first, and of each the looks
 that are cheap or rule out most; what a mistake does not touch is not looked at. Pass or fail never depends on
@@ -32,6 +34,7 @@ from tests.exercises.exam import CheckFailed, Evidence, Subject
 # much cheaper.
 CHEAPER = 30
 SOLUTION = Mistake("solution", "no mistake", "", ())
+MOST_CANDIDATES = 3  # more than that help nobody
 _numbers = itertools.count()
 
 
@@ -87,7 +90,11 @@ def name_mistakes(
             # further.
             check.mistake = next((id for id in named if suspects.explains(id, evidence[check.id])), None)
             if check.mistake is None:
-                check.mistake, out_of_time = suspects.search(check, evidence)
+                found, out_of_time = suspects.search(check, evidence)
+                if len(found) == 1:
+                    check.mistake = found[0]
+                elif len(found) <= MOST_CANDIDATES and not out_of_time:
+                    check.candidates = found
         except _OutOfTime:
             out_of_time = True
         if check.mistake is not None:
@@ -97,8 +104,33 @@ def name_mistakes(
                 "Some known mistakes were not compared, since the time ran out; GRADE_PATIENCE=5 gives five "
                 "times as long."
             )
+    _settle(unnamed)
+    for check in unnamed:
+        if check.mistake is None:
+            _name_second(check, dict.fromkeys(named), evidence, suspects)
     _take_back(unnamed, evidence, suspects)
     _read_off(unnamed)
+
+
+def _name_second(check: CheckResult, named, evidence: dict, suspects: "_Suspects") -> None:
+    """Name the mistake that explains this check together with one that is named already."""
+    for first in named:
+        try:
+            found = suspects.search_beside(first, check, evidence)
+        except _OutOfTime:
+            return
+        if len(found) == 1:
+            check.mistake, check.candidates = found[0], []
+            return
+
+
+def _settle(failed: list[CheckResult]) -> None:
+    """Name a candidate of one check that is named in another: one mistake explains more than two do."""
+    named = {check.mistake for check in failed if check.mistake is not None}
+    for check in failed:
+        both = [id for id in check.candidates if id in named]
+        if len(both) == 1:
+            check.mistake, check.candidates = both[0], []
 
 
 def _read_off(failed: list[CheckResult]) -> None:
@@ -107,6 +139,8 @@ def _read_off(failed: list[CheckResult]) -> None:
         if check.mistake is None and check.numbers is not None:
             check.fit = fits.explain(check.numbers)
             check.mistake = check.fit.id if check.fit else None
+        if check.mistake is not None:
+            check.candidates = []
 
 
 def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], suspects: "_Suspects") -> None:
@@ -117,11 +151,11 @@ def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], s
     there is to compare, such as yes or no.
     """
     areas = [suspects.area(check.id) for check in failed]
-    unexplained = [index for index, check in enumerate(failed) if check.mistake is None]
+    unexplained = [i for i, check in enumerate(failed) if check.mistake is None and not check.candidates]
     for index, check in enumerate(failed):
         of_unknown = any(other < index or areas[other] == areas[index] for other in unexplained)
         if of_unknown and not any(_is_telling(piece) for piece in evidence[check.id]):
-            check.mistake = None
+            check.mistake, check.candidates = None, []
 
 
 def _is_telling(piece: Evidence) -> bool:
@@ -139,6 +173,7 @@ class _Suspects:
         self.reference, self.budget, self.passed = reference, budget, passed
         self.solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
         self.mistakes = {mistake.id: mistake for mistake in (*exercise.mistakes(), SOLUTION)}
+        self.pairs: dict[str, Mistake] = {}  # two mistakes as one, by both ids
         self.same_as_solution = reference_subject(reference, "solution", "mistake")
         self.subjects: dict[str, Subject] = {}
         self.loaded: dict[str, Subject] = {}
@@ -179,14 +214,14 @@ class _Suspects:
     def changed(self, id: str) -> frozenset[str] | None:
         """What of the solution the mistake may change, None for all of it."""
         if id not in self._changed:
-            self._changed[id] = changed_names(self.solution, self.mistakes[id].patches)
+            self._changed[id] = changed_names(self.solution, self._mistake(id).patches)
         return self._changed[id]
 
     def subject(self, id: str) -> Subject:
         """The mistake as a subject; what it has in common with the solution is asked of that, once for
         all."""
         if id not in self.subjects:
-            source, changed = self.mistakes[id].apply(self.solution), self.changed(id)
+            source, changed = self._mistake(id).apply(self.solution), self.changed(id)
 
             def ask(asked, seed):
                 if changed is None or asked.names() & changed:
@@ -198,7 +233,7 @@ class _Suspects:
 
     def _loaded(self, id: str, source: str) -> Subject:
         if id not in self.loaded:
-            name = f"mistake_{id}" + (f"_{next(_numbers)}" if self.mistakes[id].keeps else "")
+            name = f"mistake_{id}" + (f"_{next(_numbers)}" if self._mistake(id).keeps else "")
             if name not in self.reference.sources:
                 answer = self.reference.load(name, name, f"<{id}>", source.encode())
                 if "error" in answer:
@@ -206,12 +241,39 @@ class _Suspects:
             self.loaded[id] = reference_subject(self.reference, name, "mistake")
         return self.loaded[id]
 
-    def search(self, check: CheckResult, evidence: dict[str, list[Evidence]]) -> tuple[str | None, bool]:
-        """The one mistake that explains why this check failed, or None; and whether the budget ended the
-        search."""
+    def _mistake(self, id: str) -> Mistake:
+        return self.pairs.get(id) or self.mistakes[id]
+
+    def _pair(self, first: str, second: str) -> str | None:
+        """The id of both mistakes as one; None where the second does not fit where the first has been."""
+        one, other, id = self.mistakes[first], self.mistakes[second], f"{first}+{second}"
+        if id not in self.pairs:
+            both = Mistake(id, "", "", one.patches + other.patches, keeps=one.keeps or other.keeps)
+            try:
+                compile(both.apply(self.solution), id, "exec")
+            except (ValueError, SyntaxError):
+                return None
+            self.pairs[id] = both
+        return id
+
+    def search_beside(self, first: str, check: CheckResult, evidence: dict) -> list[str]:
+        """The mistakes that explain why this check failed where `first` is in the file as well."""
+        pairs = {id: self._pair(first, id) for id in self.likeliest_first(check) if id != first}
+        seen = evidence[check.id]
+        found = [id for id, pair in pairs.items() if pair is not None and self.explains(pair, seen)]
+        if len(found) > 1 or not any(_is_telling(piece) for piece in seen):
+            # There are so many pairs that a short answer is soon one of theirs: what the two do must then be
+            # all that the attempt does.
+            every = sorted(evidence.values(), key=_cost)
+            found = [id for id in found if all(self.explains(pairs[id], pieces) for pieces in every)]
+        return found
+
+    def search(self, check: CheckResult, evidence: dict[str, list[Evidence]]) -> tuple[list[str], bool]:
+        """The mistakes that explain why this check failed, one if they can be told apart; and whether the
+        budget ended the search."""
         seen, area = evidence[check.id], self.area(check.id)
         if self.explains(SOLUTION.id, seen):
-            return None, False  # the reading is the solution's, so it names no mistake
+            return [], False  # the reading is the solution's, so it names no mistake
         trains = any(piece.trains for piece in seen)
         order = sorted(self.passed, key=lambda id: (not id.startswith(area), _cost(self.passed[id])))
         passed = [self.passed[id] for id in order]
@@ -228,6 +290,8 @@ class _Suspects:
             found = [id for id in found if all(self.explains(id, pieces) for pieces in [*failed, *order])]
         if len(found) > 1:
             found = [id for id in found if all(self.explains(id, pieces) for pieces in self.passed.values())]
+        if len(found) > 1 and no_number:
+            found = [id for id in found if seen[-1].said_by(self.subject(id))] or found
         if not found and not out_of_time and not no_number:
             # The attempt may have another mistake beside, which shows in what it does where it passes too.
             def agrees(id, pieces):
@@ -236,7 +300,7 @@ class _Suspects:
                 )
 
             found, out_of_time = self._that(check, lambda id: all(agrees(id, pieces) for pieces in order))
-        return (found[0] if len(found) == 1 else None), out_of_time
+        return found, out_of_time
 
     def _worth(self, piece: Evidence, trains: bool) -> bool:
         """Whether a look at which the attempt passed is asked of each suspect, and not only where several are

@@ -71,6 +71,65 @@ SENTENCES = {
     "not a tensor": ("Your code gave an object of type {type}; expected a tensor.", ()),
 }
 
+# The kinds of exceptions, by words of the message or by type. The same mistake raises another message where
+# the rest of the file is written otherwise: other sizes, other operations, even another type of exception.
+RAISED = (
+    # A number of the target that is no class, too.
+    ("index", r"out of (range|bounds)|index_select\(\)|indices should be|invalid index", "IndexError"),
+    ("in place", r"in-?place operation|leaf Variable|view of a leaf|modified by an in-?place", ""),
+    ("inference", r"[Ii]nference (tensor|mode)", ""),
+    (
+        "no graph",
+        r"does not require grad|does not have a grad_fn|backward through the graph a second time|"
+        r"differentiated Tensors",
+        "",
+    ),
+    ("device", r"same device|different devices?\b|cuda|\bCUDA\b|\bmeta\b", ""),
+    (
+        "memory layout",
+        r"view size is not compatible|at least one dimension spans|input is not contiguous",
+        "",
+    ),
+    (
+        "dtype",
+        r"same dtype|scalar type|expected dtype|different dtypes|dtypes? (do|does) not match|can't be cast|"
+        r"not implemented for '|expected m1 and m2|must be (Long|Float|Bool)|to be of floating point|"
+        r"[Ee]xpected .*(Float|Double|Half|BFloat16|Long|Int|Bool)\w* but (got|found)",
+        "",
+    ),
+    (
+        "not a number",
+        r"probability tensor contains|\bnan\b|\bNaN\b|cannot convert float (NaN|infinity)|math domain",
+        "OverflowError ZeroDivisionError",
+    ),
+    (
+        "shape",
+        r"size of tensor|sizes? of tensors?|shapes? |must match|mismatch|invalid for input of size|"
+        r"expanded size|broadcast|einsum|expects each tensor|values to unpack|number of dimensions|"
+        r"[Ee]xpected size|split_with_sizes|unflatten|dimensions?\b|a Tensor with \d+ elements|batch_size",
+        "",
+    ),
+    ("none", r"'?NoneType'?", ""),
+    ("arguments", r"required (positional |keyword-only )?argument|takes .* argument|unexpected keyword", ""),
+    ("name", r"has no attribute|is not defined|not associated with a value", "NameError AttributeError"),
+    ("key", "", "KeyError"),
+    ("assertion", "", "AssertionError"),
+    ("recursion", "", "RecursionError"),
+)
+
+
+def kind_of(type_: str, kinds: set[str], message: str) -> tuple[str, ...]:
+    """What tells an exception from others that a mistake may raise: its kind; where none is known its type,
+    and its message without numbers and quoted names.
+
+    kinds: its type and those that it derives from.
+    """
+    for kind, words, types in RAISED:
+        if kinds & set(types.split()) or words and re.search(words, message):
+            return (kind,)
+    without = re.sub(r"0x[0-9a-f]+|'[^']*'|\"[^\"]*\"|[-+]?\d+(\.\d+)?", "", message)
+    return (type_, " ".join(without.split())[:200])
+
 
 def line_number(line: int) -> str:
     """The place of a line in a plain Python file; sources.Code.place words it for a notebook."""
@@ -133,13 +192,15 @@ def _raised(description: dict, place, load: bool) -> CheckFailed:
     if "SyntaxError" in description["kinds"]:
         message = re.sub(r"\bline (\d{1,6})\b", lambda found: place(int(found[1])), message)
     code = str(description["frames"][-1]["code"]) if description["frames"] else ""
-    advice = advices.find({type_, *map(str, description["kinds"])}, message, code, load)
+    kinds = {type_, *map(str, description["kinds"])}
+    advice = advices.find(kinds, message, code, load)
     return CheckFailed(
         f"{'Loading your file' if load else 'Your code'} raised {type_}: {message}".rstrip()
         + ("" if message.endswith(".") else ".")
         + (f" {advice}" if advice else ""),
         lines,
-        same=("raised", type_, re.sub(r"0x[0-9a-f]+", "", message)[:200]),
+        same=("raised", *kind_of(type_, kinds, message)),
+        words=f"{type_}: {re.sub('0x[0-9a-f]+', '', message)}"[:200],
     )
 
 

@@ -58,6 +58,7 @@ class CheckFailed(Exception):
     message: what was expected and the question that leads to the fix, then what came instead.
     details: further lines: where the output is wrong, the learner's lines, a small picture.
     same:    equal for two subjects that fail in the same way without giving numbers.
+    words:   of an exception: its type and message, which tell apart two that are of one kind.
     numbers: what was expected and what came, where a mistake may be read off them.
     """
 
@@ -66,12 +67,14 @@ class CheckFailed(Exception):
         message: str,
         details: list[str] | None = None,
         same=None,
+        words="",
         unfinished=False,
         mistake=None,
         numbers: Numbers | None = None,
     ):
         super().__init__(message)
-        self.message, self.details, self.same, self.numbers = message, details or [], same, numbers
+        self.message, self.details, self.numbers = message, details or [], numbers
+        self.same, self.words = same, words
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
         self.case: dict | None = None
         self.mistake: str | None = mistake  # where the check itself can name it
@@ -247,6 +250,12 @@ class Evidence:
             ):
                 return False
         return True
+
+    def said_by(self, subject: Subject) -> bool:
+        """Whether that subject fails in the same words, where failures of one kind are not told apart
+        otherwise."""
+        seen = self._reading(self.look, subject)
+        return isinstance(seen, CheckFailed) and seen.words == self.reading.words
 
     def _reading(self, look, subject) -> Reading | CheckFailed:
         try:

@@ -1,13 +1,15 @@
 """What is named, and what is better left unnamed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from grader.judge.diagnosis import Budget
+from grader.judge.failures import attempt_error
 from grader.judge.grade import Source, grade
 from grader.judge.host import Host
-from tests.exercises import EXERCISES
+from tests.exercises import EXERCISES, Exercise
 from tests.grader.attempts import REPOSITORY
 
 # Mistakes that no catalogue holds; in ex3 each fails checks that some known mistake fails with the same short
@@ -103,3 +105,113 @@ def test_the_likeliest_mistakes_come_first(session):
     order = suspects.likeliest_first(check)
     assert sorted(order) == sorted(suspects.of(check.id))
     assert {"stays_in_eval_mode", "trains_in_eval_mode", "mode_of_pretrained"} <= set(order[:8])
+
+
+@pytest.mark.parametrize(
+    "type_, one, other",
+    [
+        (
+            "RuntimeError",
+            "The size of tensor a (3) must match the size of tensor b (8) at non-singleton dimension 3",
+            "mat1 and mat2 shapes cannot be multiplied (6x8 and 3x8)",
+        ),
+        (
+            "RuntimeError",
+            "expected scalar type Float but found BFloat16",
+            "expected m1 and m2 to have the same dtype, but got: float != c10::BFloat16",
+        ),
+        ("IndexError", "Target 12 is out of bounds.", "index 5 is out of bounds for dimension 0 with size 4"),
+        (
+            "RuntimeError",
+            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+            "Expected all tensors to be on the same device, but got mat2 is on cpu, different from other "
+            "tensors on cuda:0",
+        ),
+        (
+            "RuntimeError",
+            "a leaf Variable that requires grad is being used in an in-place operation.",
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            "[torch.FloatTensor [3]] is at version 1; expected version 0 instead.",
+        ),
+        (
+            "AttributeError",
+            "'GPT' object has no attribute 'heads'",
+            "'Linear' object has no attribute 'wight'",
+        ),
+        (
+            "ValueError",
+            "n_layer is 3 in one model and 2 in 'b'",
+            "n_layer is 1 in one model and 12 in 'target'",
+        ),
+    ],
+)
+def test_exceptions_of_one_kind_agree_whatever_their_words_are(type_, one, other):
+    assert failure_of(type_, one).same == failure_of(type_, other).same
+    assert failure_of(type_, one).words != failure_of(type_, other).words
+
+
+def failure_of(type_, message):
+    return attempt_error(
+        {"kind": "raised", "type": type_, "kinds": [type_], "message": message, "frames": []}
+    )
+
+
+def test_exceptions_of_different_kinds_do_not_agree():
+    said = [
+        ("RuntimeError", "The size of tensor a (3) must match the size of tensor b (8)"),
+        ("RuntimeError", "expected m1 and m2 to have the same dtype, but got: float != double"),
+        ("RuntimeError", "view size is not compatible with input tensor's size and stride"),
+        ("RuntimeError", "element 0 of tensors does not require grad and does not have a grad_fn"),
+        ("IndexError", "index 5 is out of bounds for dimension 0 with size 4"),
+        ("KeyError", "'blocks.0'"),
+        ("TypeError", "forward() missing 1 required positional argument: 'offset'"),
+        ("TypeError", "'NoneType' object is not subscriptable"),
+        ("ValueError", "head_size is 5; it must be even"),
+        ("ValueError", "the text is too short"),
+    ]
+    assert len({failure_of(*each).same for each in said}) == len(said)
+
+
+def test_an_exception_keeps_its_name_where_other_operations_raise_it(session):
+    # Both a sum and masked_fill refuse a mask of another size, each in its own words.
+    mask = 'scores.masked_fill(self.future[:T, :T], float("-inf"))'
+    added = "scores + torch.zeros(self.future.shape).masked_fill(self.future, -torch.inf)"
+    verdict = verdict_of(session, "ex1", ((mask, added),))
+    [failed] = [check for check in verdict.checks if check.status == "failed"]
+    assert "raised RuntimeError" in failed.message
+    assert "mask_not_cropped" in (failed.mistake, *failed.candidates)
+
+
+def test_of_two_mistakes_that_fail_alike_each_is_a_candidate(session, monkeypatch):
+    [known] = [mistake for mistake in EXERCISES["ex1"].mistakes() if mistake.id == "scale_by_width"]
+    twin = replace(known, id="twin", name="the same under another name")
+    monkeypatch.setattr(Exercise, "mistakes", lambda self: (known, twin))
+    verdict = verdict_of(session, "ex1", known.patches)
+    failed = [check for check in verdict.checks if check.status == "failed"]
+    assert verdict.mistakes == []
+    assert failed and all(sorted(check.candidates) == ["scale_by_width", "twin"] for check in failed)
+
+
+def test_more_candidates_than_three_are_none(session, monkeypatch):
+    [known] = [mistake for mistake in EXERCISES["ex1"].mistakes() if mistake.id == "scale_by_width"]
+    four = tuple(replace(known, id=f"twin_{number}") for number in range(4))
+    monkeypatch.setattr(Exercise, "mistakes", lambda self: four)
+    verdict = verdict_of(session, "ex1", known.patches)
+    assert not verdict.passed and not any(check.mistake or check.candidates for check in verdict.checks)
+
+
+# The first shows by itself in some check, and the second only together with it.
+TWO = {
+    "a scale and a dropout": ("ex1", "queries_normalised", "dropout_on_values"),
+    "a mask and a dropout": ("ex1", "softmax_over_queries", "dropout_output_not_rescaled"),
+    "a mode and a mask": ("ex1", "no_mask_in_training", "loop_over_heads"),
+    "two functions": ("ex1", "fuse_heads_reversed", "weights_averaged"),
+    "two areas": ("ex2", "targets_one_late", "loss_over_rows"),
+}
+
+
+@pytest.mark.parametrize("what", TWO)
+def test_two_mistakes_in_one_file_are_both_named(session, what):
+    exercise, *both = TWO[what]
+    verdict = verdict_of(session, exercise, patches_of(exercise, *both))
+    assert sorted(verdict.mistakes) == sorted(both)
