@@ -290,8 +290,8 @@ class _Suspects:
             found = [id for id in found if all(self.explains(id, pieces) for pieces in [*failed, *order])]
         if len(found) > 1:
             found = [id for id in found if all(self.explains(id, pieces) for pieces in self.passed.values())]
-        if len(found) > 1 and no_number:
-            found = [id for id in found if seen[-1].said_by(self.subject(id))] or found
+        if len(found) > 1:
+            found = [id for id in found if seen[-1].shown_exactly_by(self.subject(id))] or found
         if not found and not out_of_time and not no_number:
             # The attempt may have another mistake beside, which shows in what it does where it passes too.
             def agrees(id, pieces):

@@ -251,11 +251,12 @@ class Evidence:
                 return False
         return True
 
-    def said_by(self, subject: Subject) -> bool:
-        """Whether that subject fails in the same words, where failures of one kind are not told apart
-        otherwise."""
+    def shown_exactly_by(self, subject: Subject) -> bool:
+        """Whether that subject gives the same reading to the last word, which `same` may not ask for."""
         seen = self._reading(self.look, subject)
-        return isinstance(seen, CheckFailed) and seen.words == self.reading.words
+        if isinstance(seen, CheckFailed) and isinstance(self.reading, CheckFailed):
+            return (seen.same, seen.words) == (self.reading.same, self.reading.words)
+        return same_reading(seen, self.reading)
 
     def _reading(self, look, subject) -> Reading | CheckFailed:
         try:

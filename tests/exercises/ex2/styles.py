@@ -171,12 +171,17 @@ LARGE_BATCHES = (
     ("if (step + 1) % 10 == 0 or step + 1 == steps:", "if step % 5 == 4 or step == steps - 1:"),
 )
 
+# int of one character refuses a line end, and much of what it takes in a longer text.
+BY_INT = ("decode_regex_end", "decode_with_int_alone", "decode_stripped")
+# What is left on a copy of the model nobody sees, and its mode is eval to the end.
+ON_THE_COPY = ("attribute_left", "one_call_too_many")
+
 STYLES = (
-    Style("joined", JOINED + DIGIT_BY_DIGIT + GATHERED + TWO_DRAWS + COPIED),
-    Style("by_division", BY_DIVISION + TARGETS_BY_WHERE + IN_FLOAT64 + DIGITS_ALONE),
+    Style("joined", JOINED + DIGIT_BY_DIGIT + GATHERED + TWO_DRAWS + COPIED, mends=ON_THE_COPY),
+    Style("by_division", BY_DIVISION + TARGETS_BY_WHERE + IN_FLOAT64 + DIGITS_ALONE, mends=BY_INT),
     Style("small_model", ASCII_DIGITS + TEXT_DIGITS + WEIGHTED + SMALL),
     Style("in_a_table", IN_A_TABLE + ROWS_OF_PAIRS + LARGE_BATCHES),
     Style("gathered", GATHERED + ROWS_OF_PAIRS + SMALL + DIGITS_ALONE),
     Style("float64_loss", IN_FLOAT64 + TWO_DRAWS + TEXT_DIGITS + JOINED),
-    Style("large_batches", LARGE_BATCHES + COPIED + BY_DIVISION),
+    Style("large_batches", LARGE_BATCHES + COPIED + BY_DIVISION, mends=BY_INT + ON_THE_COPY),
 )
