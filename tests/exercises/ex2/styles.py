@@ -172,9 +172,8 @@ LARGE_BATCHES = (
 )
 
 # int of one character refuses a line end, and much of what it takes in a longer text.
-BY_INT = ("decode_regex_end", "decode_with_int_alone", "decode_stripped")
-# What is left on a copy of the model nobody sees, and its mode is eval to the end.
-ON_THE_COPY = ("attribute_left", "one_call_too_many")
+BY_INT = ("decode_regex_end", "decode_with_int_alone")
+ON_THE_COPY = ("attribute_left",)  # which nobody sees
 
 STYLES = (
     Style("joined", JOINED + DIGIT_BY_DIGIT + GATHERED + TWO_DRAWS + COPIED, mends=ON_THE_COPY),
