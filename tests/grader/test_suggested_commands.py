@@ -40,7 +40,7 @@ def typed(monkeypatch, tmp_path, own_progress):
     """typed(command) types a command of grade.py where my file.py stands; its grades are left out."""
     (tmp_path / "my file.py").write_text(WRONG)
     monkeypatch.chdir(tmp_path)
-    for name in ("_grade", "_watch", "_demo", "_selftest"):
+    for name in ("_grade", "_watch", "_demo", "_selftest", "_selftest_in_styles"):
         monkeypatch.setattr(cli, name, lambda *arguments: 0)
     monkeypatch.setattr(cli, "_starter", lambda trains=False: contextlib.nullcontext())
     progress.record(verdict_of(EXERCISES["ex1"], ("scale",), ("no_scale",)), pytest.fail)

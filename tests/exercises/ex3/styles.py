@@ -184,5 +184,10 @@ STYLES = (
     Style("by_regex", BY_REGEX + BY_STATE + GROUP_ADDED + SCHEDULED),
     Style("hashed", HASHED + LISTED_PAIRS + STATE_COPIED + OWN_LOSS),
     Style("sliced", SLICED + BY_INDEX_COPY + BY_STATE + OWN_BATCHES + SCHEDULED + NAMED),
-    Style("row_by_row", ROW_BY_ROW + LISTED_PAIRS + CONSTANT_RATE + STATE_COPIED + BY_CHARACTER),
+    Style(
+        "row_by_row",
+        ROW_BY_ROW + LISTED_PAIRS + CONSTANT_RATE + STATE_COPIED + BY_CHARACTER,
+        # No schedule writes over the optimizer's rate, so that finetune has a rate of its own as well.
+        mends=("optimizer_lr_ignored",),
+    ),
 )
