@@ -75,14 +75,12 @@ def combined(solution: str, style: Style, mistake: Mistake) -> str | None:
     return source
 
 
-def combinations(exercise: Exercise, device: str = "cpu") -> list[tuple[str, str]]:
+def combinations(exercise: Exercise) -> list[tuple[str, str]]:
     """(style, mistake) pairs to grade, by their ids. Each mistake takes its styles in rotation, so that all
     styles come to much the same number of mistakes."""
     solution, styles = _solution(exercise), exercise.styles()
     found = [(style.id, "") for style in styles]
     for number, mistake in enumerate(exercise.mistakes()):
-        if mistake.needs != "cpu" and mistake.needs != device:
-            continue
         order = styles[number % len(styles) :] + styles[: number % len(styles)] if styles else ()
         fitting = [style.id for style in order if combined(solution, style, mistake) is not None]
         found += [(style, mistake.id) for style in fitting[:STYLES_OF_EACH]]

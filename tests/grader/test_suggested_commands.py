@@ -106,7 +106,7 @@ def test_what_the_other_modes_suggest_can_be_typed(typed, capsys):
 
 SHORTER = {
     "gpt_core.train": ["--steps", "2"], "ex2_": ["--steps", "1", "--digits", "1"],
-    "ex3_": ["--help"], "ex4_": ["--help"],
+    "ex3_": ["--help"], "ex4_": ["--help"], "more/": ["--help"],
 }  # fmt: skip
 
 
