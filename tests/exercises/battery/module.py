@@ -102,6 +102,7 @@ class Unit:
     corners:   sizes that are always looked at, beside those that are drawn
     long:      in bfloat16, which cannot count beyond 256, with a length that no check in float32 has
     head_step: head sizes are multiples of it
+    by_name:   whether config and x may be passed by these names
     """
 
     name: str
@@ -112,6 +113,7 @@ class Unit:
     long: Size
     gpt: tuple[tuple[str, object], ...] = ()
     head_step: int = 1
+    by_name: bool = True
 
     def parameters(self, C: int) -> dict[str, tuple]:
         """The shapes of its parameters by name."""
@@ -255,7 +257,8 @@ def same_bfloat16(one, other):
 
 def parameters(subject: Subject, unit: Unit, size: Size) -> Reading:
     """{"parameters": what is listed of each, by name}"""
-    found = subject.run(LOOKS("parameters", unit=unit.name, config=size.config())).plain("parameters")
+    found = subject.run(LOOKS("parameters", unit=unit.name, config=size.config(), by_name=unit.by_name))
+    found = found.plain("parameters")
     for p in found.values():  # a KeyError or TypeError here comes from the subject's answer, see Exam.observe
         p["same_as"], p["requires_grad"], p["zero"], p["nan"], tuple(p["shape"])
     return {"parameters": found}
@@ -596,6 +599,7 @@ def life(subject, unit, sizes, inputs, growing) -> Reading:
         other_input=sizes[1].x(),
         growing=with_offset,
         change=CHANGE,
+        by_name=unit.by_name,
     )
     answer, given = subject.run(asked), {key: x for key, (_, x, _) in of_life(sizes, inputs, growing).items()}
     return outputs(subject, answer, {"moved": given.pop("moved")}, "float64") | outputs(

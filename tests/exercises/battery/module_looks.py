@@ -17,9 +17,11 @@ def build(m, unit, config, weights, **options):
     return tools.build(getattr(m, unit), tools.config(**config), parameters=weights, **options)
 
 
-def parameters(m, unit, config):
-    """What the module lists as its parameters; config is passed by name here."""
-    return {"parameters": tools.parameters(tools.build(getattr(m, unit), config=tools.config(**config)))}
+def parameters(m, unit, config, by_name):
+    """What the module lists as its parameters; config is passed by its name here, where it has one."""
+    make, config = getattr(m, unit), tools.config(**config)
+    module = tools.build(make, config=config) if by_name else tools.build(make, config)
+    return {"parameters": tools.parameters(module)}
 
 
 def settings(m):
@@ -62,7 +64,7 @@ def sequences_alone(m, unit, config, weights, x):
     return alone | {"y": module(tools.tensor(x))}
 
 
-def calls(m, unit, first, other, inputs, other_input, growing, change):
+def calls(m, unit, first, other, inputs, other_input, growing, change, by_name):
     """A module's calls, in turn with those of another size, in both modes; all outputs are read at the end.
 
     first, other: config and weights of the two. growing: (x, keyword arguments) of calls in which a text
@@ -75,7 +77,8 @@ def calls(m, unit, first, other, inputs, other_input, growing, change):
         # Under no_grad some attempts take another path, or write into their buffers.
         with torch.set_grad_enabled(i not in (0, 1, 4)):
             found[f"y{i}"] = module(tools.tensor(x))
-        found[f"z{i}"] = another(x=tools.tensor(other_input))
+        x = tools.tensor(other_input)
+        found[f"z{i}"] = another(x=x) if by_name else another(x)
     for mode in ("eval", "train"):
         module.train(MODES[mode])
         with torch.no_grad():

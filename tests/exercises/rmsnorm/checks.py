@@ -35,6 +35,7 @@ UNIT = Norm(
     },
     corners=(Size(B=1, T=1, n_embd=1, n_head=1), Size(n_embd=256)),
     long=Size(B=1, T=310, n_embd=6, n_head=2, block_size=310),
+    by_name=False,
 )
 
 test_runs = module.runs(UNIT.name)
