@@ -19,7 +19,7 @@ def show(note) -> None:
     for exercise, done in everything.items():
         if exercise is MENU[0]:
             table.add_row()
-            table.add_row("", Text("the menu: further features, in any order", style="dim"))
+            table.add_row(Text("menu", style="dim"), Text("in any order", style="dim"))
         state, style = _state(exercise, done)
         checks = f"{done.passed} of {done.checks}" if done.checks else ""
         short = exercise.title.split(":")[0]

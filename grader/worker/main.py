@@ -124,12 +124,17 @@ def _work_in(scratch: str) -> None:
     sys.dont_write_bytecode = True
 
 
-def reset_torch(seed: int, threads: int) -> None:
-    """Undo what a module may have left changed in torch's global state, and seed the generators."""
+def _leave_modes() -> None:
+    """Switch off the modes in which torch's functions go through another's code."""
     while torch.overrides._get_current_function_mode_stack():
         torch.overrides._pop_mode()
     while torch.utils._python_dispatch._get_current_dispatch_mode_stack():
         torch.utils._python_dispatch._pop_mode()
+
+
+def reset_torch(seed: int, threads: int) -> None:
+    """Undo what a module may have left changed in torch's global state, and seed the generators."""
+    _leave_modes()
     torch.set_default_device(None)
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
@@ -166,6 +171,7 @@ def _answer(header: dict, arrays: dict, modules: dict, setup: dict, send) -> tup
             before = _globals()
             modules[header["subject"]] = load(header["module"], filename, source)
             names = [name for name in vars(modules[header["subject"]]) if not name.startswith("_")]
+            _leave_modes()  # a file may leave one of torch's modes on, in which nothing can be asked
             changed = {key: value != before[key] for key, value in _globals().items()}
             return {"ok": True, "names": names[:20_000], "changed": changed}, {}
         if header["do"] == "looks":

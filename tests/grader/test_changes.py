@@ -67,4 +67,5 @@ def test_what_no_mistake_of_the_catalogue_is_said_to_change_is_the_same_code(exe
         after = definitions(mistake.apply(solution))
         differ = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
         assert changed is None or differ <= changed, mistake.id
-    assert told_apart > 20  # and it is of use: most mistakes change some functions only
+    # And it is of use: many mistakes change some functions only.
+    assert told_apart > min(20, len(exercise.mistakes()) / 2)
