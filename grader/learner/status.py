@@ -13,7 +13,7 @@ def show(note) -> None:
     """Print the table of the exercises and the next step. note: takes what is said of a damaged file."""
     out = report.console()
     everything = {exercise: progress.read(exercise.name, note) for exercise in EXERCISES.values()}
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for column in ("", "exercise", "state", "checks", "solved"):
         table.add_column(column)
     for exercise, done in everything.items():
