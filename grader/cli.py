@@ -155,9 +155,9 @@ def _run(arguments: list[str]) -> int:
             return _demo(starter, options)
     if mode == "selftest" and options.exercise == STYLES:
         return _selftest_in_styles(options)
+    if mode == "selftest":  # without an exercise: of the menu too
+        return _selftest(options, _exercises(options.exercise) if options.exercise else list(EXERCISES))
     exercises = _exercises(options.exercise or "all")
-    if mode == "selftest":
-        return _selftest(options, exercises)
     if options.exercise is None:
         from grader.learner import status
 

@@ -7,6 +7,7 @@ the check runs on the solution, and its looks are recorded. The script then call
 learner's file in this process. The check itself compares the answers. Nothing here decides a verdict."""
 
 import atexit
+import contextlib
 import importlib
 import json
 import shutil
@@ -162,7 +163,7 @@ class Replay:
         # last, so that a torch.py there is no torch
         sys.path += [str(Path(name).parent) for name in (file, *helpers)]
         self.attempt = load_attempt(self.case.exercise, Path(file))
-        self._seen: deque[Answer] = deque()
+        self._seen: deque[Answer | StepError] = deque()
 
     def look(self, number: int) -> "Look":
         """The number-th look of the case, ready to be called: torch is reset and seeded."""
@@ -177,7 +178,10 @@ class Replay:
 
         def ask(asked, seed):
             if self._seen and exam.at_the_case:
-                return self._seen.popleft()
+                seen = self._seen.popleft()
+                if isinstance(seen, StepError):
+                    return read_answer({"error": describe_step(seen, self.attempt.__file__)}, {})
+                return seen
             return answered.ask(asked, seed)
 
         exam = self.case.exam(Subject("attempt", ask, self.device), self.attempt)
@@ -202,9 +206,17 @@ class Look:
         self.function = getattr(importlib.import_module(asked.looks.name), asked.function)
         self.m, self._module, self._keep = Graded(module), module, keep
         self.given = unpacked(_arguments(asked)[2], asked.arrays)
-        # Where a check traces devices: entered around the look.
-        self.devices = Tracing(module)
         self.expected = {} if right is None else {name: _numbers(right, name) for name in right.values}
+
+    @contextlib.contextmanager
+    def devices(self):
+        """Around a look of a check that traces devices. Where a tensor without a device meets one that has it
+        the look ends, as it would on a GPU; Replay.difference says so."""
+        try:
+            with Tracing(self._module):
+                yield
+        except StepError as error:
+            self._keep(error)
 
     def saw(self, values: dict) -> None:
         """What the look gave, as the judge is to see it."""
@@ -248,7 +260,7 @@ def script(case: FailingCase, path: Path, name: str, helpers: Sequence[Path] = (
         call = f"saw = {name}(look.m, **look.given)  # your code runs in here"
         body += ["", f"look = replay.look({number})  # torch is reset and seeded"]
         if asked.devices_traced:
-            body.append("with look.devices:  # raises where a tensor without a device meets one that has it")
+            body.append("with look.devices():  # ends where a tensor without a device meets one that has it")
             body += [f"    {call}", "    look.saw(saw)"]
         else:
             body += [call, "look.saw(saw)"]

@@ -113,7 +113,7 @@ class Tracing(TorchFunctionMode):
         result = function(*args, **kwargs)
         if name == "__set__":
             if len(given) == 2:  # parameter.data = tensor
-                self.note(*given[0][:1], given[1][1])
+                self.note(given[0][0], given[1][1])
             return result
         if isinstance(result, torch.device):
             return OF_STRAY if given and given[0][1].state == STRAY else result

@@ -134,8 +134,8 @@ def ids(text: str) -> tuple[str, ...]:
 def of_menu(name: str, title: str, asks: tuple[str, ...], checks: str, part: str = "") -> Exercise:
     """An exercise of the menu, with what to do with a file that passes.
 
-    part: the option with which gpt_core takes what the file defines, as "--norm
-    exercises.more.rmsnorm:RMSNorm"."""
+    part: the option by which gpt_core takes what the file defines, such as --norm MODULE:CLASS.
+    """
     question = ("does it improve your GPT? The experiment:", f"python exercises/more/{name}.py")
     train = f"python -m gpt_core.train toy --out runs/{name} {part}"
     uses = (question, *((("train a GPT with it:", train),) if part else ()))

@@ -13,7 +13,7 @@ from grader.judge.results import CheckResult
 from grader.learner import report
 from grader.workbook import Call
 from tests.exercises import EXERCISES
-from tests.grader.attempts import SOLUTION, with_mistake
+from tests.grader.attempts import REPOSITORY, SOLUTION, with_mistake
 
 
 @pytest.fixture
@@ -74,3 +74,46 @@ def test_a_check_that_a_stuck_attempt_never_passed_on_the_cpu_is_no_agreement():
     check, never = CheckResult("scale", "", "failed"), CheckResult("scale", "", "not_reached")
     compare_devices([check], [never], "cuda")
     assert check.details == ["wrong on the CPU too"]
+
+
+@pytest.mark.parametrize("right_on_cpu", [True, False])
+def test_a_failure_on_a_gpu_takes_the_name_that_was_found_on_the_cpu(right_on_cpu):
+    # Dropout draws other numbers there than the known mistakes draw on the CPU.
+    check = CheckResult("values", "", "failed")
+    on_cpu = [
+        CheckResult(
+            "values", "", "passed" if right_on_cpu else "failed", mistake=None if right_on_cpu else "it"
+        ),
+        CheckResult("devices", "", "failed", mistake="mask_is_no_buffer"),
+    ]
+    compare_devices([check], on_cpu, "cuda")
+    assert check.mistake == ("mask_is_no_buffer" if right_on_cpu else "it")
+
+
+# A table that is kept from call to call, made without a device: the file, what is there, and what is put.
+KEPT = "\n\n@functools.lru_cache(None)\ndef kept(*args):\n    return {}\n"
+TABLES = {
+    "ex1": ("self.future[:T, :T]", "kept(T)", "torch.ones(*args, *args).triu(1).bool()"),
+    "ex2": ("10 ** torch.arange(count - 1, -1, -1, device=numbers.device)", "kept(count)",
+            "10 ** torch.arange(*args).flip(0)"),
+    "ex4": ("torch.arange(offset, offset + T, device=x.device)", "kept(offset, T)",
+            "torch.arange(args[0], sum(args))"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("exercise", TABLES)
+def test_a_table_that_is_kept_from_an_earlier_check_does_not_hide_where_it_was_made(session, exercise):
+    find, put, table = TABLES[exercise]
+    source = (REPOSITORY / EXERCISES[exercise].solution_path).read_text(encoding="utf-8")
+    assert source.count(find) == 1
+    source = f"{source.replace(find, put)}\n\nimport functools\n{KEPT.format(table)}"
+    verdict = grade(
+        session,
+        exercise,
+        Source(Path("attempt.py"), source.encode()),
+        device="cpu",
+        quick=True,
+        diagnose=None,
+    )
+    failed = {check.id for check in verdict.checks if check.status == "failed"}
+    assert failed == {"ex1": {"devices"}, "ex2": {"batch_devices"}, "ex4": {"devices"}}[exercise]

@@ -30,8 +30,16 @@ MISTAKES = {
         "dropout_on_values",
         "loop_over_heads",
         "fuse_shares_projection",
+        "mask_is_no_buffer",
     ),
-    "ex2": ("answer_not_reversed", "loss_summed", "held_out_drawn", "mode_always_train", "one_step_more"),
+    "ex2": (
+        "answer_not_reversed",
+        "loss_summed",
+        "held_out_drawn",
+        "mode_always_train",
+        "one_step_more",
+        "batch_on_cpu",
+    ),
 }
 
 
@@ -84,6 +92,17 @@ def test_the_script_of_each_failing_case_shows_the_difference_and_ends_well_with
                 assert RIGHT in came, (check.replay, came)
             else:
                 assert says_the_same(came, check), (check.replay, came)
+
+
+def test_a_script_of_several_looks_shows_the_one_in_which_a_device_is_missing(session, tmp_path, capsys):
+    find = "self.future[:T, :T]"
+    table = "torch.ones(T, T).triu(1).bool()"  # for shorter texts alone
+    source = SOLUTION.replace(find, f"(self.future if T == len(self.future) else {table})")
+    assert source != SOLUTION
+    [check] = failing(session, EXERCISES["ex1"], source)
+    (tmp_path / "wrong.py").write_text(source)
+    (tmp_path / "replay.py").write_text(script(FailingCase(check.replay), tmp_path / "wrong.py", "replay.py"))
+    assert says_the_same(outcome(tmp_path / "replay.py", capsys), check)
 
 
 # Tokens.

@@ -76,6 +76,14 @@ def test_a_second_mistake_is_one_line_with_what_it_explains():
     assert seen.count(name) == 1
 
 
+def test_mistakes_that_cannot_be_told_apart_are_all_shown():
+    verdict, known = failing(EX1, None), {mistake.id: mistake for mistake in EX1.mistakes()}
+    verdict.first_to_mend.candidates = ["no_scale", "no_mask"]
+    for verbose in (False, True):
+        seen = words(lines_of(verdict, verbose=verbose))
+        assert f"It may be one of these: - {known['no_scale'].name} - {known['no_mask'].name}" in seen
+
+
 def test_what_was_not_reached_or_left_out_is_counted():
     verdict = verdict_of(EX2, EX2.checks[:1], complete=False)
     for check in verdict.checks[1:]:

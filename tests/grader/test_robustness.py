@@ -357,3 +357,9 @@ def test_the_command_line_writes_json_for_a_file_that_kills_itself(tmp_path, cap
     assert "<failure" in junit.read_text()
     assert {path.name for path in tmp_path.iterdir()} == {"a.py", "verdict.json", "junit.xml"}
     assert "exit status 0" in capsys.readouterr().out
+
+
+def test_attention_masks_exactly_on_every_backend_that_a_worker_leaves_on(graded):
+    # cuDNN's masks with a finite number where the mask is boolean: with large scores right code looks wrong.
+    verdict = graded(in_forward("assert not torch.backends.cuda.cudnn_sdp_enabled()"))
+    assert verdict.passed, verdict.checks[0].message

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from grader.author.selftest import cases, in_parallel, selftest
+from grader.author.selftest import cases, in_parallel, portions, selftest
 from grader.judge.grade import grade, read_source
 from grader.judge.host import Host
 from tests.exercises import EXERCISES, Exercise, Mistake
@@ -50,6 +50,14 @@ def test_shared_out_among_processes_the_self_test_grades_each_case_once(monkeypa
     wanted = [graded for graded, _, _ in cases(EXERCISES["ex1"])][::60]
     assert sorted(graded) == sorted(wanted)
     assert all(row.ok for row in rows)
+
+
+def test_the_parts_of_a_self_test_are_together_the_whole():
+    whole = [(name, id) for name, exercise in EXERCISES.items() for id, _, _ in cases(exercise)]
+    parts = [portions(list(EXERCISES), (k, 4)) for k in range(1, 5)]
+    graded = [(exercise, id) for part in parts for exercise, ids in part for id in ids]
+    assert sorted(graded) == sorted(whole)
+    assert max(map(len, parts)) > 1 and len(set(graded)) == len(graded)
 
 
 @pytest.mark.parametrize("exercise", EXERCISES)

@@ -54,17 +54,18 @@ def left_over(compared) -> float | None:
     little.
 
     compared: (expected, got, explained, allowed) of each case that the one explanation must fit; it is read
-    no further than the first that it does not fit. Where NaN came nothing is told by it alone, since much
-    else gives NaN: the difference counts where numbers came.
+    no further than the first that it does not fit. allowed is one number, or one for each element: then a
+    large element does not hide what is wrong in a small one. Where NaN came nothing is told by it alone,
+    since much else gives NaN: the difference counts where numbers came.
     """
     rest, difference = 0.0, 0.0  # in units of what is allowed
     for expected, got, explained, allowed in compared:
-        unit = max(allowed, 1e-30)
-        rest = max(rest, distance(explained, got) / unit)
+        unit = np.maximum(allowed, 1e-30)
+        rest = max(rest, distance(explained / unit, got / unit))
         if rest > ROOM:
             return None
         came = np.isfinite(got)
-        difference = max(difference, distance(expected[came], got[came]) / unit)
+        difference = max(difference, distance((expected / unit)[came], (got / unit)[came]))
     if difference < MARGIN * max(rest, 1.0):
         return None
     return rest / difference

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from grader.judge.fits import Fit
-from grader.judge.fits.closeness import differs, known, left_over, plain
+from grader.judge.fits import Fit, left_over
+from grader.judge.fits.shared import differs, known, plain
 from tests.exercises.exam import Numbers
 
 BASE = 10000.0
@@ -67,7 +67,7 @@ def of_angles(numbers: Numbers) -> list[Fit]:
             for fit, formula in propose(tables):
                 fitted = np.concatenate([formula(table).ravel() for table in tables])
                 allowed = RELATIVE * np.abs(fitted) + LEAST
-                left = left_over(numbers.expected, numbers.got, fitted, allowed)
+                left = left_over([(numbers.expected, numbers.got, fitted, allowed)])
                 if left is not None:
                     found.append(replace(fit, left=left))
     return found

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from grader.judge.fits import Fit
-from grader.judge.fits.closeness import differs, known, left_over, plain
+from grader.judge.fits import Fit, left_over
+from grader.judge.fits.shared import differs, known, plain
 from tests.exercises.exam import Numbers
 
 # The loss.
@@ -34,7 +34,7 @@ def of_loss(numbers: Numbers) -> list[Fit]:
             for times in (1.0, round(factor), round(2 * factor) / 2, float(f"{factor:.4g}"), factor):
                 fitted = expected * ratio * times
                 allowed = np.maximum(numbers.allowed, 1e-6 * np.abs(fitted))
-                left = left_over(expected, got, fitted, allowed)
+                left = left_over([(expected, got, fitted, allowed)])
                 if left is not None and times and (id or times != 1):
                     found.append(replace(_loss(id, over, times), left=left))
                     break

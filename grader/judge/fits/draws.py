@@ -4,7 +4,7 @@ bounds."""
 import numpy as np
 
 from grader.judge.fits import Fit
-from grader.judge.fits.closeness import known
+from grader.judge.fits.shared import known
 from tests.exercises.exam import Numbers
 from tests.exercises.numbers import room_for_chance
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from grader.judge.fits import Fit
-from grader.judge.fits.closeness import known, plain
+from grader.judge.fits.shared import known, plain
 from tests.exercises.exam import Numbers
 from tests.exercises.numbers import room_for_chance
 

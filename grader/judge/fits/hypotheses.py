@@ -151,8 +151,8 @@ def fits_of(found: list[Case], variations: Iterable[Variation], simpler: int = 1
     """The variations that give all that came."""
     # The case that takes least time first: it rules out most.
     order = sorted(found, key=lambda case: case.B * case.H * len(case.tokens) * case.T)
-    # Sizes of 1 would make a name that says nothing: sqrt(D) = 1.
-    named = next((case for case in found if min(case.D, case.H, case.T) > 1), found[0] if found else None)
+    # The name speaks of the case that is shown. Sizes of 1 would make one that says nothing: sqrt(D) = 1.
+    named = next((case for case in found if min(case.D, case.H) > 1), found[0] if found else None)
     fits = []
     for variation in variations:
         if any(case.long for case in found) and not variation.does.keys() <= ROWWISE:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from grader.judge.fits import Fit
-from grader.judge.fits.closeness import differs, known, left_over, plain
+from grader.judge.fits import Fit, left_over
+from grader.judge.fits.shared import differs, known, plain
 from tests.exercises.exam import Numbers
 
 # How a pair is read, and how it is written back: side by side, or from two halves.
@@ -69,7 +69,7 @@ def of_rotation(numbers: Numbers) -> list[Fit]:
     angles, got = np.asarray(numbers.facts["angles"], dtype=np.float64), numbers.got.astype(np.float64)
     found = []
     for fit, matrices in _proposals(angles, got):
-        left = left_over(numbers.expected, got, matrices, numbers.allowed)
+        left = left_over([(numbers.expected, got, matrices, numbers.allowed)])
         if left is not None:
             found.append(replace(fit, left=left))
     return found

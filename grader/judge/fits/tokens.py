@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from grader.judge.fits import Fit
-from grader.judge.fits.closeness import known
+from grader.judge.fits.shared import known
 from tests.exercises.ex2.readings import VOCABULARY
 from tests.exercises.exam import Numbers
 

@@ -834,8 +834,8 @@ def fits_into_gpt(exam, unit):
 
 @check("devices", devices.TITLE, ("output",))
 def makes_its_tensors_on_the_device(exam, unit):
-    # No other check has these lengths: what is kept from an earlier call of the same length was not watched.
-    sizes = Size(B=2, T=10, block_size=14, seed=31), Size(B=2, T=11, block_size=11, seed=31)
+    # No earlier check has these lengths: what is kept from a call of the same length was not watched.
+    sizes = Size(B=2, T=33, block_size=37, seed=31), Size(B=2, T=34, block_size=34, seed=31)
     asks = [
         unit.asked("forward", size, unit.weights(size), dropout=0.3, x=size.x(), modes=list(MODES))
         for size in sizes

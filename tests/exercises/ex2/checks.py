@@ -370,7 +370,8 @@ def test_batch_kept(exam):
         function.all_kept(exam, case.as_case(), "make_batch", readings.batch_kept, case)
 
 
-WATCHED = Problems(n_digits=4, B=6)  # of a size that no other check has: nothing is kept from there
+# More digits than in any other check: what is kept from a call with as many was not watched.
+WATCHED = Problems(n_digits=12, B=6)
 
 
 @check("batch_devices", devices.TITLE, ("batch_form",))

@@ -250,7 +250,7 @@ def test_angles_calls(exam):
 
 @check("angles_devices", devices.TITLE, ("angles_form",))
 def test_angles_devices(exam):
-    positions = tuple(range(17))  # as many as no other check has
+    positions = tuple(range(97))  # as many as in no other check: what is kept for as many was not watched
     asked = readings.LOOKS("angles", cases=[(positions, 12), (positions, 12, 100.0)])
     case = {"T": len(positions), "head_size": 12}
     devices.check_devices(exam, case, "The angles", "the positions", asked)
@@ -718,7 +718,7 @@ def test_rope_gradients(exam):
 
 @check("rope_devices", devices.TITLE, ("rope_form",))
 def test_rope_devices(exam):
-    x, angles = random_x((2, 3, 17, 6), 19), random_angles(17, 6, 19)
+    x, angles = random_x((2, 3, 97, 6), 19), random_angles(97, 6, 19)  # see angles_devices
     asked = readings.LOOKS("rotated", cases=[(x, angles)])
     devices.check_devices(exam, {"x": list(x.shape)}, "The result of apply_rope", "x", asked)
 

@@ -109,3 +109,9 @@ def mistakes(session, exercise: str, patches) -> list[str]:
     """The verdict's mistakes, of a whole grade with the catalogue."""
     source = Source(Path("attempt.py"), patched(exercise, patches))
     return grade(session, exercise, source, device="cpu", quick=True).mistakes
+
+
+def assert_named_alike(session, exercise: str, patches, id: str) -> None:
+    """Every check that hands numbers over tells this one mistake."""
+    found = read_off(session, exercise, patches)
+    assert found and {fit and fit.id for fit in found.values()} == {id}, found

@@ -110,9 +110,7 @@ ATTEMPTS = {
 
 @pytest.mark.parametrize("what", ATTEMPTS)
 def test_an_attempt_is_named_alike_in_every_check_that_hands_numbers_over(session, what):
-    exercise, patches, id = ATTEMPTS[what]
-    found = made.read_off(session, exercise, patches)
-    assert found and {fit and fit.id for fit in found.values()} == {id}, found
+    made.assert_named_alike(session, *ATTEMPTS[what])
 
 
 def test_in_a_whole_grade_the_fit_is_the_one_mistake(session):

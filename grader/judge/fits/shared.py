@@ -1,15 +1,13 @@
-"""When a fit explains what came, and the words of a fit that is a mistake of a catalogue."""
+"""What the families share: whether there is something to explain, and the words of a fit."""
 
 import functools
 
 import numpy as np
 
-from grader.judge.fits import MARGIN, ROOM, Fit
+from grader.judge.fits import Fit
 from tests.exercises import EXERCISES
 from tests.exercises.exam import Numbers
 from tests.exercises.numbers import wrong
-
-UNEXPLAINED = 1 / MARGIN  # of the difference between expected and got
 
 
 def differs(numbers: Numbers) -> bool:
@@ -18,23 +16,6 @@ def differs(numbers: Numbers) -> bool:
     if expected.shape != got.shape or got.size == 0 or not np.isfinite(got).all():
         return False
     return bool(wrong(expected, got, numbers.allowed).any())
-
-
-def left_over(expected, got, fitted, allowed) -> float | None:
-    """How much of the difference a fit leaves unexplained, from 0 to UNEXPLAINED; None where it does not
-    explain every number.
-
-    allowed: how far two right results may lie apart, one number or one for each element. Differences are
-    compared in units of it, so that one large element does not hide what is wrong in a small one.
-    """
-    with np.errstate(all="ignore"):
-        unit = np.maximum(np.asarray(allowed, dtype=np.float64), 1e-300)
-        left = np.abs(np.asarray(got, dtype=np.float64) - fitted) / unit
-        whole = np.abs(np.asarray(got, dtype=np.float64) - expected) / unit
-        if not (np.isfinite(left).all() and np.isfinite(whole).all()) or left.max() > ROOM:
-            return None
-        share = float(left.max() / max(whole.max(), 1e-300))
-    return share if share <= UNEXPLAINED else None
 
 
 @functools.cache
