@@ -155,6 +155,19 @@ MENU = (
         f"{_MODULE} ones epsilon large half",
         "--norm exercises.more.rmsnorm:RMSNorm",
     ),
+    of_menu(
+        "swiglu",
+        "SwiGLU: a feed-forward with a gate",
+        (
+            "hidden_size: how many hidden units keep the number of parameters",
+            "SwiGLU: the feed-forward in which each hidden unit has a gate",
+        ),
+        """
+        runs hidden parameters trainable output gate values gradients batch_rows calls layouts
+        input_kept dtypes bfloat16 devices dropout in_gpt
+        """,
+        "--feed-forward exercises.more.swiglu:SwiGLU",
+    ),
 )
 
 EXERCISES = {

@@ -115,6 +115,28 @@ def after_calls(m, unit, config, weights, x, dtype):
     return inputs | {"parameters": tools.values(module), "settings": probes.settings()}
 
 
+def with_dropout(m, unit, config, weights, x, cotangent, ps, calls):
+    """Modules with these probabilities of dropout, all built before the first is called.
+
+    "P 0", ..: the outputs in the modes of `calls`; "P gradients": of sum(y * cotangent) in train mode; "P
+    kept": in eval mode of the same sum over the places that this y kept, divided by 1 - P.
+    """
+    modules = {p: build(m, unit, config | {"dropout": p}, weights) for p in ps}
+    found, given = {}, tools.tensor(x, requires_grad=True)
+    for p, module in modules.items():
+        for number, mode in enumerate(calls):
+            module.train(mode != "eval")
+            with torch.set_grad_enabled("no_grad" not in mode):
+                found[f"{p} {number}"] = module(tools.tensor(x))
+        module.train(True)
+        y = module(given)
+        kept = cotangent * (y != 0).cpu().numpy() / (1 - p)
+        found[f"{p} gradients"] = tools.gradients(y, cotangent, x=given, module=module)
+        module.train(False)
+        found[f"{p} kept"] = tools.gradients(module(given), kept, x=given, module=module)
+    return found
+
+
 def gpt_logits(m, unit, part, options, config, weights, idx):
     """The logits of a GPT with the unit as one of its parts; options: further arguments of GPT."""
     model = tools.build(

@@ -1,0 +1,1 @@
+"""SwiGLU, of the menu: its checks, looks, mistakes, hints and sheet."""
