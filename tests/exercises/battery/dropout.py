@@ -207,19 +207,13 @@ def dropped_in_long(subject: Subject, unit: Attention) -> Reading:
     reading = {"wrong": [], "shares": {}, "kept": True, "wrong zeros": [], "zeros": {}}
     for T, B, n_head, dtype in LENGTHS:
         size = Size(B=B, T=T, n_embd=2 * n_head, n_head=n_head, block_size=T, seed=14)
-        C, D = size.n_embd, size.D
-        qkv = np.zeros((3 * C, C), dtype=np.float32)
-        qkv[:C:D, 0] = NEAREST * np.sqrt(D)
-        qkv[C : 2 * C : D, 1] = 1.0
-        qkv[2 * C :, 0] = 1.0
-        qkv[2 * C :, 1] = 1.0 / T
-        proj, bias = np.eye(C, dtype=np.float32), np.ones(C, np.float32)
-        weights = {"qkv.weight": qkv, "proj.weight": proj, "proj.bias": bias}
+        weights = unit.rising(size, NEAREST)
+        weights["qkv.weight"][2 * size.n_embd :, :2] = 1.0, 1.0 / T
         x = size.x().copy()
         x[..., 0], x[..., 1] = 1.0, np.arange(T)
         output = in_modes(subject, unit, size, weights, x, dtype, ("train",), dropout=P, seed=5)["train"]
         output = without_nan(output)
-        y = output.reshape(B, T, n_head, D).max(axis=-1)
+        y = output.reshape(B, T, n_head, size.D).max(axis=-1)
         kept = ((1 + np.arange(T) / T) / (1 - P) + 1)[:, None] / (1 - P)
         right = (y * (1 - P) < 1.5) | (np.abs(y - kept) < (0.1 if dtype == "bfloat16" else 1e-3))
         reading["kept"] &= bool(right.all())

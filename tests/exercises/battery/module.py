@@ -115,7 +115,7 @@ class Unit:
     head_step: int = 1
     by_name: bool = True
 
-    def parameters(self, C: int) -> dict[str, tuple]:
+    def parameters(self, size: Size) -> dict[str, tuple]:
         """The shapes of its parameters by name."""
         raise NotImplementedError
 
@@ -124,6 +124,10 @@ class Unit:
         solution's."""
         raise NotImplementedError
 
+    def arguments(self, size: Size) -> dict:
+        """The keyword arguments that it is built with, beside config."""
+        return {}
+
     def placed(self, offset: int) -> dict:
         """The keyword arguments of a call whose first token stands at `offset`, where the module takes
         one."""
@@ -131,7 +135,7 @@ class Unit:
 
     def weights(self, size: Size) -> Weights:
         """Random ones, of a size that keeps the variance of what they are multiplied with."""
-        shapes = self.parameters(size.n_embd)
+        shapes = self.parameters(size)
         drawn = zip(shapes, normal(size.seed, *shapes.values()))
         return {name: w / np.float32(np.sqrt(w.shape[1])) if w.ndim == 2 else w.copy() for name, w in drawn}
 
@@ -158,7 +162,9 @@ class Unit:
         **given,
     ):
         """A look at a module of these sizes and weights."""
-        return looks(function, unit=self.name, config=size.config(dropout), weights=weights, **given)
+        config, further = size.config(dropout), self.arguments(size)
+        config |= {"arguments": further} if further else {}
+        return looks(function, unit=self.name, config=config, weights=weights, **given)
 
     def right(self, size: Size, weights: Weights, x: np.ndarray) -> np.ndarray:
         """What is right for the whole input."""
@@ -283,7 +289,7 @@ def same_parameters(one, other):
 @check("parameters", "its parameters are those of the contract, and no others", ("runs",))
 def has_its_parameters(exam, unit):
     size = Size()
-    C, expected = size.n_embd, unit.parameters(size.n_embd)
+    C, expected = size.n_embd, unit.parameters(size)
     listed = look(exam, size.as_case(), parameters, unit, size, same=same_parameters)["parameters"]
     got = {key: tuple(p["shape"]) for key, p in without_second_names(listed, expected).items()}
     if got == expected:
@@ -309,18 +315,55 @@ def has_its_parameters(exam, unit):
 def is_trainable(exam, unit):
     size = Size()
     got = look(exam, size.as_case(), parameters, unit, size, same=same_parameters)["parameters"]
-    frozen = [key for key in unit.parameters(size.n_embd) if not got[key]["requires_grad"]]
+    frozen = [key for key in unit.parameters(size) if not got[key]["requires_grad"]]
     if frozen:
         fail(
             size.as_case(),
             f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that "
             f"switched off?",
         )
-    for key, shape in unit.parameters(size.n_embd).items():
+    for key, shape in unit.parameters(size).items():
         if got[key]["nan"] is True:
             exam.remark(f"{key} starts with NaN in it: torch.empty is not filled. Is it initialised?")
         elif got[key]["zero"] is True and len(shape) > 1:
             exam.remark(f"{key} starts as zeros: at first nothing of what comes before it can learn.")
+
+
+def begins(subject: Subject, unit: Unit, size: Size, names: tuple) -> Reading:
+    """{name: the parameter as it begins, or None}"""
+    values = subject.run(LOOKS("fresh", unit=unit.name, config=size.config())).tensors("values")
+    return {name: values.get(name) for name in names}
+
+
+@check("ones", "its gains begin as ones", ("trainable",))
+def begins_as_ones(exam, unit):
+    """Not among CHECKS: for a module whose weights (D,) are gains."""
+    size = Size()
+    shapes = unit.parameters(size).items()
+    gains = {name: shape for name, shape in shapes if name.endswith("weight") and len(shape) == 1}
+    got = look(exam, size.as_case(), begins, unit, size, tuple(gains))
+    for name, shape in gains.items():
+        if got[name] is None or not np.array_equal(got[name], np.ones(shape)):
+            fail(
+                size.as_case(),
+                f"A fresh norm must not change the scale: {name} begins as ones. How is it made?",
+            )
+
+
+def built(subject: Subject, unit: Unit, size: Size, each: tuple[dict, ...]) -> Reading:
+    """{"0": what building the unit with the first of these keyword arguments comes to, ..}"""
+    answer = subject.run(LOOKS("built", unit=unit.name, config=size.config(), each=each))
+    return {str(number): answer.outcome(str(number)) for number in range(len(each))}
+
+
+def must_refuse(exam, unit: Unit, size: Size, each: tuple[dict, ...], why: str) -> None:
+    """Fail where building it with one of these keyword arguments is no ValueError; why: it must be one."""
+    got = look(exam, size.as_case(), built, unit, size, each)
+    for number, given in enumerate(each):
+        if got[str(number)] != "ValueError":
+            words = ", ".join(f"{name}={value}" for name, value in given.items())
+            message = f"With {words} there must be a ValueError in __init__: {why} Yours {got[str(number)]}."
+            fail(size.as_case(**given), message)
 
 
 def outputs(subject: Subject, answer, inputs: dict[str, np.ndarray], dtype="float32") -> Reading:
@@ -622,10 +665,12 @@ def of_life(sizes, inputs, growing) -> dict:
 @check("calls", "a call leaves nothing behind for the next one", ("values",))
 def leaves_nothing_behind(exam, unit):
     # Another input in train mode, another T, another B, the first input again, and again, some of them under
-    # no_grad; a second module of another size in between; at the end the same module in float64.
+    # no_grad, and a longer one; a second module of another size in between; at the end the same module in
+    # float64.
     size, other = Size(B=2, T=7, seed=7), Size(B=1, T=5, n_embd=18, n_head=3, block_size=6, seed=8)
     first = size.x()
-    inputs = (first, size.x(2), size.x(3)[:, :4], size.x(4)[:1], first, first)
+    longer = replace(size, T=size.block_size).x(9)
+    inputs = (first, size.x(2), size.x(3)[:, :4], size.x(4)[:1], first, first, longer)
     growing = tuple(size.x(5 + call)[:, :T] for call, (T, _) in enumerate(GROWING))
     got = look(exam, size.as_case(), life, unit, (size, other), inputs, growing)
     for key, (about, x, change) in of_life((size, other), inputs, growing).items():
@@ -812,9 +857,7 @@ def gpt_weights(unit: Unit, config: dict) -> Weights:
         if not key.startswith((*places, *left_out)) and "ln" not in key
     }
     shapes |= {
-        f"{place}.{key}": shape
-        for place in places
-        for key, shape in unit.parameters(config["n_embd"]).items()
+        f"{place}.{key}": shape for place in places for key, shape in unit.parameters(GPT_SIZE).items()
     }
     rng = np.random.default_rng(31)
     return {

@@ -1,7 +1,8 @@
 """What the checks look at in any module (B, T, C) -> (B, T, C), in plain torch.
 
 These run in a worker beside the graded module `m` (grader/worker/look.py); module.py asks for them. `unit` is
-the name of the class in `m`, config the fields of a GPTConfig, weights its parameters by name.
+the name of the class in `m`, config the fields of a GPTConfig, weights its parameters by name. Under
+"arguments" config may hold what the class takes beside it.
 """
 
 import torch
@@ -14,6 +15,8 @@ MODES = {"eval": False, "train": True}
 
 def build(m, unit, config, weights, **options):
     """The unit with these sizes and weights."""
+    config = dict(config)
+    options |= config.pop("arguments", {})
     return tools.build(getattr(m, unit), tools.config(**config), parameters=weights, **options)
 
 
@@ -22,6 +25,17 @@ def parameters(m, unit, config, by_name):
     make, config = getattr(m, unit), tools.config(**config)
     module = tools.build(make, config=config) if by_name else tools.build(make, config)
     return {"parameters": tools.parameters(module)}
+
+
+def fresh(m, unit, config):
+    """The parameters as they begin."""
+    return {"values": tools.values(tools.build(getattr(m, unit), tools.config(**config)))}
+
+
+def built(m, unit, config, each):
+    """What building the unit with each of these keyword arguments comes to."""
+    make, config = getattr(m, unit), tools.config(**config)
+    return {str(number): tools.outcome(make, config, **given) for number, given in enumerate(each)}
 
 
 def settings(m):

@@ -24,19 +24,8 @@ UNIT = Attention(
         "in_gpt": "GPT(config, attention=FusedMultiHeadAttention) must give the baseline's logits, and alone "
         "your attention is right. Does it need anything else than config and x?",
     },
-    corners=(
-        Size(B=9, T=21, n_embd=36, n_head=12, block_size=22),  # more heads, tokens and sequences than ten
-        Size(B=1, T=3, n_embd=256, n_head=2, block_size=4),  # heads as wide as in a real model, and wider
-        Size(B=1, T=150, n_embd=4, n_head=2, block_size=200),  # more tokens than a short window sees
-        Size(B=2, T=8, n_embd=32, n_head=4, block_size=8),  # T = block_size
-        Size(B=1, T=3, n_embd=32, n_head=4, block_size=8),  # T below block_size
-        Size(B=2, T=5, n_embd=6, n_head=1, block_size=5),  # one head
-        Size(B=2, T=5, n_embd=3, n_head=3, block_size=6),  # head size 1
-        Size(B=4, T=4, n_embd=16, n_head=4, block_size=4),  # B = T = H = D
-        # Longer than masks, windows and tables of 256, 384, 512, 1024 or 2048 tokens.
-        Size(B=1, T=2050, n_embd=2, n_head=1, block_size=2050),
-    ),
-    long=Size(B=1, T=310, n_embd=6, n_head=2, block_size=310, seed=11),
+    corners=attention.CORNERS,
+    long=attention.LONG_TEXT,
 )
 TITLES = attention.TITLES | {
     "values": "the same output as the lecture's attention, for any B, T, C and H, in both modes",

@@ -6,7 +6,7 @@ import numpy as np
 from tests.exercises.asked import Looks
 from tests.exercises.battery import module
 from tests.exercises.battery.module import Size, Unit, checks_of, expect, outputs
-from tests.exercises.exam import Reading, check, fail, look
+from tests.exercises.exam import Reading, check, look
 from tests.exercises.numbers import float16
 
 LOOKS = Looks.named("tests.exercises.rmsnorm.looks")
@@ -14,8 +14,8 @@ EPS = 1e-5
 
 
 class Norm(Unit):
-    def parameters(self, C):
-        return {"weight": (C,)}
+    def parameters(self, size):
+        return {"weight": (size.n_embd,)}
 
     def reference(self, size, weights, x, rows):
         x = x[:, rows].astype(np.float64)
@@ -39,27 +39,14 @@ UNIT = Norm(
 )
 
 test_runs = module.runs(UNIT.name)
-globals().update(checks_of(UNIT, module.CHECKS))
+TITLES = {"ones": "weight begins as ones"}
+globals().update(checks_of(UNIT, (*module.CHECKS, module.begins_as_ones), TITLES))
 
 
 def scaled(subject, size, weights, x, factors, dtype="float32") -> Reading:
     """{factor: the output for x times this factor}"""
     asked = UNIT.asked("scaled", size, weights, looks=LOOKS, x=x, factors=factors, dtype=dtype)
     return outputs(subject, subject.run(asked), {str(factor): x for factor in factors}, dtype)
-
-
-def begins(subject, size) -> Reading:
-    """{"weight": as it begins}"""
-    asked = LOOKS("fresh", unit=UNIT.name, config=size.config())
-    return {"weight": subject.run(asked).tensors("values").get("weight")}
-
-
-@check("ones", "weight begins as ones", ("trainable",))
-def test_ones(exam):
-    size = Size()
-    got = look(exam, size.as_case(), begins, size)["weight"]
-    if got is None or not np.array_equal(got, np.ones(size.n_embd)):
-        fail(size.as_case(), "A fresh norm must not change the scale: weight begins as ones. How is it made?")
 
 
 def check_scaled(exam, message, factors, dtype="float32", seed=0, roundings=8):

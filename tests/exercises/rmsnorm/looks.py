@@ -8,8 +8,3 @@ def scaled(m, unit, config, weights, x, factors, dtype="float32"):
     """The output for x times each factor."""
     norm = build(m, unit, config, weights, dtype=dtype)
     return {str(factor): norm(tools.tensor(x * factor, dtype)) for factor in factors}
-
-
-def fresh(m, unit, config):
-    """The parameters as they begin."""
-    return {"values": tools.values(tools.build(getattr(m, unit), tools.config(**config)))}

@@ -20,8 +20,8 @@ def silu(z: np.ndarray) -> np.ndarray:
 
 
 class FeedForward(Unit):
-    def parameters(self, C):
-        F = hidden_size(C)
+    def parameters(self, size):
+        C, F = size.n_embd, hidden_size(size.n_embd)
         return {"gate.weight": (F, C), "up.weight": (F, C), "down.weight": (C, F)}
 
     def reference(self, size, weights, x, rows):
@@ -84,7 +84,7 @@ def test_gate(exam):
     gate = np.r_[np.linspace(-3, 3, 21), -300, 300].astype(np.float32)  # far out exp overflows
     up = np.resize(np.array([1, -2], np.float32), len(gate))
     size = Size(B=1, T=len(gate), n_embd=6, n_head=2, block_size=len(gate))
-    weights = {key: np.zeros(shape, np.float32) for key, shape in UNIT.parameters(6).items()}
+    weights = {key: np.zeros(shape, np.float32) for key, shape in UNIT.parameters(size).items()}
     weights["gate.weight"][:, 0] = weights["up.weight"][:, 1] = 1
     weights["down.weight"][:, :6] = np.eye(6)
     x = np.tile(np.stack([gate, up], axis=1), 3)[None]  # (1, T, 6)

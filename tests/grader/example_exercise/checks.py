@@ -12,8 +12,8 @@ EPS = 1e-5
 
 
 class Norm(Unit):
-    def parameters(self, C):
-        return {"weight": (C,)}
+    def parameters(self, size):
+        return {"weight": (size.n_embd,)}
 
     def reference(self, size, weights, x, rows):
         x = x[:, rows].astype(np.float64)
