@@ -147,6 +147,9 @@ _MODULE = """
 runs parameters trainable output values gradients batch_rows calls layouts input_kept dtypes bfloat16 devices
 in_gpt"""
 
+# Of an attention, those of dropout.
+_DROPOUT = "dropout_weights dropout_output dropout_gradients dropout_eval dropout_modes"
+
 MENU = (
     of_menu(
         "rmsnorm",
@@ -167,6 +170,17 @@ MENU = (
         input_kept dtypes bfloat16 devices dropout in_gpt
         """,
         "--feed-forward exercises.more.swiglu:SwiGLU",
+    ),
+    of_menu(
+        "qknorm",
+        "QK-norm: queries and keys of a bounded length",
+        ("QKNormAttention: exercise 1's attention with its queries and keys normed",),
+        f"""
+        runs parameters trainable ones output one_token first_token running_mean norms epsilon
+        attention_matrix heads_apart causality values large_logits gradients batch_rows calls layouts
+        input_kept dtypes half bfloat16 devices {_DROPOUT} operations in_gpt
+        """,
+        "--attention exercises.more.qknorm:QKNormAttention",
     ),
 )
 

@@ -1,0 +1,1 @@
+"""QK-norm, of the menu: its checks, mistakes, hints and sheet."""
