@@ -182,6 +182,17 @@ MENU = (
         """,
         "--attention exercises.more.qknorm:QKNormAttention",
     ),
+    of_menu(
+        "window",
+        "sliding window: only the last tokens are seen",
+        ("SlidingWindowAttention: exercise 1's attention over the last few tokens",),
+        f"""
+        runs parameters refused trainable output one_token first_token running_mean scale attention_matrix
+        heads_apart causality window values window_values large_logits gradients window_gradients batch_rows
+        calls layouts input_kept dtypes bfloat16 devices {_DROPOUT} operations in_gpt
+        """,
+        "--attention exercises.more.window:Window16",
+    ),
 )
 
 EXERCISES = {

@@ -1,0 +1,1 @@
+"""Sliding-window attention, of the menu: its checks, looks, mistakes, hints and sheet."""
