@@ -3,6 +3,7 @@
     python -m gpt_core.experiment --attention solutions.ex4_rope:RotaryAttention --no-position-embedding
     python -m gpt_core.experiment --feed-forward mine:SwiGLU --seeds 5
     python -m gpt_core.experiment --norm mine:RMSNorm --preset toy            no download, a minute
+    python -m gpt_core.experiment --optimizer mine:Muon --optimizer-lr 0.02
 
 Trains the baseline and the same model with the feature, with equal budgets and over several seeds, and
 compares their exhaustive validation losses after the last step in pairs (gpt_core/experiments/paired.py).
@@ -31,7 +32,7 @@ from gpt_core.training.command import (
 from gpt_core.training.device import choose_device
 from gpt_core.training.interrupt import stop_requested
 from gpt_core.training.out_of_memory import memory_for
-from gpt_core.training.plugins import build_model, failure_in_part
+from gpt_core.training.plugins import build_model, build_optimizers, failure_in_part
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.terminal import ExperimentDisplay, fail, load_corpus, note
 from gpt_core.training.train_config import PARTS
@@ -50,6 +51,16 @@ def parser() -> argparse.ArgumentParser:
     for part in PARTS:
         flag = "--" + part.replace("_", "-")
         p.add_argument(flag, default="", metavar="MODULE:CLASS", help=f"the feature: your own {flag[2:]}")
+    p.add_argument("--model", default="", metavar="MODULE:CLASS", help="the feature: a GPT of your own")
+    p.add_argument(
+        "--optimizer",
+        default="",
+        metavar="MODULE:CLASS",
+        help="the feature: an optimizer of your own, beside AdamW where its module has split_parameters",
+    )
+    p.add_argument(
+        "--optimizer-lr", type=float, default=0.0, metavar="RATE", help="its highest rate; default: its own"
+    )
     p.add_argument(
         "--position-embedding",
         action=argparse.BooleanOptionalAction,
@@ -126,16 +137,19 @@ def _arms(options) -> list[Arm]:
         device=str(choose_device(options.device, note=note)),
         threads=options.threads,
     )
-    parts = {part: spec for part in PARTS if (spec := getattr(options, part))}
-    changed = dataclasses.replace(config, **parts, position_embedding=options.position_embedding)
+    own = {field: spec for field in (*PARTS, "model", "optimizer") if (spec := getattr(options, field))}
+    changed = dataclasses.replace(
+        config, **own, optimizer_lr=options.optimizer_lr, position_embedding=options.position_embedding
+    )
     if changed == config:
         raise ValueError(
-            "there is nothing to compare: name a feature with --attention, --norm, --feed-forward or "
-            "--no-position-embedding."
+            "there is nothing to compare: name a feature with --attention, --norm, --feed-forward, --model, "
+            "--optimizer or --no-position-embedding."
         )
-    name = "+".join(spec.partition(":")[2] for spec in parts.values()) or "no-positions"
+    name = "+".join(spec.partition(":")[2] for spec in own.values()) or "no-positions"
     for each in (config, changed):
-        build_model(each, vocab_size=2)  # before anything is trained: raises, saying which part fails
+        # Before anything is trained: raises, saying which class fails.
+        build_optimizers(build_model(each, vocab_size=2), each)
     return [make_arm(BASELINE, config, options.out), make_arm(name, changed, options.out)]
 
 

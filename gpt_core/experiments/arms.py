@@ -85,8 +85,9 @@ def finished(folder: Path, seed: int) -> Run:
     saved = checkpoint.load(checkpoint.find(folder))
     rates = [row["tokens_per_second"] for row in read(folder) if row["kind"] == "train"]
     # By the optimizer's state: the model's holds persistent buffers too.
-    trained = [t.numel() for name, t in saved.part("optimizer").items() if name.endswith(".exp_avg")]
-    return Run(folder, seed, saved.info["last_eval"][0], statistics.median(rates), sum(trained))
+    trained = {name.rpartition(".")[0] for name in saved.part("optimizer")}
+    parameters = sum(saved.tensors[f"model.{name}"].numel() for name in trained)
+    return Run(folder, seed, saved.info["last_eval"][0], statistics.median(rates), parameters)
 
 
 @dataclass(frozen=True)

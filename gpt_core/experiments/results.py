@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gpt_core import plot
 from gpt_core.experiments.arms import Arm, ByPosition, Run
 from gpt_core.experiments.paired import conclusion, paired_difference
+from gpt_core.training.run_log import read
 from gpt_core.training.terminal import sentence
 from gpt_core.training.train_config import TrainConfig
 
@@ -44,6 +45,26 @@ class Results:
             else None
         )
 
+    def steps_to_baseline(self) -> float | None:
+        """After how many steps the feature comes to the loss at which the baseline ends: the median of the
+        pairs; None where one never does.
+
+        Between two evaluations the loss is taken to fall along a straight line. A curve that flattens lies
+        below it, so the true number is smaller.
+        """
+        found = [_steps_to(feature, base.val_loss) for base, feature in zip(*self.runs)]
+        return None if None in found else statistics.median(found)
+
+    def _seconds_to_baseline(self, steps: float) -> str:
+        """The same in seconds of training, without the evaluations; nothing where the speeds cannot be
+        compared."""
+        ratio, config = self.speed_ratio(), self.arms[0].config
+        if ratio is None:
+            return ""
+        tokens = config.batch_size * config.block_size * config.accumulation
+        whole = config.steps * tokens / self.rates()[0]
+        return f", that is {steps / config.steps * whole / ratio:.0f} of its {whole:.0f} s"
+
     def show(self, say) -> None:
         """The losses in pairs, the speeds and the conclusion."""
         name, config = self.arms[1].name, self.arms[0].config
@@ -74,6 +95,11 @@ class Results:
                     "The speeds are from different times, so they are not compared: another --out measures "
                     "them side by side."
                 )
+            )
+        if steps := self.steps_to_baseline():
+            say(
+                f"{name} comes to the loss at which the baseline ends after {steps:.0f} of its "
+                f"{config.steps} steps{self._seconds_to_baseline(steps)}"
             )
         say()
         say(sentence(conclusion(name, difference)))
@@ -106,6 +132,7 @@ class Results:
             "losses": self.losses(),
             "tokens_per_second": self.rates(),
             "speed_ratio": self.speed_ratio(),
+            "steps_to_baseline": self.steps_to_baseline(),
             "difference": dataclasses.asdict(paired_difference(*self.losses())),
             "positions": [dataclasses.asdict(of_arm) for of_arm in self.positions],
         }
@@ -128,10 +155,19 @@ class Results:
         say(f"in {folder}: {', '.join(sorted(path.name for path in folder.iterdir() if path.is_file()))}")
 
 
+def _steps_to(run: Run, loss: float) -> float | None:
+    """The step at which a run's validation loss first comes down to `loss`; None where it never does."""
+    rows = [(row["step"], row["val_loss"]) for row in read(run.folder) if row["kind"] == "eval"]
+    for (before, above), (after, below) in zip(rows, rows[1:]):
+        if below <= loss:
+            return after if above <= loss else before + (after - before) * (above - loss) / (above - below)
+    return None
+
+
 def _made_of(config: TrainConfig) -> str:
-    """The attention, and every other part that is not the workbook's."""
+    """The attention, and everything else that is not the workbook's."""
     parts = [
-        f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part, spec in config.own_parts().items()
+        f"{part.replace('_', '-')} {spec.partition(':')[2]}" for part, spec in config.own_classes().items()
     ]
     if not config.attention:
         parts.insert(0, "attention head by head")

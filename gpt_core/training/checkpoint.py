@@ -4,7 +4,7 @@ A checkpoint is a safetensors file. Its tensors are named by what they are:
 
     model.<parameter>               the weights, as in the model's state_dict
     ema.<parameter>                 the averaged weights, where the run keeps them
-    optimizer.<parameter>.<what>    AdamW's state: exp_avg, exp_avg_sq, step
+    optimizer.<parameter>.<what>    AdamW's state: exp_avg, exp_avg_sq, step; or your own optimizer's
     rng.batches                     the generator of the batches, uint8
     rng.<kind>.<rank>               torch's global generators (dropout) of each process, uint8;
                                     cpu, and cuda or mps

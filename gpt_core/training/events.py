@@ -19,7 +19,7 @@ class Started:
     threads: int
     processes: int
     tokens_per_step: int
-    fused_optimizer: bool
+    optimizer: str
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def prepare_forward(
 def _has_unused_parameters(model: nn.Module, config: TrainConfig, device: torch.device) -> bool:
     """Whether a part of your own has a parameter that the loss does not depend on: the sum of the gradients
     over the processes has to know. No random number is used."""
-    if not config.own_parts():
+    if not config.own_classes():
         return False
     x = torch.zeros(1, min(config.block_size, 2), dtype=torch.long, device=device)
     model.train()

@@ -95,20 +95,19 @@ def save(trainer: "Trainer", name: str) -> None:
     parameters = dict(trainer.model.named_parameters())
     tensors |= {f"model.{n}": t for n, t in trainer.model.state_dict().items()}
     tensors |= {f"ema.{n}": t for n, t in zip(parameters, trainer.ema)}
-    for n, p in parameters.items():
-        for what, value in trainer.optimizer.state.get(p, {}).items():
-            tensors[f"optimizer.{n}.{what}"] = torch.as_tensor(value)
+    of_optimizers, rest = trainer.optimizers.state({p: n for n, p in parameters.items()})
+    tensors |= {f"optimizer.{key}": value for key, value in of_optimizers.items()}
     # last.safetensors may be damaged where it was not read or written by this process: it must not take the
     # place of the one before it.
     is_last = name == checkpoint.LAST
     keep_old = trainer.folder / checkpoint.PREVIOUS if is_last and trainer.last_is_good else None
     with trainer.memory.for_model("a checkpoint of a model"):
-        checkpoint.save(trainer.folder / name, tensors, _info(trainer), keep_old=keep_old)
+        checkpoint.save(trainer.folder / name, tensors, _info(trainer, rest), keep_old=keep_old)
     trainer.last_is_good |= is_last
 
 
-def _info(trainer: "Trainer") -> dict:
-    """What a checkpoint holds beside its tensors."""
+def _info(trainer: "Trainer", optimizers: dict) -> dict:
+    """What a checkpoint holds beside its tensors; optimizers: what of theirs is no tensor."""
     return {
         "step": trainer.step,
         "seconds": trainer.seconds,
@@ -123,6 +122,7 @@ def _info(trainer: "Trainer") -> dict:
         "processes": trainer.world.size,
         "torch": torch.__version__,
         "sources": trainer.sources,
+        "optimizers": optimizers,
     }
 
 
@@ -152,7 +152,10 @@ def restore(trainer: "Trainer", saved: checkpoint.Checkpoint) -> None:
     averages = saved.part("ema")
     for (name, _), average in zip(trainer.model.named_parameters(), trainer.ema):
         average.copy_(averages[name])
-    _restore_optimizer(trainer, saved.part("optimizer"))
+    # Checkpoints from before there were optimizers of your own hold tensors only.
+    rest = info.get("optimizers", {"numbers": {}, "groups": []})
+    parameters = dict(trainer.model.named_parameters())
+    trainer.optimizers.restore(parameters, saved.part("optimizer"), rest)
     trainer.batches.generator.set_state(saved.tensors["rng.batches"])
     trainer.window = list(saved.tensors.get("log.window", torch.empty(0)).to(trainer.device))
     world = trainer.world
@@ -167,13 +170,3 @@ def restore(trainer: "Trainer", saved: checkpoint.Checkpoint) -> None:
     kinds = {name.split(".")[1] for name in saved.tensors if name.startswith("rng.")} - {"batches"}
     states = {kind: saved.tensors[f"rng.{kind}.{world.rank}"] for kind in kinds}
     set_generator_states(states, trainer.device)
-
-
-def _restore_optimizer(trainer: "Trainer", tensors: dict[str, torch.Tensor]) -> None:
-    fused = trainer.optimizer.defaults.get("fused")
-    for name, p in trainer.model.named_parameters():
-        for what in ("step", "exp_avg", "exp_avg_sq"):
-            if (value := tensors.get(f"{name}.{what}")) is not None:
-                # Without the fused kernel torch counts steps on the host.
-                place = p.device if what != "step" or fused else "cpu"
-                trainer.optimizer.state[p][what] = value.to(place)

@@ -184,7 +184,7 @@ class TrainingDisplay(_Display):
         processes = f"{event.processes} processes, " if event.processes > 1 else ""
         self.say(
             f"{processes}{event.device}, {event.precision}, {event.threads} CPU thread"
-            f"{'' if event.threads == 1 else 's'}, {'fused' if event.fused_optimizer else 'unfused'} AdamW, "
+            f"{'' if event.threads == 1 else 's'}, {event.optimizer}, "
             f"{event.tokens_per_step:,} tokens per step"
         )
         if event.step:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gpt_core.config import GPTConfig
 
 RUNGS = ("bigram", "single-head", "multi-head", "transformer", "gpt")
-PARTS = ("attention", "norm", "feed_forward")  # what a run can take from you
+PARTS = ("attention", "norm", "feed_forward")  # of the model, which a run can take from you
 MOST_THREADS = 1024
 MOST = 2**31  # of every other whole number: torch counts no further in many places
 
@@ -26,7 +26,9 @@ class TrainConfig:
 
     corpus: str = setting("tinyshakespeare", "a name that `data.corpora` knows, or the path of a UTF-8 file.")
     model: str = setting(
-        "gpt", "the rung of the ladder: bigram, single-head, multi-head, transformer or gpt."
+        "gpt",
+        "the rung of the ladder: bigram, single-head, multi-head, transformer or gpt; or a GPT of your own, "
+        "as module:Class (a subclass of gpt_core.GPT that takes its arguments).",
     )
     block_size: int = setting(256, "the longest context, in characters.")
     n_layer: int = setting(6, "how many blocks are stacked.")
@@ -42,6 +44,14 @@ class TrainConfig:
     feed_forward: str = setting("", "a feed-forward of your own, in the same way.")
     position_embedding: bool = setting(
         True, "False leaves the position table out, for an attention that places itself."
+    )
+    optimizer: str = setting(
+        "",
+        "an optimizer of your own, as module:Class (a torch.optim.Optimizer, called with parameters); where "
+        "its module has split_parameters(model), it gets the first list of that, and AdamW the second.",
+    )
+    optimizer_lr: float = setting(
+        0.0, "the highest learning rate of your own optimizer; 0 leaves the one that its class has."
     )
     batch_size: int = setting(64, "sequences per forward and backward pass, on each device.")
     accumulation: int = setting(
@@ -91,7 +101,7 @@ class TrainConfig:
             _check_type(field.name, getattr(self, field.name), field.type)
         for name in ("batch_size", "accumulation", "steps", "eval_interval", "eval_iters", "log_interval"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("warmup", "weight_decay", "grad_clip", "min_lr", "threads", "val_chars"):
+        for name in ("warmup", "weight_decay", "grad_clip", "min_lr", "threads", "val_chars", "optimizer_lr"):
             self._check(name, getattr(self, name) >= 0, "0 or more")
         self._check("threads", self.threads <= MOST_THREADS, f"at most {MOST_THREADS}")
         self._check("val_chars", self.val_chars != 1, "0 for all, or at least 2")
@@ -106,11 +116,17 @@ class TrainConfig:
         )
         self._check("seed", 0 <= self.seed < 2**63, "from 0 to 2**63 - 1")
         self._check("corpus", self.corpus != "", "the name of a corpus or the path of a file")
-        self._check("model", self.model in RUNGS, "one of " + ", ".join(RUNGS))
+        self._check(
+            "model",
+            self.model in RUNGS or ":" in self.model,
+            "one of " + ", ".join(RUNGS) + ", or module:Class for a GPT of your own",
+        )
+        given = self.optimizer or not self.optimizer_lr
+        self._check("optimizer_lr", given, "left out unless optimizer is given")
         self._check(
             "precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"
         )
-        if self.model != "gpt":
+        if self.model in RUNGS and self.model != "gpt":
             for name in PARTS:
                 self._check(name, getattr(self, name) == "", "left out unless model is gpt")
             self._check("position_embedding", self.position_embedding, "True unless model is gpt")
@@ -125,8 +141,13 @@ class TrainConfig:
         return GPTConfig(vocab_size, self.block_size, self.n_layer, self.n_head, self.n_embd, self.dropout)
 
     def own_parts(self) -> dict[str, str]:
-        """The parts that are not the workbook's, by the name of their field, as "module:Class"."""
+        """The model's parts that are not the workbook's, by the name of their field, as "module:Class"."""
         return {part: spec for part in PARTS if (spec := getattr(self, part))}
+
+    def own_classes(self) -> dict[str, str]:
+        """All classes that are not the workbook's: the model's parts, the model itself, the optimizer."""
+        model = {"model": self.model} if self.model not in RUNGS else {}
+        return self.own_parts() | model | ({"optimizer": self.optimizer} if self.optimizer else {})
 
 
 def _check_type(name, value, expected):

@@ -68,6 +68,6 @@ def does_not_fit(path: Path, config: TrainConfig, error: RuntimeError) -> str:
     """What to say where the parameters of a checkpoint and of the model are not the same ones."""
     return (
         f"the weights in {path} do not fit the model that "
-        f"{' and '.join(config.own_parts().values()) or 'the workbook'} builds now "
+        f"{' and '.join(config.own_classes().values()) or 'the workbook'} builds now "
         f"({str(error).splitlines()[-1].strip()}); put the old source back, or train anew."
     )

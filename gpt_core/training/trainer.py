@@ -35,9 +35,9 @@ from gpt_core.training.events import (
 )
 from gpt_core.training.forward import autocast, prepare_forward
 from gpt_core.training.malloc import keep_freed_memory
-from gpt_core.training.optimizer import learning_rate, make_optimizer
+from gpt_core.training.optimizer import learning_rate
 from gpt_core.training.out_of_memory import MemoryOfRun, memory_for
-from gpt_core.training.plugins import build_model, source_digests
+from gpt_core.training.plugins import build_model, build_optimizers, source_digests
 from gpt_core.training.run_log import RunLog
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trained import does_not_fit
@@ -68,7 +68,7 @@ class Trainer:
             self.model = build_model(config, self.tokenizer.vocab_size)
             self.sources = source_digests(config)
             self.model.to(self.device)
-            self.optimizer = make_optimizer(self.model, config)
+            self.optimizers = build_optimizers(self.model, config)
             self.ema = [p.detach().clone() for p in self.model.parameters()] if config.ema else []
         # The same weights everywhere, then dropout of its own in every process.
         torch.manual_seed(config.seed + world.rank)
@@ -226,8 +226,7 @@ class Trainer:
     def _update(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         """One update; the loss and the norm of its gradient, as tensors on the device."""
         config, world = self.config, self.world
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
+        self.optimizers.set_rates(step)
         # All processes draw all windows and take their own: N processes with A accumulations see the
         # very batch that one process with N * A sees.
         starts = self.batches.draw(config.accumulation * world.size * config.batch_size)
@@ -246,8 +245,7 @@ class Trainer:
             total += loss.detach()
         with self.memory.for_model("the gradients and AdamW's averages of a model"):
             norm = self._clip()
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizers.step()
             if self.ema:
                 # A young average forgets faster, or the first, random weights would stay in it for long.
                 decay = min(config.ema, (1 + step) / (10 + step))
@@ -344,7 +342,7 @@ class Trainer:
                 self.threads,
                 self.world.size,
                 self._tokens_per_step(),
-                bool(self.optimizer.defaults.get("fused")),
+                self.optimizers.names,
             )
         )
 

@@ -1,4 +1,4 @@
-"""A part of your own, tried on a few numbers before it trains for minutes.
+"""A part or a model of your own, tried on a few numbers before it trains for minutes.
 
 The mistakes that are looked for here raise no error in training: with a mask missing, the validation loss is
 too good to be true; a list of layers that should be a ModuleList is neither trained nor saved."""
@@ -14,6 +14,7 @@ import torch.nn as nn
 from gpt_core.config import GPTConfig
 from gpt_core.kv_cache import cache_of, can_use_cache
 from gpt_core.layers import Factory
+from gpt_core.models import LanguageModel
 from gpt_core.training.out_of_memory import is_out_of_memory
 
 
@@ -28,6 +29,39 @@ def try_part(spec: str, factory: Factory, sizes: GPTConfig) -> None:
     Draws from torch's global generator.
     """
     _Trial(spec, factory, sizes).run()
+
+
+def try_model(spec: str, model: LanguageModel) -> None:
+    """Call a model of your own, on the CPU in float32; it is left in train mode.
+
+    spec: its name, for the message.
+
+    Raises ValueError, one sentence, where it fails or does not give logits (B, T, V), and where a token sees
+    later ones or another sequence.
+    """
+    T, V = min(model.config.block_size, 4), model.config.vocab_size
+    idx = torch.randint(V, (2, T))
+
+    def logits(idx):
+        with explained(spec, type(model), f"fails on tokens of shape {tuple(idx.shape)}"):
+            found = model(idx)[0]
+        if not isinstance(found, torch.Tensor) or found.shape != (*idx.shape, V):
+            got = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise ValueError(f"{spec} gives {got} for logits; they are (B, T, V) = {(*idx.shape, V)}.")
+        return found
+
+    model.eval()
+    with torch.no_grad():
+        before, other = logits(idx), (idx + 1) % V
+        for t in range(1, T):
+            if not _same(logits(torch.cat([idx[:, :t], other[:, t:]], dim=1))[:, :t], before[:, :t]):
+                raise ValueError(
+                    f"{spec} lets a token see later ones (token {t} moves the logits before it), so a loss "
+                    "with it means nothing."
+                )
+        if not _same(logits(torch.stack([idx[0], other[1]]))[0], before[0]):
+            raise ValueError(f"{spec} mixes the sequences of a batch: along which dimension does it compute?")
+    model.train()
 
 
 class _Trial:
@@ -55,7 +89,7 @@ class _Trial:
 
     def build(self) -> nn.Module:
         name = self.spec.partition(":")[2]
-        with _explained(
+        with explained(
             self.spec,
             self.factory,
             "cannot be built",
@@ -66,7 +100,7 @@ class _Trial:
     def call(self, part: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The output for x (B, T, C), of the same shape."""
         torch.manual_seed(0)  # a part that draws random numbers here draws the same each time
-        with _explained(self.spec, self.factory, f"fails on an input of shape {tuple(x.shape)}"):
+        with explained(self.spec, self.factory, f"fails on an input of shape {tuple(x.shape)}"):
             out = part(x.clone())
         if not isinstance(out, torch.Tensor) or out.shape != x.shape:
             got = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
@@ -108,7 +142,7 @@ class _Trial:
                 f"{self.spec} has {odd[0]} in its state_dict, which is no real tensor and cannot be trained "
                 f"and saved."
             )
-        with _explained(self.spec, self.factory, "does not take its own weights back"):
+        with explained(self.spec, self.factory, "does not take its own weights back"):
             second.load_state_dict(state)
         if not _same(self.call(second, x), y):
             raise ValueError(
@@ -117,7 +151,7 @@ class _Trial:
             )
 
     def compare_cached(self, part: nn.Module, x: torch.Tensor, y: torch.Tensor) -> None:
-        with _explained(
+        with explained(
             self.spec,
             self.factory,
             "fails in forward_cached",
@@ -140,7 +174,7 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-class _explained:
+class explained:
     """Turns whatever a part raises inside into one sentence: what happened, and in which line of its file."""
 
     def __init__(self, spec: str, factory: Callable, what: str, way: str = ""):

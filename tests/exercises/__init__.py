@@ -193,6 +193,27 @@ MENU = (
         """,
         "--attention exercises.more.window:Window16",
     ),
+    of_menu(
+        "tying",
+        "weight tying: one table for reading and for writing",
+        ("TiedGPT: a GPT whose output weights are its token embedding",),
+        "runs one parameters function gradients copies first_loss devices",
+        "--model exercises.more.tying:TiedGPT",
+    ),
+    of_menu(
+        "muon",
+        "Muon: orthogonal updates",
+        (
+            "orthogonalise: a matrix with singular values near 1, by Newton-Schulz steps",
+            "Muon: an optimizer with orthogonal updates, for matrices",
+            "split_parameters: the matrices of a GPT's blocks, and all the rest",
+        ),
+        """
+        runs step five any_scale dtypes update momentum decay groups no_gradient state refuses split
+        devices
+        """,
+        "--optimizer exercises.more.muon:Muon",
+    ),
 )
 
 EXERCISES = {

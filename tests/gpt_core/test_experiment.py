@@ -263,3 +263,44 @@ def test_the_table_of_positions_is_fine_around_the_end_of_training():
         (192, 256),
     ]
     assert position_ranges(8, 2)[-1] == (12, 16)
+
+
+@pytest.mark.parametrize(
+    "feature, name",
+    [
+        (["--optimizer", "solutions.more.muon:Muon"], "Muon"),
+        (["--model", "solutions.more.tying:TiedGPT"], "TiedGPT"),
+    ],
+)
+def test_an_optimizer_and_a_model_are_compared_like_a_part(small, tmp_path, capsys, feature, name):
+    assert main(feature, [*small, "--out", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    results = json.loads(next(tmp_path.glob(f"{name}-*/results.json")).read_text())
+    assert name in said and [len(losses) for losses in results["losses"]] == [2, 2]
+    field = feature[0].removeprefix("--")
+    assert [arm[field] for arm in results["arms"]] == [getattr(TrainConfig(), field), feature[1]]
+
+
+def run_with_log(folder, val_loss, rows):
+    folder.mkdir()
+    lines = [json.dumps({"kind": "eval", "step": step, "val_loss": loss}) for step, loss in rows]
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n")
+    return arms.Run(folder, 1, val_loss, 1000.0, 10)
+
+
+def test_the_steps_to_the_baselines_loss_are_read_off_the_curves_of_the_pairs(tmp_path):
+    base = [run_with_log(tmp_path / f"b{i}", 2.0, [(0, 4.0), (40, 2.0)]) for i in range(3)]
+    ends = (1.0, 1.5, 1.8)  # they come to 2.0 after 30, 20 + 20 * 0.5 and 20 + 20 * 5 / 6 steps
+    mine = [
+        run_with_log(
+            tmp_path / f"m{i}", end, [(0, 4.0), (20, 3.0 if i == 0 else 2.5 if i == 1 else 2.8), (40, end)]
+        )
+        for i, end in enumerate(ends)
+    ]
+    config = TrainConfig(steps=40)
+    results = Results(
+        [arms.Arm("baseline", config, tmp_path), arms.Arm("mine", config, tmp_path)], [base, mine]
+    )
+    assert results.steps_to_baseline() == pytest.approx(30.0)
+    never = [run_with_log(tmp_path / f"n{i}", 2.5, [(0, 4.0), (40, 2.5)]) for i in range(3)]
+    assert Results(results.arms, [base, never]).steps_to_baseline() is None

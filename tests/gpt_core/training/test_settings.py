@@ -16,7 +16,7 @@ from gpt_core.training.device import (
     trial_step,
 )
 from gpt_core.training.events import Notice
-from gpt_core.training.optimizer import make_optimizer
+from gpt_core.training.optimizer import adamw
 from gpt_core.training.plugins import build_model
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.train_config import TrainConfig
@@ -208,7 +208,7 @@ def test_batches_model_and_optimizer_stay_on_the_device_of_the_tokens():
     logits, loss = model(x, y)
     loss.backward()
     assert logits.device.type == loss.device.type == "meta"
-    make_optimizer(model, config).step()
+    adamw(list(model.parameters()), config).step()
     assert all(p.device.type == "meta" for p in model.parameters())
 
 

@@ -14,7 +14,7 @@ from gpt_core.training import checkpoint, plugins
 from gpt_core.training import trainer as trainer_module
 from gpt_core.training.checkpoint import NoSpace
 from gpt_core.training.events import Notice, TrainingFailed, Updated
-from gpt_core.training.optimizer import learning_rate, make_optimizer
+from gpt_core.training.optimizer import adamw, learning_rate
 from gpt_core.training.presets import preset
 from gpt_core.training.trainer import Trainer
 from tests.gpt_core.tiny import TEXT, assert_same_run, losses, tiny_config, trained
@@ -231,7 +231,7 @@ def test_the_averaged_weights_are_evaluated_and_the_plain_ones_go_on(tmp_path):
 def test_decay_is_on_matrices_only_and_every_parameter_is_trained_once():
     config = tiny_config(weight_decay=0.3)
     model = plugins.build_model(config, vocab_size=5)
-    groups = make_optimizer(model, config).param_groups
+    groups = adamw(list(model.parameters()), config).param_groups
     decayed = {id(p) for g in groups if g["weight_decay"] == 0.3 for p in g["params"]}
     assert decayed == {id(p) for p in model.parameters() if p.ndim >= 2}
     assert sum(len(g["params"]) for g in groups) == len(list(model.parameters()))

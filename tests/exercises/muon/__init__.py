@@ -1,0 +1,1 @@
+"""Muon, of the menu: its checks, looks, mistakes, hints and sheet."""

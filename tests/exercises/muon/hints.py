@@ -1,0 +1,24 @@
+"""The hints of Muon, from a nudge to nearly the answer; see tests/exercises/ex1/hints.py."""
+
+HINTS = {
+    "step five any_scale dtypes devices": (
+        "Work through the example of the sheet by hand: a diagonal matrix shows what happens to its entries.",
+        "x = g / g.norm(), and in each step s = x @ x.T is (R, R). What is 0 / 0?",
+        "x = a * x + (b * s + c * s @ s) @ x, on a copy of g, and back to g's dtype at the end.",
+    ),
+    "": (
+        "Read torch's tutorial example of an optimizer with state: what are self.param_groups and "
+        "self.state?",
+        "self.state[p] is a dict of its own for each parameter, and travels in state_dict. The momentum "
+        "belongs there, and lr into the group.",
+        "m.mul_(momentum).add_(p.grad), u = p.grad + momentum * m, then p.mul_(1 - lr * decay) and "
+        "p.add_(orthogonalise(u), alpha=-lr * max(1, R / S) ** 0.5).",
+    ),
+    "split": (
+        "Print name, shape and ndim of model.named_parameters().",
+        "Which of them stand in model.blocks? The others are all that are not among them, by identity.",
+        "matrices = [p for p in model.blocks.parameters() if p.ndim == 2]; compare by id(p), since == of "
+        "tensors compares their numbers.",
+    ),
+}
+COMPARE = ("where the momentum is kept", "how the two lists are told apart")

@@ -1,0 +1,1 @@
+"""Weight tying, of the menu: its checks, looks, mistakes, hints and sheet."""
