@@ -15,7 +15,7 @@ HINTS = {
         "p.add_(orthogonalise(u), alpha=-lr * max(1, R / S) ** 0.5).",
     ),
     "split": (
-        "Print name, shape and ndim of model.named_parameters().",
+        "Print name, shape and ndim of model.named_parameters(): which of these are maps between two spaces?",
         "Which of them stand in model.blocks? The others are all that are not among them, by identity.",
         "matrices = [p for p in model.blocks.parameters() if p.ndim == 2]; compare by id(p), since == of "
         "tensors compares their numbers.",
