@@ -33,7 +33,8 @@ def updates(m, weights, groups, options, schedule, dtype="float32", resume=None,
 
     def muon():
         made = [{"params": [parameters[i] for i in indices], **more} for indices, more in groups or ()]
-        return m.Muon(made or parameters, **options)
+        # As model.parameters() comes: it can be gone through once.
+        return m.Muon(made or iter(parameters), **options)
 
     optimizer, found = muon(), {}
     found["is_optimizer"] = isinstance(optimizer, torch.optim.Optimizer)
