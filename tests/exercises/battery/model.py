@@ -33,6 +33,7 @@ CASES = (
     (SIZES, {"parts": ["attention"]}, 2, 5),
     (SIZES, {"parts": ["norm", "feed_forward"]}, 2, 5),
     (SIZES, {"position_embedding": False}, 2, 5),
+    (SIZES | {"dropout": 0.3}, {"train": False}, 2, 6),
 )
 OF_PART = {"attention": ("attention",), "norm": ("ln1", "ln2", "ln_f"), "feed_forward": ("feed_forward",)}
 
@@ -85,7 +86,7 @@ def outputs(subject, unit, config, weights, idx, targets, dtype="float32", **opt
 def compared(exam, unit: Model):
     """(case, config, weights, tokens, expected, got) for each of CASES."""
     for seed, (config, options, B, T) in enumerate(CASES):
-        options = options | {"train": seed % 2 == 1}
+        options = {"train": seed % 2 == 1} | options
         weights, idx = unit.weights(config, seed, options), tokens(config, B, T, seed)
         targets = tokens(config, B, T, seed + 50)
         targets[0, 0] = -1 if targets.size > 1 else targets[0, 0]  # one that carries no loss
@@ -112,6 +113,11 @@ def is_a_gpts_function(exam, unit):
         loss, right = float(got["loss"]), float(expected["loss"])
         if not abs(loss - right) <= 1e-3 * abs(right):
             fail(case, f"The logits are right, and the loss is {loss:.5g}, not {right:.5g}.")
+    config = SIZES | {"dropout": 0.3}
+    weights, idx = unit.weights(config, 8), tokens(config, 2, 6, 8)
+    two_calls = look(exam, config, with_options, {"train": True}, unit, config, weights, idx, idx)
+    if np.allclose(two_calls["logits"], two_calls["alone"]):
+        fail(config, "In train mode nothing is dropped. Does the GPT inside get your config as it is?")
 
 
 @check("gradients", "the same gradients as GPT's, for every parameter", ("function",))

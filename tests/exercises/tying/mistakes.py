@@ -70,6 +70,11 @@ MISTAKES = (
         ((_SUPER, "super().__init__(config)"),),
     ),
     Mistake(
+        "dropout_lost", "the config loses its dropout",
+        "Your model is built from another config, in which dropout is 0: it overfits sooner than a GPT.",
+        ((_SUPER, "super().__init__(type(config)(**vars(config) | {'dropout': 0.0}), **parts)"),),
+    ),
+    Mistake(
         "only_three_parts", "position_embedding is not passed on",
         "With position_embedding=False your model still has a position table.",
         ((_SUPER, "parts.pop('position_embedding', None)\n        super().__init__(config, **parts)"),),
