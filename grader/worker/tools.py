@@ -3,6 +3,7 @@
 A look is a plain function of torch (grader/worker/look.py)."""
 
 import contextlib
+import math
 import os
 import time
 
@@ -188,6 +189,30 @@ def _outermost_operations(profile) -> int:
         if event.start_ns() >= end:
             count, end = count + 1, event.start_ns() + event.duration_ns()
     return count
+
+
+def count_multiplications(function, *args) -> int:
+    """How many multiplications of numbers a call takes: in matrix products, in attention, and element by
+    element."""
+    with _no_standard_error(), profiler.profile(record_shapes=True) as profile:
+        function(*args)
+    return sum(_multiplications(event) for event in profile.kineto_results.events())
+
+
+PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "addmv", "dot", "vdot")
+
+
+def _multiplications(event) -> int:
+    """Of one operation without those that it calls."""
+    name = event.name().removeprefix("aten::").rstrip("_")
+    shapes = [tuple(shape) for shape in event.shapes()]
+    if name in PRODUCTS:
+        one, other = [shape for shape in shapes if shape][-2:]
+        return math.prod(one) * (other[-1] if len(other) > 1 else 1)
+    if name.startswith("_scaled_dot_product") and not name.endswith("_math"):  # that one calls others
+        queries, keys = shapes[:2]
+        return 2 * math.prod(queries) * keys[-2]  # with the keys, and with the values
+    return math.prod(np.broadcast_shapes(*shapes[:2])) if name == "mul" else 0
 
 
 class _Counter(TorchDispatchMode):

@@ -131,12 +131,20 @@ def ids(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-def of_menu(name: str, title: str, asks: tuple[str, ...], checks: str, part: str = "") -> Exercise:
+def of_menu(
+    name: str,
+    title: str,
+    asks: tuple[str, ...],
+    checks: str,
+    part: str = "",
+    asked: str = "does it improve your GPT",
+) -> Exercise:
     """An exercise of the menu, with what to do with a file that passes.
 
     part: the option by which gpt_core takes what the file defines, such as --norm MODULE:CLASS.
+    asked: the question that its experiment answers.
     """
-    question = ("does it improve your GPT? The experiment:", f"python exercises/more/{name}.py")
+    question = (f"{asked}? The experiment:", f"python exercises/more/{name}.py")
     train = f"python -m gpt_core.train toy --out runs/{name} {part}"
     uses = (question, *((("train a GPT with it:", train),) if part else ()))
     return Exercise(name, title, f"{name}.py", asks, ids(checks), uses=uses, of_menu=True)
@@ -149,6 +157,14 @@ in_gpt"""
 
 # Of an attention, those of dropout.
 _DROPOUT = "dropout_weights dropout_output dropout_gradients dropout_eval dropout_modes"
+# Of an attention, those of all its batteries; and of one with a KV cache.
+_ATTENTION = f"""
+runs parameters trainable output one_token first_token running_mean scale attention_matrix heads_apart
+causality values large_logits gradients batch_rows calls layouts input_kept dtypes bfloat16 devices
+{_DROPOUT} operations in_gpt"""
+_CACHE = """
+cached_whole cached_tokens cached_chunks cached_large cached_any cached_apart cached_full cached_forms
+cached_work cached_heads cached_devices generates"""
 
 MENU = (
     of_menu(
@@ -213,6 +229,14 @@ MENU = (
         devices
         """,
         "--optimizer exercises.more.muon:Muon",
+    ),
+    of_menu(
+        "kvcache",
+        "the KV cache: a new token computes itself alone",
+        ("CachedAttention: exercise 1's attention, with new_cache and forward_cached for texts that grow",),
+        f"{_ATTENTION} {_CACHE}",
+        "--attention exercises.more.kvcache:CachedAttention",
+        "how many times faster does your GPT write, and what does the cache weigh",
     ),
 )
 

@@ -1,0 +1,1 @@
+"""The KV cache, of the menu: its checks, looks, mistakes, hints and sheet."""
