@@ -48,7 +48,8 @@ class Cache:
             )
         if self.length == 0:  # only now are B, the dtype and the device known
             B, H, _, D = k.shape
-            self.keys, self.values = k.new_empty(2, B, H, self.block_size, D)
+            self.keys = k.new_empty(B, H, self.block_size, D)
+            self.values = torch.empty_like(self.keys)
         self.keys[:, :, self.length : end] = k
         self.values[:, :, self.length : end] = v
         self.length = end

@@ -238,6 +238,20 @@ MENU = (
         "--attention exercises.more.kvcache:CachedAttention",
         "how many times faster does your GPT write, and what does the cache weigh",
     ),
+    of_menu(
+        "gqa",
+        "grouped-query attention: fewer keys and values than heads",
+        (
+            "GroupedQueryAttention: an attention whose heads share keys and values in groups",
+            "group_heads: make one of exercise 1's attention, with the mean of neighbouring heads",
+        ),
+        f"""
+        {_ATTENTION.replace(" heads_apart", "")} built groups group_values group_gradients
+        converted kept converted_devices
+        """,
+        "--attention exercises.more.gqa:GroupedQueryAttention",
+        "how much faster does your GPT write, and how much smaller is its cache",
+    ),
 )
 
 EXERCISES = {

@@ -641,8 +641,8 @@ def operations(subject, unit, counts):
             size = Size(B=B, T=T, n_embd=D * n_head, n_head=n_head, block_size=max(T, FEW))
             train = how == "train"
             cases[f"{how} H{n_head}"] = {
-                "config": size.config(P if train else 0.0),
-                "weights": unit.weights(size),
+                "config": unit.config(size, P if train else 0.0),
+                "weights": unit.own(size, unit.weights(size)),
                 "x": size.x(),
                 "train": train,
                 "dtype": dtype,

@@ -247,7 +247,8 @@ def operations(subject, unit) -> Reading:
     cases = {}
     for H in (2, 12):
         size = Size(T=4, n_embd=2 * H, n_head=H)
-        cases[f"H = {H}"] = {"config": size.config(), "weights": unit.weights(size), "x": size.x()}
+        weights = unit.own(size, unit.weights(size))
+        cases[f"H = {H}"] = {"config": unit.config(size), "weights": weights, "x": size.x()}
     answer = subject.run(LOOKS("operations", unit=unit.name, cases=cases))
     return {key: int(answer.plain(key)["count"]) for key in cases}
 

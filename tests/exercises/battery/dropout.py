@@ -257,7 +257,7 @@ def switched(subject: Subject, unit: Attention) -> Reading:
         weights = unit.weights(size)
         weights["qkv.weight"][2 * C :] = np.eye(C)[0]  # v is the input's first channel
         weights |= {"proj.weight": np.eye(C, dtype=np.float32), "proj.bias": np.ones(C, np.float32)}
-        return {"config": size.config(P), "weights": weights}, x
+        return {"config": unit.config(size, P), "weights": unit.own(size, weights)}, x
 
     (plain, x), (alone, x_alone) = shows(size), shows(one_head)
     asked = LOOKS(
@@ -314,13 +314,14 @@ def dropout_gradients(subject: Subject, unit: Attention) -> Reading:
     for key, direction in directions.items():
         of = "qkv.weight" if key in ("queries", "keys", "values") else key
         for sign, way in ((STEP, "up"), (-STEP, "down")):
-            changes[f"{key} {way}"] = {of: (weights | {"x": x})[of] + sign * direction}
+            changed = {of: (weights | {"x": x})[of] + sign * direction}
+            changes[f"{key} {way}"] = unit.own(size, changed)
     answer = subject.run(
         unit.asked("slopes", size, weights, looks=LOOKS, dropout=P, x=x, cotangent=cotangent, changes=changes)
     )
     y = outputs(subject, answer, dict.fromkeys(["first", "again", *changes], x), "float64")
     reading = {"repeats": bool(np.allclose(y["first"], y["again"], atol=1e-6))}
-    found = answer.tensors("gradients")
+    found = unit.as_checked(size, answer.tensors("gradients"))
     for key, direction in directions.items():
         measured = float(((y[f"{key} up"] - y[f"{key} down"]) * cotangent).sum()) / (2 * STEP)
         gradient = found.get("qkv.weight" if key in ("queries", "keys", "values") else key)
@@ -349,7 +350,7 @@ def average_gradients(subject: Subject, unit: Attention) -> Reading:
     )
 
     def by_part(name):
-        found = of_shapes(answer.tensors(name), given)
+        found = of_shapes(unit.as_checked(size, answer.tensors(name)), given)
         found = {
             key: np.zeros(value.shape) if found[key] is None else found[key] for key, value in given.items()
         }

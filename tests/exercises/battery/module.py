@@ -128,6 +128,19 @@ class Unit:
         """The keyword arguments that it is built with, beside config."""
         return {}
 
+    def config(self, size: Size, dropout: float = 0.0) -> dict:
+        """All that it is built with: the fields of its GPTConfig, and its arguments."""
+        further = self.arguments(size)
+        return size.config(dropout) | ({"arguments": further} if further else {})
+
+    def own(self, size: Size, weights: Weights) -> Weights:
+        """Weights as it has them, where the checks think in other ones."""
+        return weights
+
+    def as_checked(self, size: Size, gradients: dict) -> dict:
+        """The gradients of its own parameters as those of the weights that the checks think in."""
+        return gradients
+
     def placed(self, offset: int) -> dict:
         """The keyword arguments of a call whose first token stands at `offset`, where the module takes
         one."""
@@ -162,9 +175,8 @@ class Unit:
         **given,
     ):
         """A look at a module of these sizes and weights."""
-        config, further = size.config(dropout), self.arguments(size)
-        config |= {"arguments": further} if further else {}
-        return looks(function, unit=self.name, config=config, weights=weights, **given)
+        weights = self.own(size, weights)
+        return looks(function, unit=self.name, config=self.config(size, dropout), weights=weights, **given)
 
     def right(self, size: Size, weights: Weights, x: np.ndarray) -> np.ndarray:
         """What is right for the whole input."""
@@ -263,7 +275,7 @@ def same_bfloat16(one, other):
 
 def parameters(subject: Subject, unit: Unit, size: Size) -> Reading:
     """{"parameters": what is listed of each, by name}"""
-    found = subject.run(LOOKS("parameters", unit=unit.name, config=size.config(), by_name=unit.by_name))
+    found = subject.run(LOOKS("parameters", unit=unit.name, config=unit.config(size), by_name=unit.by_name))
     found = found.plain("parameters")
     for p in found.values():  # a KeyError or TypeError here comes from the subject's answer, see Exam.observe
         p["same_as"], p["requires_grad"], p["zero"], p["nan"], tuple(p["shape"])
@@ -512,7 +524,8 @@ def gradients(subject, unit, size, weights, x, modes=("train",), dtype="float32"
     answer = subject.run(
         unit.asked("gradients", size, weights, x=x, cotangent=cotangent, modes=modes, dtype=dtype, of=of)
     )
-    return {mode: of_shapes(answer.tensors(mode), {"x": x} | weights) for mode in modes}
+    found = {mode: unit.as_checked(size, answer.tensors(mode)) for mode in modes}
+    return {mode: of_shapes(found[mode], {"x": x} | weights) for mode in modes}
 
 
 def of_shapes(found: dict, wanted: dict) -> dict:
@@ -631,7 +644,9 @@ CHANGE = 0.25  # added to all weights, and taken away again
 def life(subject, unit, sizes, inputs, growing) -> Reading:
     """All outputs of a module's calls, in turn with those of another size (module_looks.calls); sizes: of the
     two."""
-    first, other = ({"config": size.config(), "weights": unit.weights(size)} for size in sizes)
+    first, other = (
+        {"config": unit.config(size), "weights": unit.own(size, unit.weights(size))} for size in sizes
+    )
     with_offset = [(x, unit.placed(offset)) for x, (_, offset) in zip(growing, GROWING)]
     asked = LOOKS(
         "calls",
@@ -761,7 +776,7 @@ def keeps_its_input(exam, unit):
         case = size.as_case(dtype=dtype)
         got = look(exam, case, after_calls, unit, size, weights, x, dtype)
         same_settings(exam, case, got["settings"], "forward")
-        for key, before in ({"x": x, "x, not contiguous,": x} | weights).items():
+        for key, before in ({"x": x, "x, not contiguous,": x} | unit.own(size, weights)).items():
             if got.get(key) is None or not np.array_equal(got[key], before):
                 fail(case, f"{key} {WRITTEN}")
 
@@ -825,7 +840,7 @@ GPT_SIZE = Size(B=2, T=7, n_embd=12, n_head=3)
 
 def gpt_logits(subject: Subject, unit: Unit, idx: np.ndarray) -> Reading:
     """{"logits": (B, T, V)} of a GPT with the unit as one of its parts; the weights are fixed."""
-    config = GPT_SIZE.config(dropout=0.2) | {"n_layer": 2}
+    config = unit.config(GPT_SIZE, dropout=0.2) | {"n_layer": 2}
     asked = LOOKS(
         "gpt_logits",
         unit=unit.name,

@@ -5,6 +5,8 @@ the name of the class in `m`, config the fields of a GPTConfig, weights its para
 "arguments" config may hold what the class takes beside it.
 """
 
+import functools
+
 import torch
 
 import gpt_core
@@ -15,15 +17,20 @@ MODES = {"eval": False, "train": True}
 
 def build(m, unit, config, weights, **options):
     """The unit with these sizes and weights."""
-    config = dict(config)
-    options |= config.pop("arguments", {})
-    return tools.build(getattr(m, unit), tools.config(**config), parameters=weights, **options)
+    config, arguments = split(config)
+    return tools.build(getattr(m, unit), config, parameters=weights, **arguments, **options)
+
+
+def split(config: dict):
+    """The GPTConfig of these fields, and what the class takes beside it."""
+    fields = {key: value for key, value in config.items() if key != "arguments"}
+    return tools.config(**fields), config.get("arguments", {})
 
 
 def parameters(m, unit, config, by_name):
     """What the module lists as its parameters; config is passed by its name here, where it has one."""
-    make, config = getattr(m, unit), tools.config(**config)
-    module = tools.build(make, config=config) if by_name else tools.build(make, config)
+    make, (config, arguments) = getattr(m, unit), split(config)
+    module = tools.build(make, config=config) if by_name else tools.build(make, config, **arguments)
     return {"parameters": tools.parameters(module)}
 
 
@@ -153,7 +160,7 @@ def with_dropout(m, unit, config, weights, x, cotangent, ps, calls):
 
 def gpt_logits(m, unit, part, options, config, weights, idx):
     """The logits of a GPT with the unit as one of its parts; options: further arguments of GPT."""
-    model = tools.build(
-        gpt_core.GPT, tools.config(**config), parameters=weights, **{part: getattr(m, unit)}, **options
-    )
+    config, arguments = split(config)
+    options |= {part: functools.partial(getattr(m, unit), **arguments) if arguments else getattr(m, unit)}
+    model = tools.build(gpt_core.GPT, config, parameters=weights, **options)
     return {"logits": tools.item(model(tools.tensor(idx, "int64")), 0, 2)}

@@ -5,7 +5,7 @@ from tests.exercises import Mistake
 _MASK = "scores = scores.masked_fill(self.future[T - T_new : T, :T]"
 _KEYS = "self.keys[:, :, self.length : end] = k"
 _VALUES = "self.values[:, :, self.length : end] = v"
-_ROOM = "k.new_empty(2, B, H, self.block_size, D)"
+_ROOM = "k.new_empty(B, H, self.block_size, D)"
 _FULL = "end > self.block_size"
 _RETURN = "return self.keys[:, :, :end], self.values[:, :, :end]"
 _NEW = "return Cache(self.config.block_size)"
@@ -78,19 +78,19 @@ MISTAKES = (
     Mistake(
         "one_sequence_for_all", "the keys and values of the first sequence are kept for all",
         "Your cache has no dimension for the batch, or of size 1: all sequences read the first one's past.",
-        ((_ROOM, "k.new_empty(2, 1, H, self.block_size, D)"), (_KEYS, _KEYS + "[:1]"),
+        ((_ROOM, "k.new_empty(1, H, self.block_size, D)"), (_KEYS, _KEYS + "[:1]"),
          (_VALUES, _VALUES + "[:1]")),
     ),
     Mistake(
         "cache_in_float32", "the cache is float32, whatever x is",
         "torch.empty makes float32, and a bfloat16 key comes out of your cache as float32. Make it with "
         "dtype=k.dtype and device=k.device, or by k.new_empty.",
-        ((_ROOM, "torch.empty(2, B, H, self.block_size, D, device=k.device)"),),
+        ((_ROOM, "torch.empty(B, H, self.block_size, D, device=k.device)"),),
     ),
     Mistake(
         "cache_on_the_cpu", "the cache is made on the CPU",
         "torch.empty without a device makes a tensor on the CPU, wherever k is. k.new_empty takes k's.",
-        ((_ROOM, "torch.empty(2, B, H, self.block_size, D, dtype=k.dtype)"),),
+        ((_ROOM, "torch.empty(B, H, self.block_size, D, dtype=k.dtype)"),),
         devices=True,
     ),
     Mistake(

@@ -5,9 +5,15 @@ import torch
 
 from gpt_core import GPT, GPTConfig
 from gpt_core.experiments import generation
-from gpt_core.experiments.generation import cache_bytes, with_and_without_cache
+from gpt_core.experiments.generation import (
+    GroupedCache,
+    cache_bytes,
+    fewer_keys_and_values,
+    with_and_without_cache,
+)
 from gpt_core.sampling import GREEDY, generate
 from solutions.ex1_fused_attention import FusedMultiHeadAttention
+from solutions.more.gqa import GroupedQueryAttention
 from solutions.more.kvcache import CachedAttention
 
 SIZES = GPTConfig(vocab_size=13, block_size=12, n_layer=2, n_head=4, n_embd=16, dropout=0.0)
@@ -77,3 +83,23 @@ def test_a_text_is_the_same_whichever_way_it_is_written():
     idx = torch.zeros(1, 1, dtype=torch.long)
     texts = [generate(model, idx, 11, cache=c, sampling=GREEDY, generator=torch.Generator()) for c in (0, 1)]
     assert torch.equal(*texts)
+
+
+@pytest.mark.parametrize("G", [1, 2, 4])
+def test_the_cache_of_grouped_queries_gives_what_their_forward_gives(G):
+    torch.manual_seed(3)
+    attention = GroupedCache(GroupedQueryAttention(SIZES, n_kv_head=G), SIZES, G).eval().double()
+    x, cache = torch.randn(3, 12, 16, dtype=torch.float64), attention.new_cache()
+    parts = [attention.forward_cached(part, cache) for part in x.split([4, 1, 1, 5, 1], dim=1)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), attention(x))
+    assert cache_bytes(attention, tokens=5, batch=3) == 2 * 3 * G * 12 * 4 * 8
+
+
+def test_fewer_keys_and_values_are_measured_and_weigh_less(capsys):
+    assert (
+        fewer_keys_and_values(GroupedQueryAttention, ["--tokens", "4", "--rounds", "1", "--batch", "2"]) == 0
+    )
+    said = capsys.readouterr().out
+    for G in (8, 2, 1):  # 2 layers of keys and values, 2 texts, room for 12 tokens, heads of size 2
+        assert f"{G} of 8 keys and values" in said
+        assert f"{2 * 2 * 2 * G * 12 * 2 * 4 / 2**20:8.2f} MiB" in said

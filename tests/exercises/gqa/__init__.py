@@ -1,0 +1,1 @@
+"""Grouped-query attention, of the menu: its checks, looks, mistakes, hints and sheet."""
