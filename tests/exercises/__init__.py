@@ -188,15 +188,26 @@ MENU = (
         "--feed-forward exercises.more.swiglu:SwiGLU",
     ),
     of_menu(
-        "qknorm",
-        "QK-norm: queries and keys of a bounded length",
-        ("QKNormAttention: exercise 1's attention with its queries and keys normed",),
+        "kvcache",
+        "the KV cache: a new token computes itself alone",
+        ("CachedAttention: exercise 1's attention, with new_cache and forward_cached for texts that grow",),
+        f"{_ATTENTION} {_CACHE}",
+        "--attention exercises.more.kvcache:CachedAttention",
+        "how many times faster does your GPT write, and what does the cache weigh",
+    ),
+    of_menu(
+        "gqa",
+        "grouped-query attention: fewer keys and values than heads",
+        (
+            "GroupedQueryAttention: an attention whose heads share keys and values in groups",
+            "group_heads: make one of exercise 1's attention, with the mean of neighbouring heads",
+        ),
         f"""
-        runs parameters trainable ones output one_token first_token running_mean norms epsilon
-        attention_matrix heads_apart causality values large_logits gradients batch_rows calls layouts
-        input_kept dtypes half bfloat16 devices {_DROPOUT} operations in_gpt
+        {_ATTENTION.replace(" heads_apart", "")} built groups group_values group_gradients
+        converted kept converted_devices
         """,
-        "--attention exercises.more.qknorm:QKNormAttention",
+        "--attention exercises.more.gqa:GroupedQueryAttention",
+        "how much faster does your GPT write, and how much smaller is its cache",
     ),
     of_menu(
         "window",
@@ -208,6 +219,17 @@ MENU = (
         calls layouts input_kept dtypes bfloat16 devices {_DROPOUT} operations in_gpt
         """,
         "--attention exercises.more.window:Window16",
+    ),
+    of_menu(
+        "qknorm",
+        "QK-norm: queries and keys of a bounded length",
+        ("QKNormAttention: exercise 1's attention with its queries and keys normed",),
+        f"""
+        runs parameters trainable ones output one_token first_token running_mean norms epsilon
+        attention_matrix heads_apart causality values large_logits gradients batch_rows calls layouts
+        input_kept dtypes half bfloat16 devices {_DROPOUT} operations in_gpt
+        """,
+        "--attention exercises.more.qknorm:QKNormAttention",
     ),
     of_menu(
         "tying",
@@ -229,28 +251,7 @@ MENU = (
         devices
         """,
         "--optimizer exercises.more.muon:Muon",
-    ),
-    of_menu(
-        "kvcache",
-        "the KV cache: a new token computes itself alone",
-        ("CachedAttention: exercise 1's attention, with new_cache and forward_cached for texts that grow",),
-        f"{_ATTENTION} {_CACHE}",
-        "--attention exercises.more.kvcache:CachedAttention",
-        "how many times faster does your GPT write, and what does the cache weigh",
-    ),
-    of_menu(
-        "gqa",
-        "grouped-query attention: fewer keys and values than heads",
-        (
-            "GroupedQueryAttention: an attention whose heads share keys and values in groups",
-            "group_heads: make one of exercise 1's attention, with the mean of neighbouring heads",
-        ),
-        f"""
-        {_ATTENTION.replace(" heads_apart", "")} built groups group_values group_gradients
-        converted kept converted_devices
-        """,
-        "--attention exercises.more.gqa:GroupedQueryAttention",
-        "how much faster does your GPT write, and how much smaller is its cache",
+        "in how many steps does it come to the loss at which AdamW ends",
     ),
 )
 
