@@ -171,6 +171,52 @@ def begins_without_an_opinion(exam, unit):
             )
 
 
+WAYS = {
+    "itself": "The model itself",
+    "deepcopy": "copy.deepcopy(model)",
+    "to": "A copy after .to(torch.float64) and back",
+    "load": "A new model, after a strict load_state_dict of another one's state_dict,",
+}
+
+
+def copies(subject, unit, weights, idx) -> Reading:
+    """By way, as the look of this name; what is "changed" and "shown" are two names of one parameter."""
+    names = {"changed": unit.one[-1], "shown": unit.one[0]}
+    answer = subject.run(LOOKS("copies", unit=unit.name, config=SIZES, weights=weights, idx=idx, **names))
+    found, shapes = {}, dict.fromkeys(("changed", "shown", "original"), weights[unit.one[0]].shape)
+    for way in WAYS:
+        for key, shape in (shapes | {"logits": (*idx.shape, SIZES["vocab_size"])}).items():
+            found[f"{way} {key}"] = answer.tensor(f"{way} {key}", shape, key, device=subject.device)
+        found[f"{way} count"] = answer.plain(f"{way} count")
+    return found
+
+
+@check("copies", "it stays one in a deepcopy, after .to() and after load_state_dict", ("function",))
+def stays_one(exam, unit):
+    weights, idx = unit.weights(SIZES, 9), tokens(SIZES, 2, 7)
+    moved = weights | {name: weights[name] + np.float32(1) for name in unit.one}
+    expected = exam.expected(outputs, unit, SIZES, moved, idx, idx, "float64")["logits"]
+    got = look(exam, SIZES, copies, unit, weights, idx)
+    for way, words in WAYS.items():
+        case = SIZES | {"way": way}
+        if not np.allclose(got[f"{way} changed"], moved[unit.one[-1]], atol=1e-5):
+            fail(case, f"{words} does not hold the weights that it should.")
+        if not np.allclose(got[f"{way} shown"], moved[unit.one[0]], atol=1e-5):
+            fail(
+                case,
+                f"{words} has two of them: 1 was added to {unit.one[-1]}, and {unit.one[0]} did not move. Is "
+                "it one Parameter object in both modules?",
+            )
+        count = len(weights) + 1 - len(unit.one)
+        if got[f"{way} count"] != count:
+            fail(case, f"{words} has {got[f'{way} count']} parameters, not {count}.")
+        if way != "itself" and not np.allclose(got[f"{way} original"], weights[unit.one[0]], atol=1e-5):
+            fail(case, f"{words} shares it with the original. Where is it kept: on the class?")
+        message = f"{words}, with 1 added to {unit.one[0]}, gives other logits than GPT with these weights."
+        allowed = unit.allowance(SIZES, moved, SIZES["n_embd"], expected)
+        expect(expected, got[f"{way} logits"], allowed, case, message, AXES)
+
+
 @check("devices", TITLE, ("function",))
 def makes_its_tensors_on_the_device(exam, unit):
     config = SIZES | {"dropout": 0.3, "block_size": 11}
@@ -187,5 +233,6 @@ CHECKS = (
     is_a_gpts_function,
     has_a_gpts_gradients,
     begins_without_an_opinion,
+    stays_one,
     makes_its_tensors_on_the_device,
 )

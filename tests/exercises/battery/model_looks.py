@@ -3,6 +3,8 @@
 `unit` is its name in the graded module `m`, config the fields of a GPTConfig, weights its parameters by name.
 """
 
+import copy
+
 import torch
 
 from grader.worker import tools
@@ -40,3 +42,32 @@ def first_logits(m, unit, config, idx):
     """The logits of a fresh model in eval mode."""
     with torch.no_grad():
         return {"logits": tools.item(build(m, unit, config)(tools.tensor(idx, "int64")), 0, 2)}
+
+
+WAYS = {
+    "itself": lambda model, new: model,
+    "deepcopy": lambda model, new: copy.deepcopy(model),
+    "to": lambda model, new: copy.deepcopy(model).to(torch.float64).to(torch.float32),
+    "load": lambda model, new: (new.load_state_dict(model.state_dict(), strict=True), new)[1],
+}
+
+
+def of_name(model, name):
+    """A parameter by any of its names."""
+    return dict(model.named_parameters(remove_duplicate=False))[name]
+
+
+def copies(m, unit, config, weights, idx, changed, shown):
+    """Of each way to come to a model, once 1 was added to the parameter `changed`: its logits, the parameter
+    `shown`, that of the original, and how many parameters it has."""
+    found = {}
+    for way, copied in WAYS.items():
+        model = build(m, unit, config, weights)
+        other = copied(model, build(m, unit, config))
+        count = len(list(other.parameters()))
+        with torch.no_grad():
+            of_name(other, changed).add_(1.0)
+        found |= {f"{way} changed": of_name(other, changed), f"{way} shown": of_name(other, shown)}
+        found |= {f"{way} logits": tools.item(other(tools.tensor(idx, "int64")), 0, 2), f"{way} count": count}
+        found |= {f"{way} original": of_name(model, shown)}
+    return found

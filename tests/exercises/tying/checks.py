@@ -5,8 +5,8 @@ import numpy as np
 from tests.exercises import models
 from tests.exercises.asked import Looks
 from tests.exercises.battery import model, module
-from tests.exercises.battery.model import AXES, SIZES, Model, outputs, tokens
-from tests.exercises.battery.module import checks_of, expect
+from tests.exercises.battery.model import SIZES, Model
+from tests.exercises.battery.module import checks_of
 from tests.exercises.exam import Reading, check, fail, look
 
 LOOKS = Looks.named("tests.exercises.tying.looks")
@@ -64,48 +64,3 @@ def test_parameters(exam):
     right = sum(int(np.prod(shape)) for name, shape in shapes.items() if name != HEAD)
     if got["count"] != right:
         fail(SIZES, f"An optimizer must get {right:,} numbers, and gets {got['count']:,}.")
-
-
-WAYS = {
-    "itself": "The model itself",
-    "deepcopy": "copy.deepcopy(model)",
-    "to": "A copy after .to(torch.float64) and back",
-    "load": "A new model, after a strict load_state_dict of another one's state_dict,",
-}
-
-
-def copies(subject, weights, idx) -> Reading:
-    """By way: both matrices once 1 was added to one, the original's, the logits, the number of parameters."""
-    asked = LOOKS("copies", unit=UNIT.name, config=SIZES, weights=weights, idx=idx)
-    answer, found = subject.run(asked), {}
-    shapes = dict.fromkeys(("head", "table", "original"), weights[TABLE].shape)
-    for way in WAYS:
-        for key, shape in (shapes | {"logits": (*idx.shape, SIZES["vocab_size"])}).items():
-            found[f"{way} {key}"] = answer.tensor(f"{way} {key}", shape, key, device=subject.device)
-        found[f"{way} count"] = answer.plain(f"{way} count")
-    return found
-
-
-@check("copies", "it stays one in a deepcopy, after .to() and after load_state_dict", ("function",))
-def test_copies(exam):
-    weights, idx = UNIT.weights(SIZES, 9), tokens(SIZES, 2, 7)
-    moved = weights | {name: weights[name] + np.float32(1) for name in (TABLE, HEAD)}
-    expected = exam.expected(outputs, UNIT, SIZES, moved, idx, idx, "float64")["logits"]
-    got = look(exam, SIZES, copies, weights, idx)
-    for way, words in WAYS.items():
-        case = SIZES | {"way": way}
-        if not np.allclose(got[f"{way} head"], moved[HEAD], atol=1e-5):
-            fail(case, f"{words} does not hold the weights that it should.")
-        if not np.allclose(got[f"{way} table"], moved[TABLE], atol=1e-5):
-            fail(
-                case,
-                f"{words} has two matrices: 1 was added to lm_head.weight, and token_embedding_table.weight "
-                "did not move. Is it one Parameter object in both modules?",
-            )
-        if got[f"{way} count"] != len(weights) - 1:
-            fail(case, f"{words} has {got[f'{way} count']} parameters, not {len(weights) - 1}.")
-        if way != "itself" and not np.allclose(got[f"{way} original"], weights[TABLE], atol=1e-5):
-            fail(case, f"{words} shares its matrix with the original. Where is it kept: on the class?")
-        message = f"{words}, with 1 added to the matrix, gives other logits than GPT with these weights."
-        allowed = UNIT.allowance(SIZES, moved, SIZES["n_embd"], expected)
-        expect(expected, got[f"{way} logits"], allowed, case, message, AXES)
