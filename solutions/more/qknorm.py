@@ -13,6 +13,13 @@ What one tries first:
   an attention that is uniform until the weights have grown. That is why Henry et al. learn a scale; with the
   root of the mean the usual 1 / sqrt(D) fits.
 - Squares in x's own dtype: in float16 the square of 256 is infinite, and the query comes out as zeros.
+
+Does it improve the GPT? Measured with this file, `--preset cpu --seeds 3`: 500 steps, paired seeds,
+exhaustive validation loss in nats per character, tiny Shakespeare. Without 2.2366, with the norms 2.0570: a
+difference of -0.1797, with a 95 % interval from -0.2208 to -0.1385. It comes to the loss at which the
+baseline ends after some 260 of the 500 steps. Stability is not the reason, since a GPT of this size does
+not lack it. A likely one: with GPT-2's small initial weights queries and keys begin short, so that the
+attention is nearly uniform at first, and normed ones do not.
 """
 
 import torch

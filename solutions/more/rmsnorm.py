@@ -14,7 +14,11 @@ What one tries first:
   residual connection beside the norm then adds the normed x to itself.
 - eps outside of the root. Then it is a floor of 1e-5 for the divisor in place of sqrt(1e-5) = 0.003, and a
   token of small numbers comes out hundreds of times larger.
-"""
+
+Does it improve the GPT? Measured with this file, `--preset cpu --seeds 3`: 500 steps, paired seeds,
+exhaustive validation loss in nats per character, tiny Shakespeare. LayerNorm 2.2366, RMSNorm 2.2352: a
+difference of -0.0014, with a 95 % interval from -0.0088 to +0.0060. No difference shown. What speaks for it
+is that it does as well with less."""
 
 import torch
 import torch.nn as nn

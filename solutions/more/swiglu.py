@@ -15,6 +15,11 @@ What one tries first:
   multiple of 8 it is never smaller than what was asked for; since 8 C / 3 is 8 times C / 3, it is C / 3 that
   is rounded up.
 - Biases. nn.Linear has one unless it is told otherwise; the paper leaves them out.
+
+Does it improve the GPT? Measured with this file, `--preset cpu --seeds 3`: 500 steps, paired seeds,
+exhaustive validation loss in nats per character, tiny Shakespeare. ReLU 2.2366, SwiGLU 2.2147: a difference
+of -0.0219, with a 95 % interval from -0.0262 to -0.0177, at 818,241 parameters against 816,705. It is better,
+and by little: it comes to the loss at which the baseline ends after some 450 of the 500 steps.
 """
 
 import torch

@@ -14,6 +14,12 @@ What one tries first:
   token that it reads. GPT-2's std of 0.02, which GPT gives both matrices, makes it 1.01 and 1.02 times.
 - Dividing the logits by sqrt(C), or multiplying the embedding with it as the first transformer did (Vaswani
   et al. 2017, arXiv 1706.03762). It changes the first loss too, and is another function of the same weights.
+
+Does it improve the GPT? Measured with this file, `--preset cpu --seeds 3`: 500 steps, paired seeds,
+exhaustive validation loss in nats per character, tiny Shakespeare. Two matrices 2.2366, one 2.2574: a
+difference of +0.0208, with a 95 % interval from -0.0119 to +0.0536. No difference shown, though all three
+seeds were worse. There is little to gain with 65 characters: tying saves 8,320 of 816,705 parameters here,
+and 39 of 163 million in a GPT-2.
 """
 
 from gpt_core import GPT
