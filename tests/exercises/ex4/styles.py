@@ -54,7 +54,7 @@ STYLES = (
             (_WIDE, "wide = x.double()"),
             *of_attention.FLOAT64,
         ),
-        mends=("softmax_overflows", "mask_in_float32"),
+        mends=("mask_in_float32",),
     ),
     Style(
         "polar",
