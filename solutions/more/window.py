@@ -12,7 +12,13 @@ What one tries first:
 - k[:, :, -window:], the last keys for all queries. They are the right ones for the last query alone, and the
   first would see nothing but the future. Each query has a window of its own.
 - Blocks of `window` tokens that see only each other. The first of a block then sees no neighbour at all.
-"""
+
+Does it improve the GPT? Measured with this file, `--preset cpu --seeds 3`: 500 steps, paired seeds,
+exhaustive validation loss in nats per character, tiny Shakespeare. All 64 tokens 2.2366, the last 16 of them
+2.0644: a difference of -0.1722, with a 95 % interval from -0.2159 to -0.1285. It comes to the loss at which
+the baseline ends after some 280 of the 500 steps. A likely reason: what is learned first is to look at the
+nearest characters, and the window says so from the start. Whether the baseline catches up later is another
+question, which `--steps 2000` answers. """
 
 import torch
 import torch.nn as nn
