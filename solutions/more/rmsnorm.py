@@ -18,7 +18,8 @@ What one tries first:
 Does it improve the GPT? Measured with this file, `--preset cpu --seeds 3`: 500 steps, paired seeds,
 exhaustive validation loss in nats per character, tiny Shakespeare. LayerNorm 2.2366, RMSNorm 2.2352: a
 difference of -0.0014, with a 95 % interval from -0.0088 to +0.0060. No difference shown. What speaks for it
-is that it does as well with less."""
+is that it does as well with less.
+"""
 
 import torch
 import torch.nn as nn

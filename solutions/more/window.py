@@ -18,7 +18,8 @@ exhaustive validation loss in nats per character, tiny Shakespeare. All 64 token
 2.0644: a difference of -0.1722, with a 95 % interval from -0.2159 to -0.1285. It comes to the loss at which
 the baseline ends after some 280 of the 500 steps. A likely reason: what is learned first is to look at the
 nearest characters, and the window says so from the start. Whether the baseline catches up later is another
-question, which `--steps 2000` answers. """
+question, which `--steps 2000` answers.
+"""
 
 import torch
 import torch.nn as nn
