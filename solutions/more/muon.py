@@ -15,6 +15,13 @@ What one tries first:
   gradients averages it out before it is made orthogonal.
 - One optimizer for everything. For an embedding, whose rows are used one at a time, the singular values of a
   gradient say how often a token came: the table learns rare tokens as fast as the noise in them.
+
+In how many steps does it come to the loss at which AdamW ends? Measured with this file, `--preset cpu
+--seeds 3`: 500 steps, paired seeds, exhaustive validation loss in nats per character, tiny Shakespeare.
+AdamW 2.2366, Muon for the matrices of the blocks 1.9266: a difference of -0.3100, with a 95 % interval from
+-0.3574 to -0.2626. It comes to AdamW's last loss after 193 of the 500 steps. A step takes 2.0 times as long
+on one core of a CPU (60 steps, two pairs), since each matrix is made orthogonal by itself, so that is about
+three quarters of AdamW's seconds.
 """
 
 import torch
