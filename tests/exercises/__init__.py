@@ -189,7 +189,7 @@ MENU = (
     ),
     of_menu(
         "kvcache",
-        "the KV cache: a new token computes itself alone",
+        "KV cache: a new token computes itself alone",
         ("CachedAttention: exercise 1's attention, with new_cache and forward_cached for texts that grow",),
         f"{_ATTENTION} {_CACHE}",
         "--attention exercises.more.kvcache:CachedAttention",
@@ -197,7 +197,7 @@ MENU = (
     ),
     of_menu(
         "gqa",
-        "grouped-query attention: fewer keys and values than heads",
+        "grouped queries: fewer keys and values than heads",
         (
             "GroupedQueryAttention: an attention whose heads share keys and values in groups",
             "group_heads: make one of exercise 1's attention, with the mean of neighbouring heads",
