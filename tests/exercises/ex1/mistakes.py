@@ -131,8 +131,9 @@ MISTAKES = (
         "no_mask",
         "there is no causal mask",
         "Every token sees the whole sequence, the tokens after it included. Training loss then falls to "
-        "almost 0, because the answer stands in the input, and generation is nonsense. Mask the scores "
-        "where key > query.",
+        "almost 0, because the answer stands in the input, and generation is nonsense. Is the result of "
+        "masked_fill, which returns a new tensor, not used? Does mask[:, :, T, T] take one element, where "
+        "mask[:, :, :T, :T] is meant? Mask the scores where key > query.",
         ((_MASK_LINE, ""),),
     ),
     Mistake(
