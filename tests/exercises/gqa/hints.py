@@ -17,7 +17,4 @@ HINTS = {
         "torch.no_grad() into a module that was moved by .to(fused.proj.weight) and .train(fused.training).",
     ),
 }
-COMPARE = (
-    "how the product meets a group's keys",
-    "in which dtype the mean is taken, and how often it is rounded",
-)
+COMPARE = ("how the product meets a group's keys", "in which dtype the mean is taken, and how often rounded")
