@@ -148,8 +148,9 @@ def _has_methods_for_it(attention: nn.Module) -> bool:
         or {"forward", "forward_cached"} & vars(attention).keys()
     ):
         return False
+    kinds = type(attention).__mro__  # the class itself first
     cached, forward = (
-        next((kind for kind in type(attention).__mro__ if name in vars(kind)), None)
+        next((place for place, kind in enumerate(kinds) if name in vars(kind)), len(kinds))
         for name in ("forward_cached", "forward")
     )
-    return cached is not None and issubclass(cached, forward)
+    return cached < len(kinds) and cached <= forward

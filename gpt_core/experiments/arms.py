@@ -84,9 +84,10 @@ def finished(folder: Path, seed: int) -> Run:
     """What a finished run came to."""
     saved = checkpoint.load(checkpoint.find(folder))
     rates = [row["tokens_per_second"] for row in read(folder) if row["kind"] == "train"]
-    # By the optimizer's state: the model's holds persistent buffers too.
-    trained = {name.rpartition(".")[0] for name in saved.part("optimizer")}
-    parameters = sum(saved.tensors[f"model.{name}"].numel() for name in trained)
+    parameters = saved.info.get("parameters")
+    if parameters is None:  # by AdamW's state, in checkpoints from before they were counted there
+        averages = [t for name, t in saved.part("optimizer").items() if name.endswith(".exp_avg")]
+        parameters = sum(t.numel() for t in averages)
     return Run(folder, seed, saved.info["last_eval"][0], statistics.median(rates), parameters)
 
 

@@ -122,6 +122,7 @@ def _info(trainer: "Trainer", optimizers: dict) -> dict:
         "processes": trainer.world.size,
         "torch": torch.__version__,
         "sources": trainer.sources,
+        "parameters": sum(p.numel() for p in trainer.model.parameters() if p.requires_grad),
         "optimizers": optimizers,
     }
 

@@ -7,7 +7,8 @@ acts on each singular value and leaves U and V as they are; five times it brings
 up to between 0.7 and 1.2. That it is not exactly 1 does no harm.
 
 What one tries first:
-- torch.linalg.svd. Exact, and some ten times as slow: on a GPU most of a step.
+- torch.linalg.svd. Exact, and one to two times as slow on one core of a CPU. What the update needs is not
+  exact, and matrix products can be taken in bfloat16, too.
 - Normalising by the largest entry. The polynomial diverges above a singular value of 1.3, and only a norm
   that is at least the largest one keeps it below: Frobenius is the cheapest.
 - x^T x for a tall matrix. It works, and is R x R work where S x S would do: transpose first.

@@ -171,3 +171,27 @@ def test_a_window_that_is_full_keeps_no_more_than_it_needs():
     for part in torch.randn(2, 12, 24).split([7, 1, 4], dim=1):
         attention.forward_cached(part, cache)
         assert cache["k"].shape == cache["v"].shape == (2, 6, WINDOW - 1, 4)
+
+
+class CacheMixin:
+    """The two methods for a cache, to stand before an attention."""
+
+    new_cache, forward_cached = CachedAttention.new_cache, CachedAttention.forward_cached
+
+
+class Mixed(CacheMixin, CachedAttention):
+    pass
+
+
+class MixedBehind(FusedMultiHeadAttention, CacheMixin):
+    """Its forward comes first: whether the cache knows of it, nobody can say."""
+
+
+class OtherForward(Mixed):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_the_methods_for_a_cache_belong_to_the_forward_that_they_stand_before():
+    accepted = [supports_cache(GPT(SIZES, attention=kind)) for kind in (Mixed, MixedBehind, OtherForward)]
+    assert accepted == [True, False, False]

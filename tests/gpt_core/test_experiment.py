@@ -1,3 +1,4 @@
+import dataclasses
 import importlib.util
 import json
 import sys
@@ -304,3 +305,20 @@ def test_the_steps_to_the_baselines_loss_are_read_off_the_curves_of_the_pairs(tm
     assert results.steps_to_baseline() == pytest.approx(30.0)
     never = [run_with_log(tmp_path / f"n{i}", 2.5, [(0, 4.0), (40, 2.5)]) for i in range(3)]
     assert Results(results.arms, [base, never]).steps_to_baseline() is None
+
+
+def test_the_seconds_to_the_baselines_loss_count_the_speed_of_both(tmp_path):
+    config = TrainConfig(steps=40)  # 64 x 256 tokens a step: 655.36 s at 1000 tokens/s
+    base = run_with_log(tmp_path / "b", 2.0, [(0, 4.0), (40, 2.0)])
+    mine = run_with_log(tmp_path / "m", 1.0, [(0, 4.0), (20, 3.0), (40, 1.0)])
+    pair = [dataclasses.replace(run, is_new=True) for run in (base, mine)]
+    pair[1] = dataclasses.replace(pair[1], tokens_per_second=500.0)
+    arm = [arms.Arm(name, config, tmp_path) for name in ("baseline", "mine")]
+    said = []
+    results = Results(arm, [[run, run] for run in pair])
+    results.show(lambda text="": said.append(text))
+    assert any("after 30 of its 40 steps, that is 983 of its 655 s" in line for line in said)
+    results = Results(arm, [[base, base], [mine, mine]])  # speeds of another time
+    said.clear()
+    results.show(lambda text="": said.append(text))
+    assert any(line.endswith("after 30 of its 40 steps") for line in said)

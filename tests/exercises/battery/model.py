@@ -90,10 +90,10 @@ def compared(exam, unit: Model):
         weights, idx = unit.weights(config, seed, options), tokens(config, B, T, seed)
         targets = tokens(config, B, T, seed + 50)
         targets[0, 0] = -1 if targets.size > 1 else targets[0, 0]  # one that carries no loss
-        given = (unit, config, weights, idx, targets)
-        expected = exam.expected(lambda s, given=given, o=options: outputs(s, *given, "float64", **o))
+        given = (options, unit, config, weights, idx, targets)
+        expected = exam.expected(with_options, *given, "float64")
         case = config | options
-        yield case, config, weights, idx, expected, look(exam, case, with_options, options, *given)
+        yield case, config, weights, idx, expected, look(exam, case, with_options, *given)
 
 
 def with_options(subject, options, *given) -> Reading:

@@ -7,7 +7,7 @@ from solutions.more.muon import split_parameters as right_split
 
 
 class Plain(torch.optim.Optimizer):
-    """Gradient descent with momentum and a count of the updates in its group."""
+    """Gradient descent with momentum; it counts updates in its group, and in the state of each parameter."""
 
     def __init__(self, params, lr=0.1):
         super().__init__(params, {"lr": lr, "updates": 0})
@@ -20,7 +20,8 @@ class Plain(torch.optim.Optimizer):
                 if p.grad is not None:
                     state = self.state[p]
                     state["last"] = 0.9 * state.get("last", torch.zeros_like(p)) + p.grad
-                    p -= group["lr"] / group["updates"] ** 0.5 * state["last"]
+                    state["count"] = state.get("count", 0) + 1
+                    p -= group["lr"] / (group["updates"] + state["count"]) ** 0.5 * state["last"]
 
 
 class Fixed(Plain):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from gpt_core import GPT
+from gpt_core.experiments.arms import finished
 from gpt_core.training import checkpoint
 from gpt_core.training.plugins import build_model, build_optimizers
 from gpt_core.training.trained import load_trained
@@ -22,6 +23,14 @@ def test_a_resumed_run_with_an_optimizer_of_its_own_is_the_same_bit_for_bit(tmp_
     trained(tmp_path / "run", stop_at=7, optimizer=optimizer)
     Trainer.resume(tmp_path / "run", TEXT).run()
     assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
+def test_the_parameters_of_a_run_are_counted_whatever_its_optimizer_keeps(tmp_path):
+    counts = set()
+    for name, optimizer in (("adamw", ""), ("sgd", "torch.optim:SGD"), ("muon", MUON)):
+        run = trained(tmp_path / name, optimizer=optimizer)
+        counts |= {finished(tmp_path / name, 1).parameters, sum(p.numel() for p in run.model.parameters())}
+    assert len(counts) == 1
 
 
 def test_muon_gets_the_matrices_of_the_blocks_and_adamw_the_rest():
