@@ -106,6 +106,7 @@ def test_ctrl_c_while_torch_is_imported_is_one_sentence(tmp_path, command):
     assert process.returncode == 130
 
 
+@pytest.mark.slow
 def test_importing_the_package_in_a_program_leaves_ctrl_c_as_it_is():
     code = "import gpt_core; from signal import *; exit(getsignal(SIGINT) is not default_int_handler)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

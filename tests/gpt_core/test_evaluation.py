@@ -138,6 +138,7 @@ for characters in (10, 300):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
 def test_encoding_takes_at_most_three_bytes_a_character_beside_the_text():
     command = [sys.executable, "-c", LITTLE_MEMORY]

@@ -53,6 +53,7 @@ def last_checkpoints(out):
     return {path: path.stat().st_mtime_ns for path in out.rglob(checkpoint.LAST)}
 
 
+@pytest.mark.slow
 def test_each_seed_trains_the_baseline_and_the_feature(done):
     out, _ = done
     assert len(last_checkpoints(out)) == 4
@@ -93,6 +94,7 @@ def test_a_second_call_trains_nothing_and_says_the_same(small, done, capsys):
     assert "beyond the length of training" in said and "tokens/s" in said
 
 
+@pytest.mark.slow
 def test_another_feature_uses_the_same_baseline_runs(small, done):
     out, _ = done
     before = last_checkpoints(out)
@@ -102,6 +104,7 @@ def test_another_feature_uses_the_same_baseline_runs(small, done):
     assert before.items() <= last_checkpoints(out).items()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on(small, done, tmp_path, monkeypatch):
     stop = iter([False, False, True])
     monkeypatch.setattr(experiment, "stop_requested", lambda: _Stops(lambda: next(stop, True)))
@@ -157,6 +160,7 @@ class Mine(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_a_changed_source_is_another_feature_and_is_trained_anew(small, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     source, out = tmp_path / "part_of_mine.py", tmp_path / "out"
@@ -218,6 +222,7 @@ def test_a_file_that_cannot_be_written_is_one_sentence(small, done, capsys, monk
     assert said == f"{done[1] / 'results.json'} cannot be written: No space left on device."
 
 
+@pytest.mark.slow
 def test_memory_that_runs_out_is_one_sentence(small, tmp_path, capsys, monkeypatch):
     def refuse(*args, **kwargs):
         raise MemoryError
@@ -266,6 +271,7 @@ def test_the_table_of_positions_is_fine_around_the_end_of_training():
     assert position_ranges(8, 2)[-1] == (12, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "feature, name",
     [

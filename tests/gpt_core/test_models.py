@@ -75,6 +75,7 @@ def test_the_first_loss_is_within_a_tenth_of_a_nat_of_knowing_nothing(model, voc
 
 
 # Each token is followed by its successor, which even the bigram's table can hold.
+@pytest.mark.slow
 @pytest.mark.parametrize("model", LADDER)
 def test_every_rung_can_overfit_one_batch(model):
     idx = torch.arange(9).repeat(4, 1) + torch.arange(4)[:, None]

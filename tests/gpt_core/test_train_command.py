@@ -192,6 +192,7 @@ def test_fewer_steps_than_the_warm_up_shorten_it_unless_it_is_given():
         train._config(toy, {"steps": 60, "warmup": 70})
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_early_does_not_end_the_training(tmp_path):
     command = f"{sys.executable} -m gpt_core.train {' '.join(VALUES)} --out {tmp_path / 'run'} | head -1"
     ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
@@ -199,6 +200,7 @@ def test_a_reader_that_leaves_early_does_not_end_the_training(tmp_path):
     assert checkpoint.load(tmp_path / "run" / checkpoint.LAST).info["step"] == 12
 
 
+@pytest.mark.slow
 def test_where_stdout_knows_no_bars_the_curve_is_ascii(tmp_path):
     command = [sys.executable, "-m", "gpt_core.train", *VALUES, "--out", str(tmp_path / "run")]
     ended = subprocess.run(
@@ -302,6 +304,7 @@ for megabytes, arguments in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not keep to RLIMIT_AS")
 def test_under_a_real_limit_twenty_megabytes_train_and_each_cause_has_its_own_sentence(tmp_path):
     block = "".join(random.Random(1).choices("ACGTacgt \n", k=100_000))

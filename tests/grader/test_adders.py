@@ -78,12 +78,14 @@ def replaced(find, put):
     return SOLUTION.replace(find, put)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_early_only_where_it_is_long_is_told_so(session, monkeypatch):
     early = replaced(LOOP, LOOP + "        if step == 22:\n            break\n")
     check = graded(session, early, monkeypatch)["train_adds"]
     assert check.status == "failed" and "yours are updated 22 times" in check.message
 
 
+@pytest.mark.slow
 def test_a_run_that_misses_the_deadline_is_called_slow_and_not_wrong(session, monkeypatch):
     slow = replaced(LOOP, LOOP + "        if steps > 20: __import__('time').sleep(0.4)\n")
     check = graded(session, slow, monkeypatch, seconds=4.0)["train_adds"]
@@ -91,6 +93,7 @@ def test_a_run_that_misses_the_deadline_is_called_slow_and_not_wrong(session, mo
     assert "Too slow, which does not mean wrong" in check.message and "steps/s" in check.message
 
 
+@pytest.mark.slow
 def test_a_short_run_is_measured_by_the_reference_and_fails_with_numbers(session, monkeypatch):
     check = graded(session, SOLUTION, monkeypatch)["train_adds"]
     assert check.status == "failed" and "at least 99%" in check.message
@@ -128,6 +131,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_training_run_fails_with_a_clear_verdict(session, monkeypatch, name):
     source, words = HOSTILE[name]
@@ -188,6 +192,7 @@ LEAKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LEAKS)
 def test_held_out_problems_cannot_hide_in_the_training(session, name):
     patches, words = LEAKS[name]

@@ -49,6 +49,7 @@ ROUTES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_file_that_reaches_for_another_is_told_so(handed_in, tmp_path, route):
     verdict = handed_in(
@@ -69,6 +70,7 @@ def test_the_folder_of_the_file_is_hidden_from_other_programs_too(handed_in, tmp
     assert not verdict.passed or "NOT hidden" in verdict.isolation
 
 
+@pytest.mark.slow
 def test_a_neighbour_is_not_found_unless_it_is_named(handed_in):
     text = "import helper, random\nassert helper.SIZE == 3\nfrom exercises.helper import SIZE\n" + SOLUTION
     verdict = handed_in(text)
@@ -90,6 +92,7 @@ def test_a_file_knows_its_name_and_its_lines(handed_in):
     assert verdict.printed.startswith("mine.py:")
 
 
+@pytest.mark.slow
 def test_the_learners_own_file_has_the_helpers_of_its_folder_but_no_other_exercise(workbook):
     exercise = EXERCISES["ex1"]
     (workbook / "exercises" / "my_helper.py").write_text("SIZE = 3\n")
@@ -141,6 +144,7 @@ def test_a_wrong_helper_is_a_wrong_call(call, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_helper_is_named_again_in_the_command_to_type_next(tmp_path, capsys):
     (tmp_path / "helper.py").write_text("SIZE = 3\n")
     (tmp_path / "mine.py").write_text(

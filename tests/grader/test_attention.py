@@ -326,6 +326,7 @@ def test_a_wrong_attention_fails_the_check_that_is_meant_for_it(session, what):
     assert check.status == "failed" and words in "\n".join([check.message, *check.details]), check
 
 
+@pytest.mark.slow
 def test_torchs_own_causal_bias_is_counted_too(patient_session):
     source = changed(
         (FUNCTIONAL, f"{FUNCTIONAL}from torch.nn.attention.bias import causal_lower_right\n"),

@@ -99,6 +99,7 @@ def test_help_and_wrong_calls_import_neither_torch_nor_pytest():
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_the_judge_never_imports_torch():
     stub_path = EXERCISES["ex1"].stub_path
     code = (
@@ -114,6 +115,7 @@ def stub():
     return (REPOSITORY / EXERCISES["ex1"].stub_path).read_text()
 
 
+@pytest.mark.slow
 def test_the_stub_is_not_started_and_says_what_to_do(tmp_path):
     path = tmp_path / "stub.py"
     path.write_text(stub())
@@ -125,6 +127,7 @@ def test_the_stub_is_not_started_and_says_what_to_do(tmp_path):
     assert "FAIL" not in done.stdout
 
 
+@pytest.mark.slow
 def test_the_solution_passes_with_status_0_and_a_report_that_says_what_was_graded(tmp_path):
     out = tmp_path / "verdict.json"
     done = grade_py(
@@ -163,6 +166,7 @@ def test_the_solution_passes_with_status_0_and_a_report_that_says_what_was_grade
         assert part in done.stdout
 
 
+@pytest.mark.slow
 def test_a_wrong_attempt_gets_its_mistake_explained_in_plain_text_of_100_columns(tmp_path):
     path, out = tmp_path / "mine.py", tmp_path / "verdict.json"
     path.write_text(SOLUTION.replace("q.shape[-1] ** -0.5", "C ** -0.5"))
@@ -177,6 +181,7 @@ def test_a_wrong_attempt_gets_its_mistake_explained_in_plain_text_of_100_columns
     assert all(check["case"] for check in failed)
 
 
+@pytest.mark.slow
 def test_the_demo_shows_a_diagnosis_then_the_reference_and_ends_with_the_first_step():
     done = grade_py("--demo")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -196,6 +201,7 @@ def test_without_arguments_it_says_what_there_is_and_what_is_next(capsys, own_pr
     assert "python grade.py ex1" in said
 
 
+@pytest.mark.slow
 def test_it_can_be_called_from_any_directory(tmp_path):
     (tmp_path / "mine.py").write_text(SOLUTION)
     done = grade_py("ex1", "--attempt", "mine.py", "--json", "v.json", cwd=tmp_path)
@@ -214,6 +220,7 @@ def test_a_wrong_environment_variable_gets_one_sentence(monkeypatch, capsys):
     assert "GRADE_PATIENCE" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 6.0])
 def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path, leftovers, seconds):
     # While the modules are imported, while torch is, and while a check hangs.
@@ -236,6 +243,7 @@ def test_ctrl_c_ends_with_one_line_and_leaves_nothing_behind(tmp_path, leftovers
     assert leftovers()[1] - before[1] == set()
 
 
+@pytest.mark.slow
 def test_what_the_file_prints_is_shown_where_it_fails(tmp_path):
     (tmp_path / "mine.py").write_text(in_forward("print('the shape is', tuple(x.shape))\nreturn None"))
     done = grade_py("ex1", "--attempt", "mine.py", cwd=tmp_path)
@@ -244,6 +252,7 @@ def test_what_the_file_prints_is_shown_where_it_fails(tmp_path):
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [60, 80])
 def test_a_narrow_terminal_cuts_nothing_off(tmp_path, columns):
     if sys.platform == "win32":
@@ -291,6 +300,7 @@ def without(source: str, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXERCISES)
 def test_an_unwritten_part_is_to_do_without_the_training_runs_too(patient_session, name):
     # The last part that each sheet asks for: what trains, where the exercise trains something.
@@ -327,6 +337,7 @@ def test_a_long_line_is_shown_where_its_error_is(graded, after):
         assert shown in check.details[0] and len(check.details[0]) < 110
 
 
+@pytest.mark.slow
 def test_with_no_names_an_exam_gets_the_verdict_without_mistakes_and_hints(tmp_path, capsys):
     verdict = tmp_path / "verdict.json"
     file = str(REPOSITORY / "tests" / "exercises" / "ex1" / "example_attempt.py")

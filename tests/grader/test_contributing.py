@@ -84,6 +84,7 @@ def test_the_example_is_as_long_as_contributing_says_and_no_longer_than_it_promi
     assert "mynorm" not in EXERCISES
 
 
+@pytest.mark.slow
 def test_the_examples_mistakes_are_found_and_named_and_its_stub_is_to_be_done(copy):
     copy.add_the_example()
     rows = [line.split() for line in copy.python("grade.py", "--selftest", "mynorm").splitlines()[1:-2]]
@@ -93,6 +94,7 @@ def test_the_examples_mistakes_are_found_and_named_and_its_stub_is_to_be_done(co
     assert {"parameters", "values", "gradients,", "input_kept"} <= {id for ids in came.values() for id in ids}
 
 
+@pytest.mark.slow
 def test_one_entry_makes_the_example_known_to_every_command(copy):
     copy.add_the_example()
     sheet, solution = ((EXAMPLE / f"{name}.py").read_text(encoding="utf-8") for name in ("stub", "solution"))
@@ -120,6 +122,7 @@ def test_one_entry_makes_the_example_known_to_every_command(copy):
     assert "5 passed" in copy.python("-m", "pytest", "-n0", *tests_of_all, *about_it)
 
 
+@pytest.mark.slow
 def test_the_check_in_contributing_fails_what_no_other_check_sees(copy):
     copy.add_the_example()
     checks = copy.folder / "tests" / "exercises"
@@ -135,6 +138,7 @@ def test_the_check_in_contributing_fails_what_no_other_check_sees(copy):
     assert copy.verdict("mynorm", solution)["passed"]
 
 
+@pytest.mark.slow
 def test_the_five_lines_in_contributing_name_a_mistake(copy):
     [mistake] = [block for block in blocks("Add a mistake") if block.startswith("Mistake(")]
     assert len(mistake.strip().splitlines()) == 5

@@ -50,6 +50,7 @@ def test_what_is_wrong_on_both_is_said_to_be_so(pretended_gpu):
     assert failed["parameters"].details[-1] == "wrong on the CPU too"
 
 
+@pytest.mark.slow
 def test_the_report_says_which_checks_ran_on_the_gpu(pretended_gpu, capsys):
     verdict = graded(pretended_gpu, with_mistake(EXERCISES["ex2"], "answer_not_reversed"), "ex2")
     on = {check.id: check.on for check in verdict.checks if check.status != "not_reached"}

@@ -32,6 +32,7 @@ def verdict_of(session, exercise, patches):
     return grade(session, exercise, Source(Path("attempt.py"), source.encode()), device="cpu", quick=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", UNKNOWN)
 def test_a_mistake_that_nobody_knows_gets_no_name_by_chance(session, what):
     verdict = verdict_of(session, *UNKNOWN[what])
@@ -44,6 +45,7 @@ def test_two_known_mistakes_in_two_functions_are_both_named(session):
     assert verdict.mistakes == list(both)
 
 
+@pytest.mark.slow
 def test_a_known_mistake_keeps_its_name_beside_an_unknown_one_in_a_later_function(session):
     [known] = [mistake for mistake in EXERCISES["ex3"].mistakes() if mistake.id == "overlap_case_sensitive"]
     verdict = verdict_of(session, "ex3", (*known.patches, *UNKNOWN["the blocks come smaller"][1]))
@@ -58,6 +60,7 @@ def patches_of(exercise, *ids):
 BOTH = patches_of("ex3", "overlap_case_sensitive", "trains_in_eval_mode")
 
 
+@pytest.mark.slow
 def test_where_the_budget_is_used_up_the_verdict_is_the_same_and_says_what_was_not_looked_at(
     session, monkeypatch
 ):
@@ -69,6 +72,7 @@ def test_where_the_budget_is_used_up_the_verdict_is_the_same_and_says_what_was_n
     assert all("were not compared" in check.details[-1] for check in failed.values())
 
 
+@pytest.mark.slow
 def test_training_runs_have_a_budget_of_their_own(session, monkeypatch):
     monkeypatch.setattr(session, "budget", Budget(plain=60.0, training=0.0))
     verdict = verdict_of(session, "ex3", BOTH)
@@ -77,6 +81,7 @@ def test_training_runs_have_a_budget_of_their_own(session, monkeypatch):
     assert "were not compared" in modes.details[-1]
 
 
+@pytest.mark.slow
 def test_a_check_that_needs_no_training_is_named_without_one(session, monkeypatch):
     asked = []
     original = Host.run
@@ -193,6 +198,7 @@ def test_of_two_mistakes_that_fail_alike_each_is_a_candidate(session, monkeypatc
     assert failed and all(sorted(check.candidates) == ["queries_normalised", "twin"] for check in failed)
 
 
+@pytest.mark.slow
 def test_more_candidates_than_three_are_none(session, monkeypatch):
     # One that no fit reads off the numbers.
     [known] = [mistake for mistake in EXERCISES["ex1"].mistakes() if mistake.id == "queries_normalised"]
@@ -212,6 +218,7 @@ TWO = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", TWO)
 def test_two_mistakes_in_one_file_are_both_named(session, what):
     exercise, *both = TWO[what]

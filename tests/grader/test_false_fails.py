@@ -38,6 +38,7 @@ def test_each_stream_samples_other_problems_from_one_seed():
     assert not any(torch.equal(draws[a], draws[b]) for a, b in ((0, 1), (1, 2), (0, 2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share, status", [(None, 0), (0.0, 1)])
 def test_what_fails_is_counted_and_is_the_exit_status(share, status, monkeypatch, capsys):
     if share is not None:

@@ -178,6 +178,7 @@ def test_a_command_that_is_too_long_for_a_line_can_be_pasted_as_it_stands(tmp_pa
         assert said.split() == f"--attempt {path} --device cpu --seed 12 --quick".split()
 
 
+@pytest.mark.slow
 def test_a_file_that_appears_beside_grade_py_between_two_grades_hides_no_module(workbook):
     # Python lists a folder anew when it has changed, and an attempt may not list that one.
     script = (

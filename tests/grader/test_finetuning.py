@@ -103,6 +103,7 @@ WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG)
 def test_a_run_that_is_wrong_in_the_comparison_alone_fails_with_the_reason(
     patient_session, monkeypatch, name
@@ -341,6 +342,7 @@ SPECIAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPECIAL)
 def test_what_is_wrong_in_a_special_case_alone_fails_the_check_of_its_mechanism(session, name):
     patch, check = SPECIAL[name]

@@ -50,6 +50,7 @@ def _has_landlock() -> bool:
     return ctypes.CDLL(None, use_errno=True).syscall(444, None, 0, 1) >= 1
 
 
+@pytest.mark.slow
 def test_an_attempt_cannot_end_the_processes_that_judge_it(graded):
     # It would: the judge is the process that holds the other ends of its pipes.
     verdict = graded(
@@ -75,6 +76,7 @@ LEAVES_BEHIND = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only a parent that adopts orphans can find them")
 @pytest.mark.parametrize("way", LEAVES_BEHIND)
 @pytest.mark.parametrize("method", ["fork", "spawn"])
@@ -104,6 +106,7 @@ def _running(marker: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn"] if sys.platform == "linux" else ["spawn"])
 def test_closing_a_session_leaves_no_process_and_no_folder(leftovers, method):
     before = leftovers()
@@ -117,6 +120,7 @@ def test_closing_a_session_leaves_no_process_and_no_folder(leftovers, method):
     assert after[1] - before[1] == set()
 
 
+@pytest.mark.slow
 def test_a_killed_spawned_worker_says_how_it_ended(spawning_session):
     from grader.judge.grade import Source, grade
 
@@ -295,6 +299,7 @@ REACHES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", REACHES)
 def test_without_help_of_the_system_what_goes_through_python_is_still_reported(tmp_path, code):
     import subprocess
@@ -310,6 +315,7 @@ def test_without_help_of_the_system_what_goes_through_python_is_still_reported(t
     assert [what for what, _ in reached[:1]] == ([REACHES[code]] if REACHES[code] else [])
 
 
+@pytest.mark.slow
 def test_a_worker_sees_no_tokens_and_no_keys(monkeypatch, leftovers):
     from grader.judge.grade import Source, grade
 
@@ -386,6 +392,7 @@ WRITES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
 @pytest.mark.parametrize("name", WRITES)
 def test_what_an_attempt_writes_is_limited(graded, name):
@@ -402,6 +409,7 @@ SPAWNED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPAWNED)
 def test_spawned_workers_give_the_same_verdicts_as_forked_ones(spawning_session, name):
     from grader.judge.grade import Source, grade

@@ -42,6 +42,7 @@ def workbook(tmp_path):
     return copy
 
 
+@pytest.mark.slow
 def test_the_notebook_passes_every_exercise_with_the_solutions_in_its_cells(workbook, monkeypatch):
     why = 'an optional extra that is not installed: pip install -e ".[notebook]"'
     nbclient, nbformat, _ = (

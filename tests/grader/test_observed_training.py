@@ -207,6 +207,7 @@ RIGHT = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RIGHT, ids=lambda run: run.__name__)
 def test_a_loop_of_as_many_updates_as_were_asked_for_is_counted_so_and_its_data_seen(run):
     seen = probes.observe(run, (), {"steps": STEPS}, T, 0, 64, None)

@@ -122,12 +122,14 @@ def test_the_lock_of_a_grader_that_was_killed_holds_nobody_up(own_progress):
     assert progress.record(verdict_of(EX1), must_not_note).attempts == 2
 
 
+@pytest.mark.slow
 def test_a_grade_of_another_file_leaves_the_learners_progress_alone(own_progress, tmp_path, capsys):
     (tmp_path / "theirs.py").write_text(SOLUTION)
     assert main(["ex1", "--attempt", str(tmp_path / "theirs.py"), "--device", "cpu"]) == 0
     assert not own_progress.exists()
 
 
+@pytest.mark.slow
 def test_a_grade_of_the_learners_own_file_moves_it_and_shows_in_the_overview(workbook):
     def grade_py(*arguments):
         return subprocess.run(

@@ -4,6 +4,8 @@ import re
 import shutil
 import sys
 
+import pytest
+
 from tests.exercises import EXERCISES
 from tests.grader.attempts import SOLUTION
 from tests.grader.terminal import Terminal, plain
@@ -13,6 +15,7 @@ def start(workbook, name, **options) -> Terminal:
     return Terminal([sys.executable, "grade.py", name, "--device", "cpu"], workbook, **options)
 
 
+@pytest.mark.slow
 def test_the_line_counts_the_checks_while_they_run(workbook):
     (workbook / EXERCISES["ex1"].attempt_path).write_text(SOLUTION)
     count = len(EXERCISES["ex1"].checks)
@@ -25,6 +28,7 @@ def test_the_line_counts_the_checks_while_they_run(workbook):
     assert len(counts) >= 3 and min(counts) < 20
 
 
+@pytest.mark.slow
 def test_the_line_shows_step_and_loss_while_a_model_trains(workbook):
     exercise = EXERCISES["ex2"]
     shutil.copy(workbook / exercise.solution_path, workbook / exercise.attempt_path)

@@ -26,6 +26,7 @@ REMARKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", REMARKED)
 def test_what_is_worth_knowing_is_said_of_a_file_that_passes(graded, capsys, what):
     verdict = graded(REMARKED[what])

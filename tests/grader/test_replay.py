@@ -70,6 +70,7 @@ def says_the_same(came: str, check) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, mistake", [(name, id) for name, ids in MISTAKES.items() for id in ids])
 def test_the_script_of_each_failing_case_shows_the_difference_and_ends_well_with_the_solution(
     session, tmp_path, capsys, name, mistake
@@ -94,6 +95,7 @@ def test_the_script_of_each_failing_case_shows_the_difference_and_ends_well_with
                 assert says_the_same(came, check), (check.replay, came)
 
 
+@pytest.mark.slow
 def test_a_script_of_several_looks_shows_the_one_in_which_a_device_is_missing(session, tmp_path, capsys):
     find = "self.future[:T, :T]"
     table = "torch.ones(T, T).triu(1).bool()"  # for shorter texts alone
@@ -227,6 +229,7 @@ def test_the_checksum_is_the_same_whatever_the_line_ends_are(tmp_path, monkeypat
 # The command.
 
 
+@pytest.mark.slow
 def test_the_report_and_the_json_carry_the_token_and_the_command_writes_the_script(workbook, tmp_path):
     def python(*arguments):
         return subprocess.run(
@@ -296,6 +299,7 @@ def test_a_wrong_call_of_replay_gets_one_sentence(arguments, words, capsys):
     assert words in said.err and said.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_script_stays_with_the_file_of_the_attempt(tmp_path, monkeypatch, capsys):
     (tmp_path / "theirs.py").write_text(SOLUTION)
     monkeypatch.chdir(tmp_path)
@@ -304,6 +308,7 @@ def test_a_script_stays_with_the_file_of_the_attempt(tmp_path, monkeypatch, caps
     assert files.backups().name not in os.listdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_script_of_a_notebook_and_of_a_file_with_helpers_runs_their_code(tmp_path, monkeypatch, capsys):
     from tests.grader.test_sources import notebook
 

@@ -38,6 +38,7 @@ def failing(exercise, mistake="", *, message="Which keys does query 0 see?", det
     return verdict
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)
 def test_the_last_lines_of_a_failing_report_hold_the_failure_the_whole_mistake_and_the_command(exercise):
     long = " ".join(f"word{number}" for number in range(90))  # 600 characters

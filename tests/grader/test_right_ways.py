@@ -27,7 +27,7 @@ def not_passed(verdict):
 
 
 @pytest.mark.parametrize("exercise, path", WAYS, ids=lambda part: getattr(part, "stem", part))
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_right_attempt_in_an_unusual_style_passes(session, exercise, path, seed):
     verdict = grade(session, exercise, read_source(path), device="cpu", seed=seed)
     assert verdict.passed, not_passed(verdict)
@@ -43,6 +43,7 @@ def source_of(exercise, way, changes, folder):
     return read_source(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS_TO_ADD)
 def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(
     session, way, monkeypatch, tmp_path
@@ -59,12 +60,14 @@ def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(
     assert any("decoding held-out problems" in text for text in short)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", WAYS_TO_FINETUNE, ids=lambda path: path.stem)
 def test_a_right_way_to_finetune_in_an_unusual_style_passes_all_but_the_training_runs(session, path):
     verdict = grade(session, "ex3", read_source(path), device="cpu", seed=2, quick=True)
     assert verdict.passed, not_passed(verdict)
 
 
+@pytest.mark.slow
 def test_a_right_way_to_finetune_in_an_unusual_style_gains(patient_session, monkeypatch):
     from tests.exercises.ex3 import training
 

@@ -178,6 +178,7 @@ CASES = {
 UNIX_ONLY = ("a forked child that stays",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_a_hostile_file_fails_with_a_clear_verdict(graded, leftovers, name):
     if sys.platform == "win32" and name in UNIX_ONLY:
@@ -198,6 +199,7 @@ def test_a_hostile_file_fails_with_a_clear_verdict(graded, leftovers, name):
     assert len(after[1] - before[1]) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["forward aborts", "forward exits", "an endless loop in forward"])
 def test_the_checks_that_do_not_depend_on_a_crash_still_run(graded, name):
     verdict = graded(CASES[name][0])
@@ -205,6 +207,7 @@ def test_the_checks_that_do_not_depend_on_a_crash_still_run(graded, name):
     assert status["parameters"] == status["trainable"] == "passed"
 
 
+@pytest.mark.slow
 def test_a_crash_with_one_kind_of_input_fails_the_checks_of_that_kind_only(graded):
     verdict = graded(in_forward("if not x.is_contiguous(): import os; os.abort()"))
     assert [check.id for check in verdict.checks if check.status == "failed"] == ["layouts", "input_kept"]
@@ -213,6 +216,7 @@ def test_a_crash_with_one_kind_of_input_fails_the_checks_of_that_kind_only(grade
     }
 
 
+@pytest.mark.slow
 def test_a_stuck_attempt_is_told_its_line(graded):
     verdict = graded(in_forward("while True: pass"))
     (output,) = [check for check in verdict.checks if check.id == "output"]
@@ -234,6 +238,7 @@ def test_escapes_and_markup_from_an_attempt_reach_nobody(graded):
     assert "\x1b" not in text and "\x07" not in text and "\u202e" not in text
 
 
+@pytest.mark.slow
 def test_a_slow_noisy_import_does_not_fail_a_right_attempt(graded):
     verdict = graded(
         at_import("import time, warnings\nprint('hello')\nwarnings.warn('careful')\ntime.sleep(1.5)")
@@ -258,6 +263,7 @@ def test_an_attempt_cannot_write_outside_its_scratch_folder(graded, tmp_path):
     assert not target.exists() or sys.platform != "linux"
 
 
+@pytest.mark.slow
 def test_a_file_written_in_the_working_directory_is_gone_afterwards(graded, leftovers):
     before = leftovers()[0]
     verdict = graded(
@@ -278,6 +284,7 @@ def test_cleaning_up_changes_nothing_that_a_link_points_to(graded, tmp_path):
     assert victim.stat().st_mode & 0o777 == 0o640
 
 
+@pytest.mark.slow
 def test_an_attempt_cannot_write_to_a_terminal(graded):
     if sys.platform != "linux":
         pytest.skip("only Linux can refuse it")
@@ -310,6 +317,7 @@ def test_an_enormous_file_is_a_failed_attempt(session):
     assert not verdict.passed
 
 
+@pytest.mark.slow
 def test_the_attempt_is_named_as_a_module_and_read_by_pythons_rules(graded):
     source = "\ufeff# -*- coding: utf-8 -*-\r\n" + SOLUTION.replace("\n", "\r\n") + "\r\nname = 'é'\r\n"
     source += "import inspect, sys\r\nassert sys.modules[__name__].name == 'é'\r\n"
@@ -320,6 +328,7 @@ def test_the_attempt_is_named_as_a_module_and_read_by_pythons_rules(graded):
     assert graded(latin).passed
 
 
+@pytest.mark.slow
 def test_killing_the_parent_neither_passes_nor_hangs(graded):
     began = time.monotonic()
     verdict = graded(
@@ -333,6 +342,7 @@ def test_killing_the_parent_neither_passes_nor_hangs(graded):
     assert graded(SOLUTION).passed
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_verdict(graded):
     wrong = SOLUTION.replace("-0.5", "-0.4")
     first, second = (graded(wrong, seed=7).as_json() for _ in range(2))
@@ -343,6 +353,7 @@ def test_the_same_seed_gives_the_same_verdict(graded):
     assert first == second
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_json_for_a_file_that_kills_itself(tmp_path, capsys):
     attempt, out, junit = tmp_path / "a.py", tmp_path / "verdict.json", tmp_path / "junit.xml"
     attempt.write_text("import os\nos._exit(0)\n")

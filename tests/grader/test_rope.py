@@ -93,6 +93,7 @@ HALVES = (
 ROTATE = "q, k = (apply_rope(t, angles) for t in (q, k))"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "mistake, patches",
     [

@@ -38,6 +38,7 @@ PROCESSES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_what_a_script_does_at_import_has_its_sentence_and_the_way_out(graded, name):
     code, words = SCRIPTS[name]

@@ -12,6 +12,7 @@ from tests.exercises import EXERCISES, Exercise, Mistake
 from tests.grader.attempts import REPOSITORY, SOLUTION
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES)
 def test_every_solution_passes_its_checks(session, exercise):
     verdict = grade(
@@ -41,6 +42,7 @@ def test_the_stub_that_ships_is_the_one_that_is_kept(exercise):
     assert shipped.stdout == (REPOSITORY / exercise.stub_path).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_shared_out_among_processes_the_self_test_grades_each_case_once(monkeypatch):
     # A few cases of the kill matrix: the whole takes minutes, and CI runs it by itself (`grade.py
     # --selftest`).
@@ -71,6 +73,7 @@ def test_each_mistake_of_a_catalogue_has_a_name_of_its_own_and_an_explanation(ex
     assert all(mistake.why.endswith((".", "?")) for mistake in mistakes)
 
 
+@pytest.mark.slow
 def test_the_self_test_notices_a_mistake_that_the_checks_let_pass(session, monkeypatch):
     harmless = Mistake(
         "harmless", "no mistake at all", "It only renames a variable.", (("ones = torch", "ones = torch"),)

@@ -270,6 +270,7 @@ def test_a_folder_is_read_like_a_zip_without_its_links_and_environments(tmp_path
     assert "has none" in read_source(hand_in).code(EXERCISES["ex3"]).problem
 
 
+@pytest.mark.slow
 def test_a_notebook_is_graded_and_its_failure_names_the_cell(session):
     cells = [
         "%matplotlib inline\nimport torch",
@@ -294,6 +295,7 @@ def test_a_notebook_is_graded_and_its_failure_names_the_cell(session):
     assert verdict.checks[0].details[0].startswith(f"cell 2, line {count + 2}, ")
 
 
+@pytest.mark.slow
 def test_an_endless_loop_in_a_notebook_is_told_its_cell(session):
     source = Source(Path("a.ipynb"), notebook(SOLUTION, "x = 1\nwhile True:\n    x = 2"))
     verdict = grade(session, "ex1", source, device="cpu", only=["runs"])

@@ -13,6 +13,7 @@ from tests.grader.attempts import REPOSITORY, verdict_of
 CLIPPED = Style("clipped", (("q.shape[-1] ** -0.5", "min(q.shape[-1] ** -0.5, 1.0)"),))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", [EXERCISES[name] for name in FOUR], ids=FOUR)
 def test_every_style_fits_the_solution_and_meets_its_share_of_the_mistakes(exercise):
     solution = (REPOSITORY / exercise.solution_path).read_text(encoding="utf-8")
@@ -29,6 +30,7 @@ def test_every_style_fits_the_solution_and_meets_its_share_of_the_mistakes(exerc
     assert len(in_a_style) >= 0.9 * len(known)
 
 
+@pytest.mark.slow
 def test_mistakes_are_named_in_other_styles(session):
     rows = [
         row
@@ -65,6 +67,7 @@ def test_a_style_that_is_wrong_itself_is_reported(session, monkeypatch):
     assert row.outcome == "wrong" and not figures([row])[0].good
 
 
+@pytest.mark.slow
 def test_a_mistake_that_only_a_training_run_shows_is_left_out(session):
     [row] = measure(session, "ex2", "in_a_table", ["vocabulary_too_large"], device="cpu", seed=0)
     assert (row.outcome, row.ok) == ("left out", True)
@@ -123,6 +126,7 @@ def test_the_command_shows_the_table_and_what_is_not_named(monkeypatch, capsys, 
     assert "combinations" in said and ("mistake_0 in style" in said) == bool(more)
 
 
+@pytest.mark.slow
 def test_shared_out_among_processes_each_combination_is_graded_once(monkeypatch):
     monkeypatch.setenv("GRADE_PATIENCE", "2")
     part = (3, 130)

@@ -66,6 +66,7 @@ def verdicts(session):
     return [*of_ex1, graded("ex2", ex2)]
 
 
+@pytest.mark.slow
 def test_what_a_report_suggests_can_be_typed(verdicts, typed, capsys):
     found = set()
     for verdict in verdicts:
@@ -122,6 +123,7 @@ def run(workbook, *words):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("exercise", EXERCISES.values(), ids=lambda exercise: exercise.name)
 def test_what_a_pass_suggests_runs_with_the_file_that_passes(workbook, exercise):
     (workbook / exercise.attempt_path).write_bytes((REPOSITORY / exercise.solution_path).read_bytes())

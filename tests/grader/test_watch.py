@@ -85,6 +85,7 @@ def saved_without_a_new_time_or_size(path, text):
     os.utime(path, ns=(at.st_atime_ns, at.st_mtime_ns))
 
 
+@pytest.mark.slow
 def test_every_way_of_saving_gets_a_verdict(watched, own):
     terminal = watched()
     assert "not started yet" in plain(terminal.shown)
@@ -104,6 +105,7 @@ def test_every_way_of_saving_gets_a_verdict(watched, own):
     assert terminal.wait() == 0 and terminal.restored
 
 
+@pytest.mark.slow
 def test_the_keys_give_hints_and_the_solution_and_grade_again(watched, own):
     own.write_text(WRONG)
     terminal = watched()
@@ -128,6 +130,7 @@ def test_the_keys_give_hints_and_the_solution_and_grade_again(watched, own):
     assert terminal.wait() == 0 and terminal.restored
 
 
+@pytest.mark.slow
 def test_a_save_is_told_which_checks_it_changed(watched, own):
     own.write_text(WRONG)
     terminal = watched()
@@ -144,6 +147,7 @@ def test_a_save_is_told_which_checks_it_changed(watched, own):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_in_a_small_terminal_the_first_failure_its_mistake_and_what_to_do_are_on_the_screen(watched, own):
     own.write_text(WRONG)
     terminal = watched(columns=80, rows=24)
@@ -156,6 +160,7 @@ def test_in_a_small_terminal_the_first_failure_its_mistake_and_what_to_do_are_on
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_before_the_first_attempt_the_solution_is_not_shown(watched, own):
     terminal = watched()
     terminal.send("s")
@@ -165,6 +170,7 @@ def test_before_the_first_attempt_the_solution_is_not_shown(watched, own):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["at the start", "while it waits", "while it grades"])
 def test_ctrl_c_leaves_a_clean_terminal_and_no_process(workbook, own, leftovers, moment):
     before = leftovers()
@@ -183,6 +189,7 @@ def test_ctrl_c_leaves_a_clean_terminal_and_no_process(workbook, own, leftovers,
     assert leftovers()[0] == before[0]
 
 
+@pytest.mark.slow
 def test_ended_from_outside_it_leaves_a_clean_terminal_too(watched, own):
     own.write_text(SOLUTION)
     terminal = watched()
@@ -192,6 +199,7 @@ def test_ended_from_outside_it_leaves_a_clean_terminal_too(watched, own):
     assert terminal.restored and "Traceback" not in terminal.shown
 
 
+@pytest.mark.slow
 def test_stopped_and_gone_on_with_it_takes_the_terminal_again(watched, own):
     own.write_text(SOLUTION)
     terminal = watched()
@@ -204,6 +212,7 @@ def test_stopped_and_gone_on_with_it_takes_the_terminal_again(watched, own):
     assert terminal.wait() == 0 and terminal.restored
 
 
+@pytest.mark.slow
 def test_a_save_stops_the_grade_of_the_text_before(watched, own):
     own.write_text(SOLUTION)
     terminal = watched()
@@ -219,6 +228,7 @@ def test_a_save_stops_the_grade_of_the_text_before(watched, own):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_after_a_save_in_the_middle_of_many_grades_every_verdict_is_of_the_last_text(watched, own):
     own.write_text(SOLUTION)
     terminal = watched()
@@ -233,6 +243,7 @@ def test_after_a_save_in_the_middle_of_many_grades_every_verdict_is_of_the_last_
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_window_of_another_width_is_drawn_again(watched, own):
     own.write_text(WRONG)
     terminal = watched(columns=100)
@@ -246,6 +257,7 @@ def test_a_window_of_another_width_is_drawn_again(watched, own):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_without_colour_nothing_is_coloured(watched, own):
     own.write_text(WRONG)
     terminal = watched(columns=80, NO_COLOR="1")
@@ -255,6 +267,7 @@ def test_without_colour_nothing_is_coloured(watched, own):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_dumb_terminal_gets_a_log_without_any_escape(watched, own):
     own.write_text(WRONG)
     terminal = watched(TERM="dumb")
@@ -266,6 +279,7 @@ def test_a_dumb_terminal_gets_a_log_without_any_escape(watched, own):
     assert "Not yet" in terminal.shown  # nothing was cleared
 
 
+@pytest.mark.slow
 def test_without_a_terminal_it_watches_and_has_no_keys(workbook, own):
     own.write_text(WRONG)
     process = subprocess.Popen(
@@ -290,6 +304,7 @@ def test_without_a_terminal_it_watches_and_has_no_keys(workbook, own):
     assert "\x1b" not in "".join(said) and "h hint" not in "".join(said)
 
 
+@pytest.mark.slow
 def test_a_file_that_stays_away_is_waited_for(watched, own):
     own.write_text(WRONG)
     terminal = watched()
@@ -301,6 +316,7 @@ def test_a_file_that_stays_away_is_waited_for(watched, own):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_each_text_counts_once_as_an_attempt(watched, own, workbook):
     own.write_text(WRONG)
     terminal = watched()
@@ -314,6 +330,7 @@ def test_each_text_counts_once_as_an_attempt(watched, own, workbook):
     assert written["exercises"]["ex1"]["attempts"] == 2 and written["exercises"]["ex1"]["solved"]
 
 
+@pytest.mark.slow
 def test_where_progress_cannot_be_kept_one_note_says_so(watched, own, workbook):
     (workbook / ".workbook").write_text("a file where the folder should be")
     own.write_text(WRONG)
@@ -325,6 +342,7 @@ def test_where_progress_cannot_be_kept_one_note_says_so(watched, own, workbook):
     assert terminal.wait() == 0
 
 
+@pytest.mark.slow
 def test_the_training_run_is_left_out_and_said_to_be(workbook):
     shutil.copy(workbook / EXERCISES["ex2"].solution_path, workbook / EXERCISES["ex2"].attempt_path)
     with Terminal([sys.executable, "grade.py", "ex2", "--watch", "--device", "cpu"], workbook) as terminal:

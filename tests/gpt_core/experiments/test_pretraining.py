@@ -60,6 +60,7 @@ def rows(folder: Path):
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_the_experiment_prints_the_leak_check_the_gap_and_three_comparisons_that_add_up(run, tmp_path):
     said = run()
     assert call_suggested(said) == ("sample", 0)  # the text is none of Shakespeare's

@@ -80,6 +80,7 @@ def two(tmp_path_factory):
     return folder / "two", finished
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_twice_the_accumulation(two, tmp_path):
     one = tmp_path / "one"
     assert main([*VALUES, "--dropout", "0.0", "--accumulation", "2", "--out", str(one)]) == 0
@@ -108,6 +109,7 @@ def test_the_first_process_alone_writes_and_prints(two):
     assert not torch.equal(saved.tensors["rng.cpu.0"], saved.tensors["rng.cpu.1"])
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_resumes_bit_for_bit(two, tmp_path):
     run = shutil.copytree(two[0], tmp_path / "run")
     (run / checkpoint.LAST).unlink()
@@ -133,6 +135,7 @@ class FailsInRankOne(MultiHeadAttention):
 """
 
 
+@pytest.mark.slow
 def test_the_failure_of_one_process_ends_all_with_its_message(tmp_path):
     (tmp_path / "failing_part.py").write_text(FAILING)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
@@ -156,6 +159,7 @@ class WithASpareWeight(FeedForward):
 """
 
 
+@pytest.mark.slow
 def test_a_part_with_a_parameter_that_it_does_not_use_trains_in_two_processes_too(tmp_path):
     (tmp_path / "spare_part.py").write_text(UNUSED)
     path = os.pathsep.join([str(tmp_path), str(ROOT)])

@@ -36,6 +36,7 @@ print(kept, taken.hblkhd - before.hblkhd >> 20, after.arena - taken.arena >> 20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked to keep memory")
 @pytest.mark.parametrize(
     "how, wanted",

@@ -66,6 +66,7 @@ trained(Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_of_writing_a_checkpoint_goes_on_bit_for_bit(whole, tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, tmp_path / "run"], cwd=ROOT)
     assert killed.returncode == -signal.SIGKILL

@@ -169,6 +169,7 @@ def test_a_fit_takes_less_than_50_ms():
 # From an attempt to the name.
 
 
+@pytest.mark.slow
 def test_a_base_and_a_multiple_of_the_angles_are_both_named(session):
     patches = (
         ("base: float = 10000.0", "base: float = 777.0"),

@@ -168,6 +168,7 @@ def test_an_attempt_is_named_alike_in_every_check_that_hands_numbers_over(sessio
     made.assert_named_alike(session, *ATTEMPTS[what])
 
 
+@pytest.mark.slow
 def test_in_a_whole_grade_the_fit_is_the_one_mistake(session):
     patches = ((MASK, MASK.replace('float("-inf")', "-5.0")),)
     assert made.mistakes(session, "ex4", patches) == ["mask_filled_with_number"]

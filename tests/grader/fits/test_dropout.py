@@ -117,6 +117,7 @@ def written(number):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", ["0.1"])
 def test_a_number_in_the_place_of_config_dropout_is_named_with_its_value(session, number):
     assert mistakes_of(session, "ex1", *written(number)) == ["dropout_written_as_number"]

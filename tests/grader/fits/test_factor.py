@@ -136,5 +136,6 @@ def test_an_attempt_that_divides_the_softmax_is_named(session):
     assert f"1 / sqrt(D) = {8**-0.5:.4g}" in found["one_token"].name and found["values"]
 
 
+@pytest.mark.slow
 def test_in_a_whole_grade_the_fit_is_the_one_mistake(session):
     assert made.mistakes(session, "ex1", ((ROOT, "T ** -2.0"),)) == ["scale_by_length"]
