@@ -1,4 +1,4 @@
-"""The calculator's problems: a fixed tenth of each operator's is held out, balanced and the same everywhere."""
+"""The calculator: a fixed tenth of each operator's problems is held out, balanced, the same everywhere."""
 
 import pytest
 import torch
