@@ -297,11 +297,11 @@ def _note(text: str) -> None:
 def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
     from grader.judge.diagnosis import name_mistakes
     from grader.judge.grade import Session, grade, read_source
-    from grader.learner import report
+    from grader.learner import progress, report
 
     out, session, verdicts = report.console(), Session(starter), []
     for name, path in graded:
-        with _ProgressLine(name) as progress:
+        with _ProgressLine(name) as line:
             verdict = grade(
                 session,
                 name,
@@ -309,8 +309,9 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
                 device=options.device,
                 seed=options.seed,
                 quick=options.quick,
-                report=progress.step,
-                note=progress.note,
+                report=line.step,
+                note=line.note,
+                trained=progress.FOLDER / "trained",
                 diagnose=None if options.no_names else name_mistakes,
             )
         verdicts.append(verdict)

@@ -1,23 +1,21 @@
 """Trains an adder, keeps it, and shows what it can do: `python exercises/ex2_addition.py` ends up here."""
 
+import functools
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
 
 import torch
 
 from data.addition import carry_chain, sample_held_out
-from gpt_core import GPT, GPTConfig
-from gpt_core.training import checkpoint
-from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
+from gpt_core import GPT
+from gpt_core.experiments.answering import Answerer, ask_kept, train
+from gpt_core.training.command import BAD_INPUT, Parser, begin
 from gpt_core.training.device import choose_device
-from gpt_core.training.terminal import StepsDisplay, fail, note
+from gpt_core.training.terminal import fail, note
 
 PROBLEMS = 2000
 SHOWN = 5
-FOLDER = Path("runs")
 
 
 def accuracies(a: torch.Tensor, b: torch.Tensor, answers: torch.Tensor, n_digits: int) -> dict:
@@ -42,39 +40,16 @@ def accuracies(a: torch.Tensor, b: torch.Tensor, answers: torch.Tensor, n_digits
     }
 
 
-def kept_at(n_digits: int) -> Path:
-    """Where the adder of n digits is kept."""
-    return FOLDER / f"adder-{n_digits}-digits.safetensors"
-
-
-def keep(model: GPT, n_digits: int) -> Path:
-    """Save an adder; where it was saved. NoSpace where the disk is full."""
-    path = kept_at(n_digits)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.save(
-        path, model.state_dict(), {"adder": {"n_digits": n_digits, "config": asdict(model.config)}}
+def adder(n_digits: int, add: Callable, device: str) -> Answerer:
+    """What is trained, kept and asked."""
+    return Answerer(
+        name=f"an adder of {n_digits} digits",
+        file=f"adder-{n_digits}-digits.safetensors",
+        answer=lambda model, text: iter([answered(text, model, add, n_digits, device)]),
+        example="12+34",
+        facts={"n_digits": n_digits},
+        options=f" --digits {n_digits}" if n_digits != 3 else "",
     )
-    return path
-
-
-def kept(n_digits: int, device: str) -> GPT:
-    """The adder that was saved last. CheckpointError where there is none."""
-    saved = checkpoint.load(kept_at(n_digits))
-    model = GPT(GPTConfig(**saved.info["adder"]["config"]))
-    model.load_state_dict(saved.tensors)
-    return model.to(device)
-
-
-def model_of(interrupt: BaseException) -> GPT | None:
-    """The model that a function was training when it was interrupted: a GPT among the variables of the
-    functions that ran, the one that called the others first; one that is named `model`, if there is."""
-    trace = interrupt.__traceback__
-    while trace is not None:
-        found = {name: value for name, value in trace.tb_frame.f_locals.items() if isinstance(value, GPT)}
-        if found:
-            return found.get("model", next(iter(found.values())))
-        trace = trace.tb_next
-    return None
 
 
 def answered(text: str, model: GPT, add: Callable, n_digits: int, device: str) -> str:
@@ -89,16 +64,6 @@ def answered(text: str, model: GPT, add: Callable, n_digits: int, device: str) -
     return f"{a} + {b} = {answer}  {'right' if answer == a + b else f'wrong: {a + b}'}"
 
 
-def ask(model: GPT, add: Callable, n_digits: int, device: str) -> None:
-    """Answer problems from the keyboard, until an empty line, the end of the input or Ctrl-C."""
-    print("Ask it, such as 12+34; an empty line ends.")
-    try:
-        while text := input("> ").strip():
-            print(answered(text, model, add, n_digits, device))
-    except (EOFError, KeyboardInterrupt):
-        print()
-
-
 def main(train_adder: Callable, add: Callable, arguments: list[str] | None = None) -> None:
     """Train with `train_adder`, save the model, let it solve held-out problems with `add`, and print; or ask
     the saved one.
@@ -108,31 +73,28 @@ def main(train_adder: Callable, add: Callable, arguments: list[str] | None = Non
     """
     begin()
     options = _parser().parse_args(arguments)
-    n_digits, is_question = options.digits, options.ask is not None
+    n_digits = options.digits
     try:
         if not 1 <= n_digits <= 9 or options.steps < 1:
             raise ValueError("--digits must be from 1 to 9, and --steps at least 1.")
         options.device = str(choose_device(options.device, note=note))
-        model = kept(n_digits, options.device) if is_question else None
-    except checkpoint.CheckpointError as error:
-        sys.exit(
-            fail(f"{error} Without --ask an adder of {n_digits} digits is trained and saved.", BAD_INPUT)
-        )
     except ValueError as error:
         sys.exit(fail(str(error), BAD_INPUT))
-    try:
-        if not is_question:
-            sys.exit(_train(train_adder, add, options))
-        if options.ask:
-            print(answered(options.ask, model, add, n_digits, options.device))
-        else:
-            ask(model, add, n_digits, options.device)
-    except NotImplementedError as error:
-        sys.exit(fail(f"Not written yet: {error}", FAILED))
-    except checkpoint.NoSpace as error:
-        sys.exit(fail(str(error), FAILED))
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
+    answerer = adder(n_digits, add, options.device)
+    if options.ask is not None:
+        sys.exit(ask_kept(answerer, options.device, options.ask))
+    if answerer.path.exists():
+        print(f"A new adder is trained from the start; it will take the place of the one in {answerer.path}.")
+    trainer = functools.partial(
+        train_adder, n_digits, steps=options.steps, device=options.device, seed=options.seed
+    )
+    status = train(
+        answerer,
+        lambda report: trainer(report=report),
+        lambda model: _measure(model, add, options),
+        options.steps,
+    )
+    sys.exit(status)
 
 
 def _parser() -> Parser:
@@ -149,40 +111,6 @@ def _parser() -> Parser:
         help="ask the adder that was saved last: one problem, or without one many",
     )
     return p
-
-
-def _train(train_adder: Callable, add: Callable, options) -> int:
-    """Train, save, measure, print; the exit status."""
-    n_digits, status, last_step = options.digits, OK, 0
-    if kept_at(n_digits).exists():
-        print(
-            f"A new adder is trained from the start; it will take the place of the one in "
-            f"{kept_at(n_digits)}."
-        )
-    try:
-        with StepsDisplay("training", options.steps) as show:
-
-            def report(step: int, loss: float) -> None:
-                nonlocal last_step
-                last_step = step
-                show(step, loss)
-
-            model = train_adder(
-                n_digits, steps=options.steps, device=options.device, seed=options.seed, report=report
-            )
-    except KeyboardInterrupt as interrupt:
-        model, status = model_of(interrupt), INTERRUPTED
-        print(f"Stopped after about {last_step} of {options.steps} updates.")
-        if model is None:
-            print("There was no model yet, so nothing is saved.")
-            return status
-    path = keep(model, n_digits)
-    _measure(model, add, options)
-    command = f"python {sys.argv[0]} --ask 12+34" + (f" --digits {n_digits}" if n_digits != 3 else "")
-    print(f"Saved in {path}. Ask it again with: {command}")
-    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
-        ask(model, add, n_digits, options.device)
-    return status
 
 
 def _measure(model: GPT, add: Callable, options) -> None:

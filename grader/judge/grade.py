@@ -17,11 +17,12 @@ from grader.judge import diagnosis, runner, sources, tokens
 from grader.judge.connection import WorkerDied
 from grader.judge.failures import attempt_death, read_answer
 from grader.judge.host import AttemptSubject, Deadlines, Host, reference_subject
+from grader.judge.kept import Kept
 from grader.judge.processes import Starter
 from grader.judge.results import OTHER_FILE_READ, SOLUTION_READ, CheckResult, Verdict
 from grader.judge.sources import Code
 from grader.judge.text import clean, one_line
-from grader.workbook import REPOSITORY, InstallationError
+from grader.workbook import REPOSITORY, InstallationError, shown
 from grader.worker.reach import SOLVED
 from tests.exercises import EXERCISES, Exercise
 from tests.exercises.exam import Answer, CheckFailed, Exam, Subject
@@ -250,6 +251,7 @@ def grade(
     note: Callable[[str], None] | None = None,
     stop: Stop | None = None,
     known=None,
+    trained: Path | None = None,
     diagnose: Callable | None = diagnosis.name_mistakes,
 ) -> Verdict:
     """Grade one file; always a verdict, whatever the file does.
@@ -258,8 +260,9 @@ def grade(
     quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name
     no mistake.
     report: called with each check's result as soon as it is known.
-    note: called with a line of progress from a long check. known: see host.AttemptSubject. diagnose: what
-    names the mistakes in the results (diagnosis.name_mistakes); None: no mistake is named, not even by the
+    note: called with a line of progress from a long check. known: see host.AttemptSubject. trained: the
+    folder in which the results of long training runs are kept (kept.py); None: none are. diagnose: what names
+    the mistakes in the results (diagnosis.name_mistakes); None: no mistake is named, not even by the
     check that fails.
     InstallationError where the grader itself cannot work; Stopped where `stop` was called.
     """
@@ -267,6 +270,8 @@ def grade(
     exercise = EXERCISES[exercise_name]
     device = session.choose_device(device, exercise)
     stop = stop or Stop()
+    if trained is not None and known is None:
+        known = Kept(trained, source, exercise_name, device)
     sitting = _Sitting(
         session, exercise, source, device, seed, note or (lambda text: None), stop, known, diagnose
     )
@@ -438,6 +443,11 @@ class _Sitting:
             results, evidence = runner.run_checks(
                 exercise, exam, subject.renew, quick=quick, only=only, report=on_result
             )
+            if isinstance(self.known, Kept) and self.known.used:
+                exam.remark(
+                    "The training run was not repeated: an earlier grade of the same file with the same seed "
+                    f"has kept its result. Delete {shown(self.known.folder)} to train again."
+                )
             self._found, self.remarks = (results, evidence), exam.remarks
         finally:
             attempt.close()

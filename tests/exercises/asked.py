@@ -48,16 +48,24 @@ class Looks:
         return Looks(name)
 
     def __call__(
-        self, function: str, *, seconds: float | None = None, progress=None, once: bool = False, **given
+        self,
+        function: str,
+        *,
+        seconds: float | None = None,
+        progress=None,
+        once: bool = False,
+        keep: bool = False,
+        **given,
     ) -> "Asked":
         """A look with its arguments: arrays, plain values, and dicts and lists of them.
 
         seconds: a deadline of its own, for one that trains; progress: called with what the look reports while
-        it runs. once: several checks ask for the same, and share one answer of the attempt.
+        it runs. once: several checks ask for the same, and share one answer of the attempt. keep: it takes
+        minutes, and its answer is kept for the next grade of the same file (grader/judge/kept.py).
         """
         if function not in self._functions:
             raise KeyError(f"{self.name} has no look {function}")
-        return Asked(self, function, given, seconds, progress, once)
+        return Asked(self, function, given, seconds, progress, once, keep)
 
     @functools.cache  # noqa: B019 (there is one Looks for each file of looks, and it stays)
     def takes(self, function: str) -> frozenset[str]:
@@ -79,8 +87,9 @@ class Looks:
 class Asked:
     """One look that is asked for. Equal ones have the same digest."""
 
-    def __init__(self, looks: Looks, function: str, given: dict, seconds, progress, once: bool):
+    def __init__(self, looks: Looks, function: str, given: dict, seconds, progress, once: bool, keep: bool):
         self.looks, self.function = looks, function
+        self.keeps = keep
         self.seconds, self.progress, self.asked_once = seconds, progress, once
         self.devices_traced = False
         self.arrays: dict[str, np.ndarray] = {}

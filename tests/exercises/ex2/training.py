@@ -144,6 +144,7 @@ def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
             largest=MOST_PARAMETERS,
             shake=seed,
             sampled=SAMPLED,
+            keep=True,
         )
     )
     config, weights = model_of(answer, UNIT, case.steps)  # a run may end early only where it is long

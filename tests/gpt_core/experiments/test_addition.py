@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gpt_core import GPT, GPTConfig
-from gpt_core.experiments import addition
+from gpt_core.experiments import addition, answering
 from gpt_core.experiments.addition import main
 from gpt_core.training.command import INTERRUPTED
 
@@ -40,6 +40,10 @@ def interrupt(step):
         raise KeyboardInterrupt
 
 
+def kept(n_digits):
+    return answering.kept(addition.adder(n_digits, true_sums, "cpu"), "cpu")[0]
+
+
 def run(train, *arguments):
     with pytest.raises(SystemExit) as ended:
         main(train, true_sums, ["--digits", "2", "--device", "cpu", *arguments])
@@ -50,14 +54,14 @@ def test_a_run_saves_its_model_and_prints_what_it_can_do_and_how_to_ask_it(capsy
     assert run(trainer(lambda step: None), "--steps", "5") == 0
     said = capsys.readouterr().out
     assert "2000 held-out problems of 2 digits: 100.00% right" in said and "--ask 12+34 --digits 2" in said
-    assert addition.kept(2, "cpu").lm_head.bias.tolist() == [5.0] * 12
+    assert kept(2).lm_head.bias.tolist() == [5.0] * 12
 
 
 def test_ctrl_c_saves_what_the_training_has_come_to(capsys):
     assert run(trainer(interrupt), "--steps", "5") == INTERRUPTED
     assert "Stopped after about 3 of 5 updates." in (said := capsys.readouterr().out) and "Saved in" in said
-    assert addition.kept(2, "cpu").lm_head.bias.tolist() == [3.0] * 12
-    main(None, true_sums, ["--digits", "2", "--device", "cpu", "--ask", "12+34"])
+    assert kept(2).lm_head.bias.tolist() == [3.0] * 12
+    assert run(None, "--ask", "12+34") == 0
     assert capsys.readouterr().out == "12 + 34 = 46  right\n"
 
 
@@ -71,7 +75,7 @@ def test_ctrl_c_before_there_is_a_model_saves_nothing(capsys, own_folder):
 
 def test_asking_says_what_is_wrong(capsys):
     run(trainer(lambda step: None), "--steps", "1")
-    model = addition.kept(2, "cpu")
+    model = kept(2)
     assert addition.answered(" 7 + 8 = ", model, true_sums, 2, "cpu") == "7 + 8 = 15  right"
     assert addition.answered("7+8", model, lambda *_: torch.tensor([3]), 2, "cpu") == "7 + 8 = 3  wrong: 15"
     assert "two whole numbers and a plus" in addition.answered("7-8", model, true_sums, 2, "cpu")
@@ -89,7 +93,7 @@ def test_problems_are_asked_one_after_the_other(capsys, monkeypatch):
     run(trainer(lambda step: None), "--steps", "1")
     lines = iter(["1+2", "what", ""])
     monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
-    main(None, true_sums, ["--digits", "2", "--device", "cpu", "--ask"])
+    assert run(None, "--ask") == 0
     said = capsys.readouterr().out
     assert "1 + 2 = 3  right" in said and "'what' is no problem" in said
 
