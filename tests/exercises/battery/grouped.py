@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from hypothesis import strategies as st
 
-from tests.exercises.asked import Looks
 from tests.exercises.battery import attention, module
 from tests.exercises.battery.attention import Attention, moved
 from tests.exercises.battery.module import Size, compare_gradients, outputs
 from tests.exercises.exam import Reading, check, fail, for_all, look
-
-LOOKS = Looks.named("tests.exercises.battery.grouped_looks")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,27 +70,21 @@ class Grouped(Attention):
 SIX = Size(T=5, n_embd=30, n_head=6, seed=61)
 
 
-def built(subject, unit, groups) -> Reading:
-    """{number of groups: what building comes to}, and "default": the shape of kv.weight without a number"""
-    answer = subject.run(LOOKS("built", unit=unit.name, config=SIX.config(), groups=groups))
-    shape = answer.plain("")["value"]["kv.weight"]
-    return {str(G): answer.outcome(str(G)) for G in groups if G is not None} | {"default": list(shape)}
+def by_default(subject, unit) -> Reading:
+    """{"shape": of kv.weight, where no number of groups is given}"""
+    kv = module.begins(subject, unit, SIX, ("kv.weight",))["kv.weight"]
+    return {"shape": None if kv is None else list(kv.shape)}
 
 
 @check("built", "n_kv_head is 2 by default, and must be at least 1 and divide H", ("parameters",))
 def takes_divisors(exam, unit):
-    groups = (None, 1, 2, 3, 6, 0, -1, -2, 4, 5, 7, 12)
-    case = {"n_head": 6, "n_embd": 30}
-    got = look(exam, case, built, unit, groups)
-    for G in groups[1:]:
-        if (got[str(G)] == "ValueError") != (G < 1 or 6 % G > 0):
-            wanted = "must be a ValueError" if G < 1 or 6 % G else "is right"
-            fail(case | {"n_kv_head": G}, f"With 6 heads n_kv_head = {G} {wanted}; yours {got[str(G)]}.")
-    if got["default"] != [20, 30]:
-        fail(
-            case,
-            f"Without n_kv_head there are 2 groups, so kv.weight is (20, 30); yours is {got['default']}.",
-        )
+    right, wrong = (1, 2, 3, 6), (0, -1, -2, 4, 5, 7, 12)
+    right, wrong = (tuple({"n_kv_head": G} for G in groups) for groups in (right, wrong))
+    module.must_refuse(exam, unit, SIX, wrong, "it must be at least 1 and divide n_head = 6.", but=right)
+    shape = look(exam, SIX.as_case(), by_default, unit)["shape"]
+    if shape != [20, 30]:
+        message = f"Without n_kv_head there are 2 groups, so kv.weight is (20, 30); yours is {shape}."
+        fail(SIX.as_case(), message)
 
 
 def influence(subject, unit, size) -> Reading:

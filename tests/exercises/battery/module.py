@@ -368,14 +368,17 @@ def built(subject: Subject, unit: Unit, size: Size, each: tuple[dict, ...]) -> R
     return {str(number): answer.outcome(str(number)) for number in range(len(each))}
 
 
-def must_refuse(exam, unit: Unit, size: Size, each: tuple[dict, ...], why: str) -> None:
-    """Fail where building it with one of these keyword arguments is no ValueError; why: it must be one."""
-    got = look(exam, size.as_case(), built, unit, size, each)
-    for number, given in enumerate(each):
-        if got[str(number)] != "ValueError":
+def must_refuse(exam, unit: Unit, size: Size, each: tuple[dict, ...], why: str, but: tuple = ()) -> None:
+    """Fail where building it with one of these keyword arguments is no ValueError, and where with one of
+    `but` it is not built; why: it must be one."""
+    got = look(exam, size.as_case(), built, unit, size, (*each, *but))
+    for number, given in enumerate((*each, *but)):
+        came, refused = got[str(number)], number < len(each)
+        if not (came == "ValueError" if refused else came.startswith("returns")):
             words = ", ".join(f"{name}={value}" for name, value in given.items())
-            message = f"With {words} there must be a ValueError in __init__: {why} Yours {got[str(number)]}."
-            fail(size.as_case(**given), message)
+            wanted = f"there must be a ValueError in __init__: {why}" if refused else "it must be built."
+            yours = "raises a ValueError" if came == "ValueError" else came
+            fail(size.as_case(**given), f"With {words} {wanted} Yours {yours}.")
 
 
 def outputs(subject: Subject, answer, inputs: dict[str, np.ndarray], dtype="float32") -> Reading:
