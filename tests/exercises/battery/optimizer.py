@@ -1,5 +1,6 @@
 """The checks of an optimizer of matrices with momentum and decoupled weight decay: its first update, its
-later ones, decay, groups, parameters without a gradient, state.
+later ones, decay, groups, parameters without a gradient, state, devices; and which parameters of a GPT it
+is for.
 
     globals().update(checks_of(Rule("Muon", ..), CHECKS))          in an exercise's checks.py
 """
@@ -9,12 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tests.exercises.asked import Looks
-from tests.exercises.battery.module import normal
-from tests.exercises.exam import Reading, check, fail, look, of_readings
+from tests.exercises.asked import Asked, Looks
+from tests.exercises.battery.devices import TITLE, check_devices
+from tests.exercises.battery.matrix import SHAPES, alike, matrices, off
+from tests.exercises.battery.model import SIZES
+from tests.exercises.exam import Reading, check, fail, look
 
 LOOKS = Looks.named("tests.exercises.battery.optimizer_looks")
-SHAPES = (6, 4), (4, 10), (12, 3), (5, 5), (1, 7), (7, 1)
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,9 @@ class Rule:
     defaults:  of lr, momentum and weight_decay
     allowed:   how far a right update may be off, as a part of its norm
     asks:      by check, the question that leads to the usual fault
+    beside:    further looks whose results must lie where their arguments do
+    split:     the function of the graded file that says which parameters of a GPT it is for, and the names of
+               the lists that it returns; None where there is none
     """
 
     name: str
@@ -33,37 +38,13 @@ class Rule:
     defaults: dict
     allowed: float
     asks: dict[str, str]
-
-
-def matrices(seed, shapes=SHAPES, scale=1.0) -> list[np.ndarray]:
-    """Standard normal float32 matrices, times scale."""
-    return [np.float32(scale) * g for g in normal((seed, 23), *shapes)]
+    beside: tuple[Asked, ...] = ()
+    split: tuple[str, tuple[str, ...]] | None = None
 
 
 def gradients(seed: int, count: int, shapes=SHAPES) -> list:
     """A schedule of so many updates; the settings stay as they are."""
     return [(matrices((seed, step), shapes), ()) for step in range(count)]
-
-
-def off(expected: np.ndarray, got: np.ndarray) -> float:
-    """The distance, as a part of the norm of what is expected; infinite for NaN."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        distance = np.linalg.norm(got.astype(np.float64) - expected)
-        length = max(np.linalg.norm(expected), 1e-9)
-    return float(distance / length) if np.isfinite(distance) else np.inf
-
-
-@of_readings
-def alike(one, other) -> bool:
-    """Two readings are the same within what bfloat16 is off."""
-
-    def same(a, b) -> bool:
-        if not isinstance(a, np.ndarray):
-            return a == b
-        nan = np.isnan(a)
-        return np.array_equal(nan, np.isnan(b)) and off(np.where(nan, 0, a), np.where(nan, 0, b)) < 0.05
-
-    return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
 
 
 def updates(subject, unit, weights, groups, options, schedule, dtype, resume, grads) -> Reading:
@@ -203,6 +184,54 @@ def takes_matrices_alone(exam, unit):
             )
 
 
+@check("devices", TITLE, ("update",))
+def makes_its_tensors_on_the_device(exam, unit):
+    given = {"groups": None, "options": {"lr": 0.5}, "schedule": gradients(7, 3)}
+    asked = LOOKS("updates", unit=unit.name, weights=matrices(8), **given)
+    check_devices(exam, {}, "The result", "the gradient", *unit.beside, asked)
+
+
+# Parts of its own, which of the parameters are frozen, and further arguments of the GPT.
+MODELS = (
+    ((), 0, {}),
+    (("attention", "feed_forward"), 0, {}),
+    (("norm",), 0, {"position_embedding": False}),
+    ((), 3, {}),
+)
+
+
+def split(subject, unit, parts, frozen, options) -> Reading:
+    """{a list: the sorted names in it, "lists": whether all are lists, "frozen": how many}"""
+    name, lists = unit.split
+    given = {"config": SIZES, "parts": parts, "frozen": frozen, "count": len(lists)} | options
+    answer = subject.run(LOOKS("split", unit=name, **given))
+    found = {key: answer.plain(key) for key in ("lists", "frozen")}
+    if found["lists"] is True:
+        found |= {one: sorted(map(str, answer.plain(str(i)))) for i, one in enumerate(lists)}
+    return found
+
+
+@check("split", "each parameter of a GPT is in the right list, once", ("runs",))
+def sorts_the_parameters(exam, unit):
+    """Not among CHECKS: for an optimizer with a `split`."""
+    function, lists = unit.split
+    for parts, frozen, options in MODELS:
+        case = SIZES | {"own parts": list(parts), "every nth is frozen": frozen, **options}
+        got = look(exam, case, split, unit, parts, frozen, options)
+        right = exam.expected(split, unit, parts, frozen, options)
+        if got["lists"] is not True:
+            fail(case, f"{function} must return lists of Parameters, ({', '.join(lists)}).")
+        for name in lists:
+            came, wanted = got[name], right[name]
+            lines = [f"missing: {n}" for n in sorted(set(wanted) - set(came))]
+            lines += [f"should not be there: {n}" for n in sorted(set(came) - set(wanted))]
+            lines += [f"twice: {n}" for n in sorted(set(came)) if came.count(n) > 1]
+            if lines:
+                fail(case, f"{name} is not the right list. {unit.asks['split']}", lines[:6])
+        if got["frozen"] != right["frozen"]:
+            fail(case, f"{function} must leave requires_grad as it is.")
+
+
 CHECKS = (
     makes_the_first_update,
     makes_later_updates,
@@ -211,4 +240,5 @@ CHECKS = (
     waits_for_a_gradient,
     goes_on_from_its_state,
     takes_matrices_alone,
+    makes_its_tensors_on_the_device,
 )

@@ -1,13 +1,15 @@
 """What the checks look at in an optimizer, in plain torch.
 
-`unit` is the name of the class in the graded module `m`.
+`unit` is the name of the class in the graded module `m`; of `split`, that of a function.
 """
 
 import copy
 
 import torch
 
+import gpt_core
 from grader.worker import tools
+from tests.exercises.battery.model_looks import Doubled
 
 SETTINGS = ("lr", "momentum", "weight_decay")
 
@@ -50,3 +52,31 @@ def updates(m, unit, weights, groups, options, schedule, dtype="float32", resume
             state, optimizer = copy.deepcopy(optimizer.state_dict()), made()
             optimizer.load_state_dict(state)
     return found
+
+
+class WithCube(Doubled):
+    """A part with parameters of one, two and three dimensions."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        for dimensions in (1, 2, 3):
+            setattr(self, f"w{dimensions}", torch.nn.Parameter(torch.ones((2,) * dimensions)))
+
+
+def split(m, unit, config, parts, frozen, count, **options):
+    """The names of a GPT's parameters in each of the `count` lists that the function returns; what is no
+    parameter of it is "?".
+
+    parts: those that are of one's own. frozen: one parameter of how many is frozen; 0 for none.
+    """
+    options |= {part: WithCube if part == "feed_forward" else Doubled for part in parts}
+    model = tools.build(gpt_core.GPT, tools.config(**config), **options)
+    for i, p in enumerate(model.parameters()):
+        p.requires_grad_(not frozen or i % frozen > 0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    came = getattr(m, unit)(model)
+    lists = [tools.item(came, index, count) for index in range(count)]
+    found = {"lists": all(isinstance(one, (list, tuple)) for one in lists)}
+    if found["lists"]:
+        found |= {str(i): [names.get(id(p), "?") for p in one] for i, one in enumerate(lists)}
+    return found | {"frozen": sum(not p.requires_grad for p in model.parameters())}
