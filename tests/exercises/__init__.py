@@ -138,16 +138,19 @@ def of_menu(
     checks: str,
     part: str = "",
     asked: str = "does it improve your GPT",
+    training: str = "",
 ) -> Exercise:
     """An exercise of the menu, with what to do with a file that passes.
 
     part: the option by which gpt_core takes what the file defines, such as --norm MODULE:CLASS.
-    asked: the question that its experiment answers.
+    asked: the question that its experiment answers; what ends in ":" is no question, and no experiment.
+    training: as in Exercise.
     """
-    question = (f"{asked}? The experiment:", f"python exercises/more/{name}.py")
+    question = asked if asked.endswith(":") else f"{asked}? The experiment:"
     train = f"python -m gpt_core.train toy --out runs/{name} {part}"
-    uses = (question, *((("train a GPT with it:", train),) if part else ()))
-    return Exercise(name, title, f"{name}.py", asks, ids(checks), uses=uses, of_menu=True)
+    uses = ((question, f"python exercises/more/{name}.py"),)
+    uses += (("train a GPT with it:", train),) if part else ()
+    return Exercise(name, title, f"{name}.py", asks, ids(checks), ids(training), uses, of_menu=True)
 
 
 # Of a module (B, T, C) -> (B, T, C), the checks of the battery.
@@ -252,6 +255,21 @@ MENU = (
         """,
         "--optimizer exercises.more.muon:Muon",
         "in how many steps does it come to the loss at which AdamW ends",
+    ),
+    of_menu(
+        "calculator",
+        "calculator: + - * / with a scratchpad",
+        (
+            "encode, decode: a problem as text, with the steps of its answer",
+            "make_batch, sample_problems: what a model trains on",
+            "calculate: let a model write its answer",
+            "train_calculator: a model that calculates what it has never seen",
+        ),
+        """
+        runs
+        encode_prompt encode_sum encode_difference encode_product encode_quotient encode_any encode_errors
+        """,
+        asked="train your calculator, and ask it:",
     ),
 )
 

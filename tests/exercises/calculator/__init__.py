@@ -1,0 +1,1 @@
+"""The calculator, of the menu: its checks, looks, readings, mistakes, hints and sheet."""
