@@ -123,7 +123,11 @@ def test_encode_any(exam):
                 )
 
     for_all(
-        exam, st.lists(problems(), min_size=1, max_size=40).map(tuple), body, max_examples=5, always=(CORNERS,)
+        exam,
+        st.lists(problems(), min_size=1, max_size=40).map(tuple),
+        body,
+        max_examples=5,
+        always=(CORNERS,),
     )
 
 

@@ -6,6 +6,6 @@ HINTS = {
         "can go on raising NotImplementedError meanwhile.",
         "Work the examples of the sheet by hand: every character of an answer follows from those before it.",
         "Text first (encode, decode), then make_batch and sample_problems, then calculate, and training last.",
-    ),
+    )
 }
 COMPARE = ("how the steps of a division come out of one divmod",)

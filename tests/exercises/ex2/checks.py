@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES
-from tests.exercises.battery import devices, function
+from tests.exercises.battery import decoding, devices, function
 from tests.exercises.battery.training import (
     RunProgress,
     check_parts,
@@ -21,7 +21,7 @@ from tests.exercises.battery.training import (
     same_by,
 )
 from tests.exercises.ex2 import readings, training
-from tests.exercises.ex2.readings import Problems, Tables
+from tests.exercises.ex2.readings import ADD, Asking, Problems
 from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
 from tests.exercises.exam import CheckFailed, Numbers, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
@@ -928,19 +928,19 @@ def test_sample_digits(exam):
 
 # Answers.
 
-MODEL = Tables(PLAIN.n_digits, seed=0)
+ASKING = Asking(PLAIN)
 
 
 @check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
 def test_add_form(exam):
-    look(exam, PLAIN.as_case(), function.has_form, readings.answers, PLAIN, MODEL)
+    look(exam, PLAIN.as_case(), function.has_form, decoding.answers, ADD, ASKING)
 
 
 @check("add_prompt", 'the model is given the problem up to "=", and nothing of the answer', ("add_form",))
 def test_add_prompt(exam):
     n = PLAIN.n_digits
     expected = sorted({tuple(row[: 2 * n + 2].tolist()) for row in readings.tokens(*PLAIN.numbers(), n)})
-    got = look(exam, PLAIN.as_case(), readings.prompts, PLAIN, MODEL)["prompts"]
+    got = look(exam, PLAIN.as_case(), readings.prompts, ASKING)["prompts"]
     if not got:
         fail(PLAIN.as_case(), "The model was never called: where does the answer come from?")
     if got != [list(row) for row in expected]:
@@ -959,7 +959,7 @@ def test_add_prompt(exam):
 def test_add_calls(exam):
     for case in (PLAIN, Problems(3, 40)):
         n, B = case.n_digits, case.B
-        got = look(exam, case.as_case(), readings.call_sizes, case, MODEL)["sizes"]
+        got = look(exam, case.as_case(), readings.call_sizes, Asking(case))["sizes"]
         if got != [B] * (n + 1):
             hint = (
                 "Is there a loop over the problems?"
@@ -979,11 +979,11 @@ def test_add_calls(exam):
 )
 def test_add_feedback(exam):
     n = PLAIN.n_digits
-    digits = MODEL.digits(*PLAIN.numbers())
+    digits = ASKING.digits()
     expected = np.full((n + 1, PLAIN.B, n), -1, dtype=np.int64)
     for k in range(n + 1):
         expected[k, :, :k] = digits[:, :k]
-    got = look(exam, PLAIN.as_case(), readings.feedback, PLAIN, MODEL)["seen"]
+    got = look(exam, PLAIN.as_case(), readings.feedback, ASKING)["seen"]
     if not np.array_equal(expected, got):
         k, row, _ = np.argwhere(expected != got)[0]
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
@@ -1003,8 +1003,8 @@ def test_add_feedback(exam):
         )
 
 
-def answers_fail(case, tables, got):
-    digits = tables.digits(*case.numbers())
+def answers_fail(asking, got):
+    case, digits = asking.problems, asking.digits()
     expected = readings.value_of(digits)
     if np.array_equal(expected, got):
         return
@@ -1027,14 +1027,14 @@ def answers_fail(case, tables, got):
 
 @check("add_answer", "the answer is what the model writes, its first digit being the units", ("add_prompt",))
 def test_add_answer(exam):
-    answers_fail(PLAIN, MODEL, look(exam, PLAIN.as_case(), readings.answers, PLAIN, MODEL)["answers"])
+    answers_fail(ASKING, look(exam, PLAIN.as_case(), decoding.answers, ADD, ASKING)["answers"])
 
 
 @check("add_any", "answers are right for any n and B, one problem alone included", ("add_answer",))
 def test_add_any(exam):
     def body(exam, case):
-        tables = Tables(case.n_digits, case.seed)
-        answers_fail(case, tables, look(exam, case.as_case(), readings.answers, case, tables)["answers"])
+        asking = Asking(case, case.seed)
+        answers_fail(asking, look(exam, case.as_case(), decoding.answers, ADD, asking)["answers"])
 
     for_all(exam, cases(), body, max_examples=8, always=(Problems(1, 3), Problems(9, 3), Problems(2, 1)))
 
@@ -1042,98 +1042,37 @@ def test_add_any(exam):
 @check("add_greedy", "decoding is greedy: the most likely digit, every time", ("add_form",))
 def test_add_greedy(exam):
     # The winner leads by little: with 32 problems and 4 digits, a sample would differ nearly everywhere.
-    case, tables = Problems(3, 32), Tables(3, 1, margin=0.5)
-    got = look(exam, case.as_case(), readings.greedy, case, tables, 3)["alike"]
-    if not got:
-        fail(
-            case.as_case(),
-            "The same model gives the same problems different answers from call to call. Sampling suits "
-            "prose; a sum has one answer: take the most likely digit.",
-        )
+    decoding.check_greedy(exam, ADD, Asking(Problems(3, 32), 1, margin=0.5))
 
 
-# All in train mode, all in eval mode, and mixed: a frozen part of a model in training, and a part that trains
-# in one that does not.
-TRAIN, EVAL, MIXED, MIXED_IN_EVAL = (True,), (False,), (True, False, True, False, False), (False, True, True)
-ASKED = (
-    (PLAIN, TRAIN),
-    (PLAIN, EVAL),
-    (PLAIN, MIXED),
-    (PLAIN, MIXED_IN_EVAL),
-    *((case, TRAIN) for case in KEPT[1:]),
-)
+ASKED = decoding.in_all_modes(ASKING, *(Asking(case) for case in KEPT[1:]))
 
 
 @check("add_eval", "it decodes in eval mode, whatever mode the model came in", ("add_form",))
 def test_add_eval(exam):
-    for (problems, train), on in zip(
-        ASKED, look(exam, PLAIN.as_case(), readings.inside, "training", ASKED)["on"]
-    ):
-        case = problems.as_case(training=list(train))
-        if on is None:
-            fail(case, "The model was never called: where does the answer come from?")
-        if on:
-            part = "The model" if train[0] else "A part of the model"
-            fail(
-                case,
-                f"{part} came in train mode, and was asked in it: dropout then makes its answers random, and "
-                f"worse than they are. Call model.eval() first, whatever model.training says, and put the "
-                f"mode back afterwards.",
-            )
+    decoding.check_eval(exam, ADD, ASKED)
 
 
 @check("add_mode", "the model is afterwards in the mode that it was in", ("add_form",))
 def test_add_mode(exam):
-    # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not
-    # asked.
-    for (problems, train), got in zip(ASKED, look(exam, PLAIN.as_case(), readings.modes, ASKED)["modes"]):
-        case = problems.as_case(training=list(train))
-        asked = [""] if len(train) > 1 else list(got["before"])
-        changed = [key or "the model itself" for key in asked if got["after"].get(key) != got["before"][key]]
-        if changed:
-            was = "train" if train[0] else "eval"
-            fail(
-                case,
-                f"The model came in {was} mode and must be in it afterwards; {len(changed)} of its "
-                f"{len(got['before'])} modules are in the other one. Remember model.training before "
-                "model.eval(), and call model.train(that) at the end.",
-                f"for example {changed[0]}",
-            )
+    decoding.check_mode(exam, ADD, ASKED)
 
 
 @check("add_gradients", "no gradients are recorded inside the model", ("add_form",))
 def test_add_gradients(exam):
-    for (problems, train), on in zip(
-        ASKED, look(exam, PLAIN.as_case(), readings.inside, "grad", ASKED)["on"]
-    ):
-        if on:
-            fail(
-                problems.as_case(training=list(train)),
-                "The model ran with gradients on: every activation is kept for a backward pass that never "
-                "comes. Which decorator or context switches them off?",
-            )
+    decoding.check_gradients(exam, ADD, ASKED)
 
 
 @check("add_kept", "add leaves a, b and all else of the model as they are", ("add_form",))
 def test_add_kept(exam):
-    for case in KEPT:
-        # Models that take no token more than the longest problem, and some that do; in both modes.
-        for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
-            tables = Tables(case.n_digits, 0, spare=spare)
-            function.all_kept(
-                exam,
-                case.as_case(block_size=3 * case.n_digits + 2 + spare),
-                "add",
-                readings.add_kept,
-                case,
-                tables,
-                train,
-            )
+    # Models that take no token more than the longest problem, and one that does; in both modes.
+    asks = [(Asking(case), decoding.TRAIN) for case in KEPT]
+    decoding.check_kept(exam, ADD, (*asks, (Asking(PLAIN, spare=4), decoding.EVAL)))
 
 
 @check("add_devices", devices.TITLE, ("add_form", "batch_devices"))
 def test_add_devices(exam):
-    asked = readings.add_asked(WATCHED, Tables(WATCHED.n_digits, 0), (False,))
+    asked = decoding.asked(ADD, Asking(WATCHED))
     devices.check_devices(exam, WATCHED.as_case(), "The result of add", "a", asked)
 
 
