@@ -4,13 +4,13 @@ a few steps of training, and then the training run that shows whether the model 
 
 import functools
 import hashlib
-import re
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES
-from tests.exercises.battery import decoding, devices, function
+from tests.exercises.battery import decoding, devices, function, sampling
+from tests.exercises.battery.sampling import LIMIT, close, deviation, deviation_of
 from tests.exercises.battery.training import (
     RunProgress,
     check_parts,
@@ -595,7 +595,6 @@ def test_loss_devices(exam):
 # The sampler.
 
 DRAWS = 20_000
-LIMIT = 5.5  # standard deviations: a right sampler fails such a test in 4 of 10**8 seeds
 
 
 def drawn_numbers(exam) -> Numbers | None:
@@ -604,31 +603,6 @@ def drawn_numbers(exam) -> Numbers | None:
     if got is None:
         return None
     return Numbers("drawn", np.array([0, 10**n - 1]), np.stack(got), facts={"n_digits": n})
-
-
-def deviation(counts: np.ndarray, expected: np.ndarray, freedom: int) -> float:
-    """How far counts are from what is expected, as standard deviations of a normal."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(expected > 0, (counts - expected) ** 2 / expected, np.where(counts > 0, np.inf, 0.0))
-    return deviation_of(float(terms.sum()), freedom)
-
-
-def deviation_of(chi_square: float, freedom: int) -> float:
-    """The chi-square statistic as standard deviations of a normal (Wilson and Hilferty 1931)."""
-    spread = 2 / (9 * freedom)
-    return float(((chi_square / freedom) ** (1 / 3) - (1 - spread)) / np.sqrt(spread))
-
-
-def close(key: str, allowed: float):
-    """Whether two readings' numbers under `key` are near each other: shares of random draws."""
-
-    @of_readings
-    def same(one, other):
-        return bool(
-            np.abs(np.asarray(one[key], dtype=float) - np.asarray(other[key], dtype=float)).max() <= allowed
-        )
-
-    return same
 
 
 @check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
@@ -696,39 +670,8 @@ def test_sample_seed(exam):
 def test_sample_calls(exam):
     # Of 240 pairs from 900,000, two alike come up in a thirtieth of the seeds, and a fourth time in fewer
     # than 1 of 10**7.
-    case = {"calls": readings.SMALL_CALLS, "count": 1, "n_digits": 3}
-    got = look(exam, case, readings.small_draws, exam.reference, same=same_small)
-    if got["short"]:
-        fail(
-            case,
-            f"{got['short']} of the calls gave fewer problems than were asked for. The number left after "
-            "throwing held-out ones away is random: are more drawn until there are enough?",
-        )
-    if got["held_out"]:
-        a, b = got["example"]
-        fail(
-            case | {"a": a, "b": b},
-            f"{got['held_out']} of the problems are held out, such as {a} + {b}; in a large draw none was. "
-            f"Where do the last ones of a draw come from?",
-        )
-    if got["again"] > 3:
-        fail(
-            case,
-            f"{got['again']} of the problems came before, and about none should: calls with one generator "
-            "must go on where the last one ended. Is the generator used for all numbers, or only to seed "
-            "another?",
-        )
-
-
-@of_readings
-def same_small(one, other):
-    return all(
-        (one[key] > least) == (other[key] > least)
-        for key, least in (("short", 0), ("held_out", 0), ("again", 3))
-    )
-
-
-SLOW_SAMPLER = 2.0  # seconds for DRAWS problems that are worth a remark
+    case = {"calls": sampling.SMALL_CALLS, "count": 1, "n_digits": 3}
+    sampling.check_small_calls(exam, case, readings.small_draws, exam.reference, most=3)
 
 
 @check(
@@ -756,11 +699,7 @@ def test_sample_uniform(exam):
         return (deviations(one["shares"])[1] > LIMIT) == (deviations(other["shares"])[1] > LIMIT)
 
     got = look(exam, case, readings.pair_table, DRAWS, same=same)["shares"]
-    if (seconds := exam.evidence[-1].seconds) > SLOW_SAMPLER:
-        exam.remark(
-            f"sample_problems takes {seconds:.0f} s for {DRAWS:,} problems. Draw many at once, and throw the "
-            f"held-out ones away together: that takes milliseconds."
-        )
+    sampling.remark_slow(exam, DRAWS)
     pairs, largest = deviations(got)
     if largest > LIMIT:
         lines = [
@@ -810,7 +749,6 @@ def test_sample_replacement(exam):
 # Draws and calls: all in one, and as small batches. Not more of these, since a right sampler may take a
 # quarter of a second each.
 LOTS = ((DRAWS, 1, 3), (5000, 50, 3), (5000, 1, 7))
-STRONGEST = 7.5  # standard deviations: of 125,000 correlations, one above it comes in 1 of 10**8 seeds
 
 
 def independent(count: int, n: int) -> dict[str, float]:
@@ -831,18 +769,11 @@ def dependence(got, count: int, n: int) -> dict[str, float]:
     sampler in fewer than 1 of 10**7 seeds, all measures together. Over 400 seeds of the solution the largest
     of these shares was 0.73."""
     found = {
-        key: abs(got[key] - wanted) / readings.farthest(max(count - wanted, 0.0))
+        key: abs(got[key] - wanted) / sampling.farthest(max(count - wanted, 0.0))
         for key, wanted in independent(count, n).items()
     }
     found["spread"] = max(abs(deviation_of(spread, 999)) for spread in got["spread"]) / LIMIT
-    return found | {"couples": got["couples"], "strongest": got["strongest"] / STRONGEST}
-
-
-def _place(where: str, count: int) -> str:
-    """The place of a correlation of a and b, where n pairs later is n pairs earlier: in a sequence that goes
-    round, chance decides which of the two is the stronger."""
-    found = re.fullmatch(r"a with the b (\d+) pairs later", where)
-    return f"{min(int(found[1]), count - int(found[1]))} pairs away" if found else where
+    return found | {"couples": got["couples"], "strongest": got["strongest"] / sampling.STRONGEST}
 
 
 def same_dependence(count: int, n: int):
@@ -856,7 +787,7 @@ def same_dependence(count: int, n: int):
         near = first.keys() == second.keys() and all(
             abs(first[key] - second[key]) <= 0.2 * first[key] + 0.5 for key in first
         )
-        places = {_place(got["strongest_where"], count) for got in (one, other)}
+        places = {sampling.place(got["strongest_where"], count) for got in (one, other)}
         return near and ("strongest" not in first or len(places) == 1)
 
     return same

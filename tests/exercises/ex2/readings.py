@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from tests.exercises.asked import Asked, Looks
-from tests.exercises.battery import decoding, function
+from tests.exercises.battery import decoding, function, sampling
 from tests.exercises.exam import CheckFailed, Reading, Subject
 
 LOOKS = Looks.named("tests.exercises.ex2.looks")
 VOCABULARY = "0123456789+="
 PLUS, EQUALS = 10, 11
-SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
 
 
 @dataclass(frozen=True)
@@ -224,7 +223,7 @@ def drawn(subject: Subject, count: int, n: int, seed: int, calls: int = 1) -> tu
     on the CPU."""
     size = count // calls
     answer = subject.run(
-        LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * SAMPLING_SECONDS)
+        LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * sampling.SECONDS)
     )
     what = f"of sample_problems({size}, {n}, generator)"
     return tuple(
@@ -271,7 +270,7 @@ def seeds(subject: Subject, count: int, n: int) -> Reading:
     def form(answer, key):
         return answer.tensor(key, (count,), "a draw", "int64", "cpu")
 
-    return function.draws(subject, "sample_problems", (count, n), 2, form, SAMPLING_SECONDS)
+    return function.draws(subject, "sample_problems", (count, n), 2, form, sampling.SECONDS)
 
 
 def pair_table(subject: Subject, count: int) -> Reading:
@@ -288,17 +287,14 @@ def distinct(subject: Subject, count: int, n: int) -> Reading:
     return {"distinct": int(len(np.unique(a * 10**n + b)))}
 
 
-SMALL_CALLS = 240
-
-
 def small_draws(subject: Subject, reference: Subject) -> Reading:
-    """SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how
+    """sampling.SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how
     many problems are held out, and how many came before."""
     answer = subject.run(
-        LOOKS("drawn", count=1, n=3, seed=7, calls=SMALL_CALLS, seconds=2 * SAMPLING_SECONDS)
+        LOOKS("drawn", count=1, n=3, seed=7, calls=sampling.SMALL_CALLS, seconds=2 * sampling.SECONDS)
     )
     found, short = [], 0
-    for call in range(SMALL_CALLS):
+    for call in range(sampling.SMALL_CALLS):
         try:
             found.append([answer.tensor(f"{side}{call}", (1,), "a draw", "int64", "cpu") for side in "ab"])
         except CheckFailed:
@@ -306,12 +302,6 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
     held, again = held_out(reference, a, b, 3), len(a) - np.unique(np.stack([a, b]), axis=1).shape[1]
     return {"short": short, "held_out": int(held.sum()), "example": first_of(a, b, held), "again": again}
-
-
-def farthest(alike: float) -> float:
-    """How far from `alike`, the expected number of draws that are as an earlier one, chance comes in fewer
-    than 1 of 10**9 seeds: their number is a Poisson one."""
-    return 8 * alike**0.5 + 10
 
 
 def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
@@ -325,7 +315,7 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
     a, b = drawn(subject, count, n, 8, calls)
     a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
     couples, couples_where = _fewest_couples(a, b, count // calls, n)
-    strongest, strongest_where = _strongest(a, b)
+    strongest, strongest_where = sampling.strongest({"a": a, "b": b})
     parts = [np.bincount(side * 1000 // 10**n, minlength=1000) for side in (a, b)]
     return {
         "distinct": len(np.unique(a * 10**n + b)),
@@ -355,41 +345,10 @@ def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[fl
             alike = (len(a) - later) ** 2 / 2 / 10.0 ** (2 * n)
             found.append(
                 (
-                    float((len(a) - later - alike - different) / farthest(alike)),
+                    float((len(a) - later - alike - different) / sampling.farthest(alike)),
                     f"{one} and the {other} {later} pair{'s' * (later > 1)} later",
                 )
             )
-    return max(found)
-
-
-def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
-    """The strongest correlation, in standard deviations, of a or b with a or b any number of pairs later, or
-    in reverse order.
-
-    Both are sums over all pairs, so that independent draws give each of them a standard deviation of 1.
-    """
-    N = len(a)
-    series = {"a": a - a.mean(), "b": b - b.mean()}
-    series = {key: values / max(values.std(), 1e-9) for key, values in series.items()}
-    spectra = {key: np.fft.rfft(values) for key, values in series.items()}
-    found = []
-    for one, other in (("a", "a"), ("b", "b"), ("a", "b")):
-        along = np.fft.irfft(np.conj(spectra[one]) * spectra[other], N) / np.sqrt(N)
-        back = np.fft.irfft(spectra[one] * spectra[other], N) / np.sqrt(N)
-        if one == other:
-            along[0] = 0.0  # with itself
-            back /= np.sqrt(2)  # each product comes twice
-        for values, words in (
-            (along, "the {} {} pairs later"),
-            (back, "the {} as many pairs before pair {}"),
-        ):
-            at = int(np.abs(values).argmax())
-            where = (
-                "the b of the same pair"
-                if (one, other, at) == ("a", "b", 0) and values is along
-                else words.format(other, at)
-            )
-            found.append((float(abs(values[at])), f"{one} with {where}"))
     return max(found)
 
 
