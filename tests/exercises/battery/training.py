@@ -5,6 +5,7 @@ looks and as_case() for the report.
 """
 
 import functools
+import re
 import time
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,7 @@ from tests.exercises.exam import Answer, CheckFailed, Numbers, Reading, Subject,
 
 LOOKS = Looks.named("tests.exercises.battery.training_looks")
 SAME_LOGITS = 1e-3
+NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,71 @@ def model_of(answer: Answer, unit: Unit, steps: int | None = None) -> tuple[dict
     weights = answer.tensors("weights")
     models.check_weights(weights, config, unit.most)
     return config, weights
+
+
+# The problems that it trains on.
+
+
+def read_rows(answer: Answer, width: int, problem: str) -> np.ndarray:
+    """The rows of training input, (N, T) int64, out of an answer; CheckFailed where they cannot be told.
+
+    width: how many tokens of each are looked at. problem: how long one is, in a message."""
+    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
+    if rows is None or rows.ndim != 2 or rows.shape[1] != min(longest, width):
+        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
+    if len(rows) == 0:
+        raise CheckFailed(
+            "The grader did not see on which problems the model trains, so it cannot say that none is held "
+            "out. The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
+            "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
+            same=("nothing seen",),
+        )
+    if longest > width:
+        raise CheckFailed(
+            f"It trains on rows of {longest} tokens, and {problem} tokens of input: up to {width} are looked "
+            "at for problems that are held out. What else stands in a row?",
+            same=("long rows",),
+        )
+    return rows.astype(np.int64)
+
+
+def found_in(rows: np.ndarray, form: str, vocabulary: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """The problems of one form anywhere in rows (N, T): its numbers, an array for each, and (N,) how many of
+    them each row holds.
+
+    form: such as "ddd+ddd=", in which d is a digit. The ids of the digits are 0 to 9."""
+    runs, count = [*re.finditer("d+", form)], np.zeros(len(rows), dtype=np.int64)
+    found = [[np.zeros(0, dtype=np.int64)] for _ in runs]
+    for at in range(rows.shape[1] - len(form) + 1):
+        window = rows[:, at : at + len(form)]
+        fits = np.all(
+            [
+                window[:, i] < 10 if mark == "d" else window[:, i] == vocabulary.index(mark)
+                for i, mark in enumerate(form)
+            ],
+            axis=0,
+        )
+        for numbers, run in zip(found, runs):
+            powers = 10 ** np.arange(len(run[0]) - 1, -1, -1, dtype=np.int64)
+            numbers.append(window[fits, run.start() : run.end()] @ powers)
+        count += fits
+    return [np.concatenate(numbers) for numbers in found], count
+
+
+def check_rows(rows: np.ndarray, count: np.ndarray, vocabulary: str) -> None:
+    """CheckFailed where a row holds no problem."""
+    if count.all():
+        return
+    shown = "".join(
+        vocabulary[t] if t < len(vocabulary) else "?"
+        for t in rows[int((count == 0).argmax())]
+        if t != NO_TOKEN
+    )
+    raise CheckFailed(
+        f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, "
+        f"such as {shown!r}, so the grader cannot say that none is held out. Are they made by make_batch?",
+        same=("no problems",),
+    )
 
 
 # The seed, and what is reported.

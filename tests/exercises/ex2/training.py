@@ -10,7 +10,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.exercises.asked import Looks
-from tests.exercises.battery.training import LOOKS, RunProgress, Unit, model_of, observed, returned
+from tests.exercises.battery.training import (
+    LOOKS,
+    RunProgress,
+    Unit,
+    check_rows,
+    found_in,
+    model_of,
+    observed,
+    read_rows,
+    returned,
+)
 from tests.exercises.ex2 import readings
 from tests.exercises.exam import CheckFailed, Reading, Subject
 
@@ -23,7 +33,6 @@ STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems tha
 SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
 DECODED = 1000  # problems per request to the reference
-NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 
 
 @dataclass(frozen=True)
@@ -63,16 +72,11 @@ def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
     A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer,
     anywhere in a row."""
-    rows = rows.astype(np.int64)
     found, count = [], np.zeros(len(rows), dtype=np.int64)
     for m in range(1, n + 1):
-        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
-        for at in range(rows.shape[1] - 2 * m - 1):
-            plus, equals = rows[:, at + m] == readings.PLUS, rows[:, at + 2 * m + 1] == readings.EQUALS
-            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
-            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
-            found.append((first[fits] @ powers, second[fits] @ powers))
-            count += fits
+        pair, held = found_in(rows, "d" * m + "+" + "d" * m + "=", readings.VOCABULARY)
+        found.append(pair)
+        count += held
     a, b = (np.concatenate(side) for side in zip(*found))
     return a, b, count
 
@@ -80,36 +84,10 @@ def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nd
 def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot
     be told."""
-    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != min(longest, row_width(n)):
-        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
-    if len(rows) == 0:
-        raise CheckFailed(
-            "The grader did not see on which problems the model trains, so it cannot say that none is held "
-            "out. The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
-            "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
-            same=("nothing seen",),
-        )
-    if longest > row_width(n):
-        raise CheckFailed(
-            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = "
-            f"{3 * n + 2} tokens of input: up to {row_width(n)} are looked at for problems that are held "
-            "out. What else stands in a row?",
-            same=("long rows",),
-        )
+    problem = f"a problem with n_digits = {n} has 3n + 2 = {3 * n + 2}"
+    rows = read_rows(answer, row_width(n), problem)
     a, b, count = problems_of(rows, n)
-    if not count.all():
-        shown = "".join(
-            readings.VOCABULARY[t] if t < len(readings.VOCABULARY) else "?"
-            for t in rows[int((count == 0).argmax())]
-            if t != NO_TOKEN
-        )
-        raise CheckFailed(
-            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract "
-            f"writes it, such as {shown!r}, so the grader cannot say that none is held out. Are they made "
-            "by make_batch?",
-            same=("no problems",),
-        )
+    check_rows(rows, count, readings.VOCABULARY)
     return a, b
 
 
