@@ -268,8 +268,20 @@ MENU = (
         """
         runs
         encode_prompt encode_sum encode_difference encode_product encode_quotient encode_any encode_errors
+        decode_numbers decode_errors
+        batch_form batch_input batch_padding batch_places batch_targets batch_any batch_kept
+        sample_form sample_range sample_held_out sample_seed sample_calls sample_operators sample_uniform
+        sample_replacement sample_independent
+        calculate_form calculate_prompt calculate_answer calculate_feedback calculate_stops
+        calculate_unknown calculate_spaces calculate_signs calculate_refuses calculate_greedy
+        calculate_eval calculate_mode calculate_gradients calculate_kept calculate_devices
+        train_updates train_devices train_returned train_sizes train_parts train_problems train_seed
+        train_report train_calculates
         """,
         asked="train your calculator, and ask it:",
+        training="""
+        train_returned train_sizes train_parts train_problems train_seed train_report train_calculates
+        """,
     ),
 )
 

@@ -5,6 +5,7 @@ looks and as_case() for the report.
 """
 
 import functools
+import hashlib
 import re
 import time
 from dataclasses import dataclass, replace
@@ -357,14 +358,76 @@ def check_report(exam, unit: Unit, cases) -> None:
             )
 
 
-# A long run.
+# A long run, and what its model writes.
+
+
+def trained_model(
+    subject: Subject, unit: Unit, case, *, tokens: int, block: int, seconds: float, progress, sampled: int
+) -> tuple[Answer, dict, dict[str, np.ndarray]]:
+    """Train in the subject's worker: the answer, and the config and the weights of the model, which must have
+    so many tokens and a block_size of at least `block`, to which its positions are cut.
+
+    CheckFailed where what comes back is not the model asked for. sampled: rows of each training batch that
+    are kept, to see what it was trained on."""
+    asked = unit.ask(
+        "trained",
+        case,
+        seconds=seconds,
+        progress=progress,
+        largest=unit.most,
+        shake=case.seed,
+        sampled=sampled,
+    )
+    answer = subject.run(asked)
+    config, weights = model_of(answer, unit, case.steps)  # a run may end early only where it is long
+    if config["vocab_size"] != tokens or config["block_size"] < block:
+        raise CheckFailed(
+            f"The model must have {tokens} tokens and a block_size of at least {block}; its config is "
+            f"{str(config)[:200]}."
+        )
+    key = "position_embedding_table.weight"
+    # Positions past the longest problem are never looked up.
+    return answer, config | {"block_size": block}, weights | {key: weights[key][:block]}
+
+
+DECODED = 1000  # problems per request to the reference
+
+
+def decoded(
+    reference: Subject, config: dict, weights: dict, prompts: np.ndarray, count: int, seconds=None
+) -> np.ndarray:
+    """(N, count): what a model writes after prompts (N, T), decoded greedily in the reference's worker."""
+    found = []
+    for first in range(0, len(prompts), DECODED):
+        some = prompts[first : first + DECODED]
+        asked = LOOKS("written", config=config, weights=weights, prompts=some, count=count, seconds=seconds)
+        answer = reference.run(asked)
+        found.append(answer.tensor("tokens", (len(some), count), "the decoded tokens", "int64"))
+    return np.concatenate(found)
+
+
+def long_run(exam, case: dict, progress: "RunProgress", train):
+    """What train() gives, in a message for a run that missed its deadline. Not through `look`: to train every
+    known mistake as well, to name one, would take an hour."""
+    try:
+        return train()
+    except CheckFailed as failure:
+        failure.case = case
+        if failure.same is not None and failure.same[:2] == ("died", "deadline"):
+            fail(case, progress.too_slow(), *failure.details)
+        raise
+
+
+def seed_of_held_out(exam) -> int:
+    """A seed for held-out problems, which no attempt is given."""
+    return int.from_bytes(hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()[:6], "big")
 
 
 class RunProgress:
     """What a training run says on its way; its numbers come from the attempt and are only shown."""
 
-    def __init__(self, steps: int, note):
-        self.steps, self.note = steps, note
+    def __init__(self, steps: int, note, enough: str = "two layers of 64 channels are enough"):
+        self.steps, self.note, self.enough = steps, note, enough
         self.began, self.step, self.last = time.monotonic(), 0, 0.0
 
     def __call__(self, said) -> None:
@@ -389,6 +452,6 @@ class RunProgress:
         )
         return (
             f"Too slow, which does not mean wrong: {self.step} of {self.steps} steps were done in "
-            f"{self.seconds:.0f} s; {needed}. A smaller model (two layers of 64 channels are enough) or "
+            f"{self.seconds:.0f} s; {needed}. A smaller model ({self.enough}) or "
             f"batch is faster; {more_patience()} gives three times as long."
         )

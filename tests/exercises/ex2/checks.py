@@ -3,7 +3,6 @@ a few steps of training, and then the training run that shows whether the model 
 """
 
 import functools
-import hashlib
 
 import numpy as np
 from hypothesis import strategies as st
@@ -17,8 +16,10 @@ from tests.exercises.battery.training import (
     check_report,
     check_seed,
     check_updates,
+    long_run,
     moved,
     same_by,
+    seed_of_held_out,
 )
 from tests.exercises.ex2 import readings, training
 from tests.exercises.ex2.readings import ADD, Asking, Problems
@@ -1128,17 +1129,9 @@ DIGITS, PROBLEMS = 3, 4000
 @check("train_adds", "trained with 2000 steps, it adds 99 % of held-out problems of 3 digits", TRAINING[:-1])
 def test_train_adds(exam):
     case = {"n_digits": DIGITS, "steps": training.STEPS, "problems": PROBLEMS}
-    # Not through `look`: to train every known mistake as well, to name one, would take an hour.
-    digest = hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()
-    problems_seed = int.from_bytes(digest[:6], "big")
     progress = RunProgress(training.STEPS, exam.note)
-    try:
-        model = training.trained(exam.attempt, Adding(DIGITS, training.STEPS, exam.seed + 1), progress)
-    except CheckFailed as failure:
-        failure.case = case
-        if failure.same is not None and failure.same[:2] == ("died", "deadline"):
-            fail(case, progress.too_slow(), *failure.details)
-        raise
+    adding = Adding(DIGITS, training.STEPS, exam.seed + 1)
+    model = long_run(exam, case, progress, lambda: training.trained(exam.attempt, adding, progress))
     held = readings.held_out(exam.reference, *model.problems, DIGITS)
     if held.any():
         a, b = (int(numbers[held.argmax()]) for numbers in model.problems)
@@ -1149,7 +1142,7 @@ def test_train_adds(exam):
             "it is tested on: where do its later problems come from?",
         )
     exam.note("decoding held-out problems")
-    result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)
+    result = training.measured(exam.reference, model, DIGITS, PROBLEMS, seed_of_held_out(exam))
     if result.exact < training.WANTED:
         seen = training.measured_on(exam.reference, model, DIGITS)
         message, lines = training.diagnosis(result, seen, model, DIGITS, training.WANTED)

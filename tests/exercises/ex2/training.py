@@ -11,18 +11,18 @@ import numpy as np
 
 from tests.exercises.asked import Looks
 from tests.exercises.battery.training import (
-    LOOKS,
     RunProgress,
     Unit,
     check_rows,
+    decoded,
     found_in,
-    model_of,
     observed,
     read_rows,
     returned,
+    trained_model,
 )
 from tests.exercises.ex2 import readings
-from tests.exercises.exam import CheckFailed, Reading, Subject
+from tests.exercises.exam import Reading, Subject
 
 OWN_LOOKS = Looks.named("tests.exercises.ex2.training_looks")
 MOST_PARAMETERS = 1_000_000
@@ -32,7 +32,6 @@ UNIT = Unit(
 STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems that must be right
 SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
-DECODED = 1000  # problems per request to the reference
 
 
 @dataclass(frozen=True)
@@ -112,28 +111,17 @@ class Trained:
 
 def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
-    n, seed = case.n_digits, case.seed
-    answer = subject.run(
-        UNIT.ask(
-            "trained",
-            case,
-            seconds=SECONDS,
-            progress=progress,
-            largest=MOST_PARAMETERS,
-            shake=seed,
-            sampled=SAMPLED,
-        )
+    n = case.n_digits
+    answer, config, weights = trained_model(
+        subject,
+        UNIT,
+        case,
+        tokens=len(readings.VOCABULARY),
+        block=3 * n + 2,
+        seconds=SECONDS,
+        progress=progress,
+        sampled=SAMPLED,
     )
-    config, weights = model_of(answer, UNIT, case.steps)  # a run may end early only where it is long
-    if config["vocab_size"] != len(readings.VOCABULARY) or config["block_size"] < 3 * n + 2:
-        raise CheckFailed(
-            f"The model must have {len(readings.VOCABULARY)} tokens and a block_size of at least "
-            f"{3 * n + 2}; its config is {str(config)[:200]}."
-        )
-    # Positions past the longest problem are never looked up.
-    config["block_size"] = 3 * n + 2
-    key = "position_embedding_table.weight"
-    weights[key] = weights[key][: 3 * n + 2]
     return Trained(config, weights, read_problems(answer, n))
 
 
@@ -176,14 +164,8 @@ def chains(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
 def solved(reference: Subject, model: Trained, a: np.ndarray, b: np.ndarray, n: int) -> Result:
     """The model's answers to these problems, decoded greedily in the reference's worker."""
     rows = readings.tokens(a, b, n)
-    found = []
-    for first in range(0, len(rows), DECODED):
-        prompts = rows[first : first + DECODED, : 2 * n + 2]
-        asked = LOOKS("written", config=model.config, weights=model.weights, prompts=prompts, count=n + 1)
-        found.append(
-            reference.run(asked).tensor("tokens", (len(prompts), n + 1), "the decoded digits", "int64")
-        )
-    return Result(a, b, np.concatenate(found), rows[:, 2 * n + 2 :], chains(a, b, n))
+    written = decoded(reference, model.config, model.weights, rows[:, : 2 * n + 2], n + 1)
+    return Result(a, b, written, rows[:, 2 * n + 2 :], chains(a, b, n))
 
 
 def measured(reference: Subject, model: Trained, n: int, count: int, seed: int) -> Result:
