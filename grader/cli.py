@@ -554,6 +554,8 @@ def _selftest(options, exercises: list[str]) -> int:
     out.print(
         f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s."
     )
+    for exercise in (EXERCISES[name] for name in exercises if EXERCISES[name].long):
+        out.print(f"Left out, since it takes many minutes: {', '.join(exercise.long)} of {exercise.name}.")
     return FAILED if bad else PASSED
 
 

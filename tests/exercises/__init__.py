@@ -74,6 +74,7 @@ class Exercise:
     checks: the ids of the checks in the order in which they run; the judge fails a grade in which one
     of them did not report. training: those of them that train for long, and that --quick leaves out; at
     least one check that calls the same function is not among them, so that what is not written is seen.
+    long: those of training that take many minutes, and that the self-test leaves out.
     uses: what to do with a file that passes, (text, command) pairs.
     of_menu: whether it is one of the further features, in more/, which `all` leaves out.
     """
@@ -86,6 +87,7 @@ class Exercise:
     training: tuple[str, ...] = ()
     uses: tuple[tuple[str, str], ...] = ()
     of_menu: bool = False
+    long: tuple[str, ...] = ()
 
     @property
     def defines(self) -> tuple[str, ...]:
@@ -139,18 +141,19 @@ def of_menu(
     part: str = "",
     asked: str = "does it improve your GPT",
     training: str = "",
+    long: str = "",
 ) -> Exercise:
     """An exercise of the menu, with what to do with a file that passes.
 
     part: the option by which gpt_core takes what the file defines, such as --norm MODULE:CLASS.
     asked: the question that its experiment answers; what ends in ":" is no question, and no experiment.
-    training: as in Exercise.
+    training, long: as in Exercise.
     """
     question = asked if asked.endswith(":") else f"{asked}? The experiment:"
     train = f"python -m gpt_core.train toy --out runs/{name} {part}"
     uses = ((question, f"python exercises/more/{name}.py"),)
     uses += (("train a GPT with it:", train),) if part else ()
-    return Exercise(name, title, f"{name}.py", asks, ids(checks), ids(training), uses, of_menu=True)
+    return Exercise(name, title, f"{name}.py", asks, ids(checks), ids(training), uses, True, ids(long))
 
 
 # Of a module (B, T, C) -> (B, T, C), the checks of the battery.
@@ -282,6 +285,7 @@ MENU = (
         training="""
         train_returned train_sizes train_parts train_problems train_seed train_report train_calculates
         """,
+        long="train_calculates",
     ),
 )
 
