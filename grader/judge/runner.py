@@ -37,8 +37,8 @@ def run_checks(
 ) -> tuple[list[CheckResult], dict[str, list[Evidence]]]:
     """Every check of the exercise in order, and what each of them saw of the attempt.
 
-    renew: called before each check. left_out: do not run these. only: run no others, and these whatever they build on.
-    report: called with each result as soon as it is known.
+    renew: called before each check. left_out: do not run these. only: run no others, and these
+    whatever they build on. report: called with each result as soon as it is known.
     InstallationError where a check gave no verdict, or failed in another way than by a CheckFailed.
     """
     plugin = _Checks(exercise, exam, renew, left_out, only, report)

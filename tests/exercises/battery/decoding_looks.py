@@ -22,12 +22,13 @@ def decoded(m, unit, steps, table, train, arguments):
 
 
 def decoded_with_seeds(m, unit, steps, table, arguments, seeds):
-    """What it gives with each of these seeds of torch."""
+    """What it gives with each of these seeds of torch, and what the last call of the model was given."""
     found = {}
     for seed in range(seeds):
         seed_all(seed)
         model = tools.oracle(steps, table, [False])
         found[str(seed)] = getattr(m, unit)(model, *map(as_tensor, arguments.values()))
+        found[f"last{seed}"] = model.record.tokens[-1] if model.record.tokens else None
     return found
 
 

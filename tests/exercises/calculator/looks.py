@@ -38,7 +38,11 @@ def drawn(m, count, seed, calls):
                 place = arithmetic.OPERATORS.find(op) if len(op) == 1 else -1
                 found.append([max(-FAR, min(a, FAR)), place, max(-FAR, min(b, FAR))])
             else:
-                wrong = wrong or f"a list with {str(problem)[:60]}, a {type(problem).__name__}, in it"
+                parts = (
+                    [type(part).__name__ for part in problem] if isinstance(problem, (tuple, list)) else []
+                )
+                kind = f"{type(problem).__name__} ({', '.join(parts[:5])})"
+                wrong = wrong or f"a list with a {kind} in it"
     return {
         "sizes": torch.tensor(sizes, dtype=torch.int64),
         "problems": torch.tensor(found, dtype=torch.int64).reshape(-1, 3),

@@ -69,8 +69,8 @@ _ENCODE = (
     ),
     Mistake(
         "operands_not_padded", "the operands of a sum are not padded",
-        "You write a and b as they are, so prompts have different lengths, and a digit's place no longer says "
-        "what it is worth. Pad both with zeros.",
+        "You write a and b as they are, so prompts have different lengths, and a digit's place no longer "
+        "says what it is worth. Pad both with zeros.",
         (('f"{a:03d}+{b:03d}="', 'f"{a}+{b}="'),),
     ),
     Mistake(
@@ -124,8 +124,8 @@ _ENCODE = (
     ),
     Mistake(
         "b_times_digits_of_a", "b is multiplied with the digits of a",
-        "You take a apart and multiply b with its digits. It is b that is taken apart: a times b's last digit "
-        "comes first.",
+        "You take a apart and multiply b with its digits. It is b that is taken apart: a times b's last "
+        "digit comes first.",
         ((_DIGITS, "tens, units = divmod(a, 10)"),
          (_PARTS, _PARTS.replace("a * units", "b * units").replace("a * tens", "b * tens"))),
     ),
@@ -255,7 +255,8 @@ _DECODE = (
     ),
     Mistake(
         "decode_other_scripts", "the digits of other scripts are taken for an answer",
-        "str.isdigit, and \\d in a regular expression, know the digits of all scripts. Only 0 to 9 are tokens.",
+        "str.isdigit, and \\d in a regular expression, know the digits of all scripts. Only 0 to 9 are "
+        "tokens.",
         ((_MATCH, "re.fullmatch(FORMS[op].pattern.replace('[0-9]', r'\\d'), answer)"),),
     ),
     Mistake(
@@ -283,7 +284,8 @@ _BATCHES = (
     ),
     Mistake(
         "padding_taught", "the padding is a target too",
-        'Every ";" behind the answer counts in yours. Most of the loss is then about padding, which is always '
+        'Every ";" behind the answer counts in yours. Most of the loss is then about padding, which is '
+        'always '
         "right. Only the first one ends the answer.",
         ((_TARGETS, "y[row, len(prompt) - 1 :] = x[row, len(prompt) :]"),),
     ),
@@ -422,10 +424,12 @@ _SAMPLE = (
         "without_replacement", "products are drawn without replacement",
         "You go through a shuffled list of all problems, so that none comes twice before all have come. The "
         "draws are to be independent.",
-        ((_CUT, "    if op == '*':\n        pairs = [(i, op, j) for i in range(100) for j in range(100)]\n"
-                "        pairs = [pairs[k] for k in torch.randperm(10000, generator=generator).tolist()]\n"
-                "        kept = [pair for pair in pairs if not held_out(torch.tensor(pair[0]), op, "
-                "torch.tensor(pair[2]))] * (1 + count // 9000)\n" + _CUT),),
+        ((_CUT, "    if op == '*' and count > 1000:\n        "
+                "codes = torch.randperm(10000, generator=generator)\n"
+                "        a, b = codes // 100, codes % 100\n        left = ~held_out(a, op, b)\n"
+                "        kept = [(i, op, j) for i, j in zip(a[left].tolist(), b[left].tolist())] * (1 + "
+                "count // "
+                "9000)\n" + _CUT),),
     ),
     Mistake(
         "too_few_drawn", "fewer problems come than were asked for",
@@ -466,7 +470,8 @@ _SAMPLE = (
     Mistake(
         "tensors_drawn", "operands are tensors",
         "The operands of a problem must be ints, and yours are tensors of one number. .tolist() gives ints.",
-        (("zip(a[for_training].tolist(), b[for_training].tolist())", "zip(a[for_training], b[for_training])"),),
+        (("zip(a[for_training].tolist(), b[for_training].tolist())",
+          "zip(a[for_training], b[for_training])"),),
     ),
     Mistake(
         "lists_drawn", "problems are lists",
@@ -478,16 +483,18 @@ _SAMPLE = (
 _CALCULATES = (
     Mistake(
         "true_result", "the result is computed, not asked of the model",
-        "Your result is right whatever the model writes (eval, or a table?). It says nothing about the model.",
-        ((_NUMBER, _NUMBER + "        a, b = int(found[1]), int(found[3])\n        number = {'+': a + b, '-': a "
-                   "- b, '*': a * b, '/': divmod(a, b or 1)}[op]\n"),),
+        "Your result is right whatever the model writes (eval, or a table?). It says nothing about the "
+        "model.",
+        ((_NUMBER, _NUMBER + "        a, b = int(found[1]), int(found[3])\n        "
+                   "number = {'+': a + b, '-': a - b, '*': a * b, '/': divmod(a, b or 1)}[op]\n"),),
     ),
     Mistake(
         "true_answer_fed", "the model is given the tokens of the right answer",
         "Each call sees the right tokens so far instead of the model's own: that is training, and no answer. "
         "Append what it wrote.",
         ((_PROMPT, "prompt, right = encode(int(found[1]), op, int(found[3]))"),
-         (_APPEND, "tokens = torch.cat([tokens, torch.tensor([[ID[right[len(answer)]]]], device=device)], 1)")),
+         (_APPEND, "tokens = torch.cat("
+                   "[tokens, torch.tensor([[ID[right[len(answer)]]]], device=device)], 1)")),
     ),
     Mistake(
         "operands_swapped", "the operands are given in the other order",
@@ -533,7 +540,8 @@ _CALCULATES = (
     ),
     Mistake(
         "longest_for_all", "a model that never writes \";\" is asked for as many tokens as fit",
-        "You stop at \";\" or at 48 tokens. An answer has as many tokens as its operator's form: then it ends.",
+        "You stop at \";\" or at 48 tokens. An answer has as many tokens as its operator's form: then it "
+        "ends.",
         ((_LOOP, 'while tokens.shape[1] <= WIDTH and not answer.endswith(";"):'),),
     ),
     Mistake(
@@ -544,8 +552,8 @@ _CALCULATES = (
     ),
     Mistake(
         "form_enforced", "only tokens that fit the form are allowed",
-        "You let the model choose among the digits where a digit is due. What it thinks is the most likely of "
-        "all tokens; where that is none, its answer is \"?\".",
+        "You let the model choose among the digits where a digit is due. What it thinks is the most likely "
+        "of all tokens; where that is none, its answer is \"?\".",
         ((_FOLLOWING, "due = {'+': '0000;', '-': '+000;', '*': '000+0000=0000;', '/': 4 * '0*000-00,' + "
                       "'0000;'}[op][len(answer)]\n        last = logits[:, -1].clone()\n        "
                       "last[:, 10:] += 1000.0 * (due not in '0123456789')\n        "
@@ -591,7 +599,8 @@ _CALCULATES = (
     Mistake(
         "error_for_no_answer", "what is no answer raises an error",
         'decode raises a ValueError for what is no answer, and you let it through. The result is "?" then.',
-        (("    except ValueError:\n        return \"?\"\n", "    except ZeroDivisionError:\n        return \"?\"\n"),),
+        (("    except ValueError:\n        return \"?\"\n",
+          "    except ZeroDivisionError:\n        return \"?\"\n"),),
     ),
     Mistake(
         "spaces_refused", "spaces are refused",
@@ -636,8 +645,8 @@ _CALCULATES = (
     Mistake(
         "refused_without_a_word", "a text is refused without a word",
         "Your ValueError has no message. Say what was found and what is allowed.",
-        (("        raise ValueError(\n            f\"{text!r} is no problem; write two whole numbers and one of + - * "
-          "/, such as 12*34.\"\n        )\n", "        raise ValueError\n"),),
+        (("        raise ValueError(\n            f\"{text!r} is no problem; write two whole numbers "
+          "and one of + - * /, such as 12*34.\"\n        )\n", "        raise ValueError\n"),),
     ),
     Mistake(
         "refused_after_eval", "a refused text leaves the model in eval mode",
@@ -688,7 +697,8 @@ _TRAIN = (
     Mistake(
         "returned_untrained", "another model is returned than the one that was trained",
         "What you return was never given to the optimizer: its weights are the first ones.",
-        (("    model.to(device)\n", "    import copy\n\n    model.to(device)\n    untouched = copy.deepcopy(model)\n"),
+        (("    model.to(device)\n",
+          "    import copy\n\n    model.to(device)\n    untouched = copy.deepcopy(model)\n"),
          (_RETURN, "    return untouched\n")),
     ),
     Mistake(
@@ -698,10 +708,10 @@ _TRAIN = (
     ),
     Mistake(
         "trained_on_all", "held-out problems are trained on too",
-        "You draw problems in train_calculator from all pairs. Some of those are the ones that it is measured "
-        "on.",
-        ((_DRAWN, "least = RANGES[op].smallest_b\n            numbers = torch.randint(least, 100, (2, ROWS[op]), "
-                  "generator=generator)\n            x, y = make_batch([(i, op, j) for i, j in "
+        "You draw problems in train_calculator from all pairs. Some of those are the ones that it is "
+        "measured on.",
+        ((_DRAWN, "least = RANGES[op].smallest_b\n            "
+                  "numbers = torch.randint(least, 100, (2, ROWS[op]), generator=generator)\n            x, y = make_batch([(i, op, j) for i, j in "
                   "zip(*numbers.tolist())])"),),
     ),
     Mistake(
@@ -724,7 +734,8 @@ _TRAIN = (
     ),
     Mistake(
         "seed_from_a_hash", "a seed is made with the hash of a string",
-        'hash("..") is another number in every process. Make further seeds by arithmetic (seed + 1), and sort '
+        'hash("..") is another number in every process. Make further seeds by arithmetic (seed + 1), and '
+        'sort '
         "a set before you use it.",
         ((_SEED, 'generator = torch.Generator().manual_seed((hash("problems") + seed) % 2**31)'),),
     ),

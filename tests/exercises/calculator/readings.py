@@ -144,7 +144,7 @@ def drawn(subject: Subject, count: int, calls: int = 1, seed: int = 3) -> np.nda
     )
     asked = f"sample_problems({count}, generator) must give a list of {count} tuples of int, str and int"
     if wrong := answer.plain("wrong"):
-        raise CheckFailed(f"{asked}; yours gives {str(wrong)[:120]}.", same=("form",))
+        raise CheckFailed(f"{asked}; yours gives {str(wrong)[:120]}.", same=("form", str(wrong)[:120]))
     sizes = answer.array("sizes")
     if sizes is None or (sizes != count).any():
         came = "other numbers of them" if sizes is None else int(sizes[(sizes != count).argmax()])

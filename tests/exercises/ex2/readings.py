@@ -288,8 +288,8 @@ def distinct(subject: Subject, count: int, n: int) -> Reading:
 
 
 def small_draws(subject: Subject, reference: Subject) -> Reading:
-    """sampling.SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none,
-    how many problems are held out, and how many came before."""
+    """Small draws of problems of 3 digits: how many calls gave none, how many problems are held out, and how
+    many came before."""
     answer = subject.run(
         LOOKS("drawn", count=1, n=3, seed=7, calls=sampling.SMALL_CALLS, seconds=2 * sampling.SECONDS)
     )
