@@ -711,7 +711,8 @@ _TRAIN = (
         "You draw problems in train_calculator from all pairs. Some of those are the ones that it is "
         "measured on.",
         ((_DRAWN, "least = RANGES[op].smallest_b\n            "
-                  "numbers = torch.randint(least, 100, (2, ROWS[op]), generator=generator)\n            x, y = make_batch([(i, op, j) for i, j in "
+                  "numbers = torch.randint(least, 100, (2, ROWS[op]), "
+                  "generator=generator)\n            x, y = make_batch([(i, op, j) for i, j in "
                   "zip(*numbers.tolist())])"),),
     ),
     Mistake(
