@@ -168,7 +168,9 @@ def _run(arguments: list[str]) -> int:
     paths = [_path(options, exercise) for exercise in exercises]
     for path in paths:
         _check_readable(path)
-    with _starter(trains=any(EXERCISES[name].training for name in exercises)) as starter:
+    # With --quick a file trains for a few steps at the end, if at all: not worth a second at the beginning.
+    trains = not options.quick and any(EXERCISES[name].training for name in exercises)
+    with _starter(trains=trains) as starter:
         if mode == "watch":
             return _watch(starter, options, exercises[0], paths[0])
         return _grade(starter, options, list(zip(exercises, paths)))
@@ -555,6 +557,8 @@ def _selftest(options, exercises: list[str]) -> int:
     out.print(
         f"{len(rows) - len(bad)} of {len(rows)} came out as wanted in {time.monotonic() - began:.0f} s."
     )
+    for exercise in (EXERCISES[name] for name in exercises if EXERCISES[name].long):
+        out.print(f"Left out, since it takes many minutes: {', '.join(exercise.long)} of {exercise.name}.")
     return FAILED if bad else PASSED
 
 

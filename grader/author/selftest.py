@@ -99,8 +99,8 @@ def selftest(
 ) -> list[Row]:
     """Grade the solution, the stub and every mistake of an exercise; a row for each, reported as it comes.
 
-    All are graded first, and diagnosed afterwards: each is a suspect where another one is diagnosed, and what
-    it does is known by then.
+    Training runs that take many minutes are left out (Exercise.long). All are graded first, and diagnosed
+    afterwards: each is a suspect where another one is diagnosed, and what it does is known by then.
 
     only: what to grade of them. graded: called with the name of each as soon as it is graded.
     """
@@ -120,6 +120,7 @@ def selftest(
             source,
             device=chosen,
             seed=seed,
+            left_out=exercise.long,
             known=known,
             diagnose=lambda *arguments, diagnosis=diagnosis: diagnosis.append(arguments),
         )

@@ -246,6 +246,7 @@ def grade(
     device: str = "auto",
     seed: int = 0,
     quick: bool = False,
+    left_out: Collection[str] = (),
     only: Collection[str] | None = None,
     report: Callable[[CheckResult], None] | None = None,
     note: Callable[[str], None] | None = None,
@@ -257,8 +258,8 @@ def grade(
     """Grade one file; always a verdict, whatever the file does.
 
     device: auto, cpu or cuda. seed: decides every drawn case.
-    quick: leave out the training runs. only: run these checks and no others, whatever they build on, and name
-    no mistake.
+    quick: leave out the training runs. left_out: and these checks. only: run these checks and no others,
+    whatever they build on, and name no mistake.
     report: called with each check's result as soon as it is known.
     note: called with a line of progress from a long check. known: see host.AttemptSubject. trained: the
     folder in which the results of long training runs are kept (kept.py); None: none are. diagnose: what names
@@ -275,7 +276,8 @@ def grade(
     sitting = _Sitting(
         session, exercise, source, device, seed, note or (lambda text: None), stop, known, diagnose
     )
-    results = sitting.run(quick=quick, only=only, report=report)
+    left_out = {*left_out, *(exercise.training if quick else ())}
+    results = sitting.run(left_out, only=only, report=report)
     failed = [check for check in results if check.status == "failed"]
     finished = [check for check in failed if not check.unfinished]
     repeated = [check for check in finished if check.id not in exercise.training]  # these take minutes
@@ -327,7 +329,7 @@ def _on_cpu(sitting: "_Sitting", stop: Stop, only: Collection[str] | None) -> li
         stop,
         diagnose=diagnose,
     )
-    results = again.run(quick=True, only=only)
+    results = again.run(sitting.exercise.training, only=only)
     again.name_mistakes(only)
     return results
 
@@ -400,15 +402,15 @@ class _Sitting:
         finally:
             host.close()
 
-    def run(self, *, quick=False, only=None, report=None) -> list[CheckResult]:
-        """Every check's result (only: of these alone)."""
+    def run(self, left_out: Collection[str] = (), *, only=None, report=None) -> list[CheckResult]:
+        """Every check's result but for those left out (only: of these alone)."""
         exercise, reference = self.exercise, self.session.reference(self.exercise)
         attempt = self.session.attempt(self.device, self.source.folder)
         self.stop.follow(attempt)
         subject = AttemptSubject(attempt, self.code.place, self.known)
 
         def prepare(check: str) -> None:
-            if check in (only or exercise.checks) and not (quick and check in exercise.training):
+            if check in (only or exercise.checks) and check not in left_out:
                 self.session.starter.with_other_hashes()
 
         def on_result(result: CheckResult) -> None:
@@ -441,7 +443,7 @@ class _Sitting:
                 hello = attempt.worker.hello
                 self.isolation, self.device_name = ", ".join(hello["isolation"]), hello["device"]
             results, evidence = runner.run_checks(
-                exercise, exam, subject.renew, quick=quick, only=only, report=on_result
+                exercise, exam, subject.renew, left_out=left_out, only=only, report=on_result
             )
             if isinstance(self.known, Kept) and self.known.used:
                 exam.remark(

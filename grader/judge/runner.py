@@ -31,17 +31,17 @@ def run_checks(
     exam: Exam,
     renew: Callable[[], None],
     *,
-    quick: bool = False,
+    left_out: Collection[str] = (),
     only: Collection[str] | None = None,
     report: Callable[[CheckResult], None] | None = None,
 ) -> tuple[list[CheckResult], dict[str, list[Evidence]]]:
     """Every check of the exercise in order, and what each of them saw of the attempt.
 
-    renew: called before each check. only: run no others, and these whatever they build on.
-    report: called with each result as soon as it is known.
+    renew: called before each check. left_out: do not run these. only: run no others, and these
+    whatever they build on. report: called with each result as soon as it is known.
     InstallationError where a check gave no verdict, or failed in another way than by a CheckFailed.
     """
-    plugin = _Checks(exercise, exam, renew, quick, only, report)
+    plugin = _Checks(exercise, exam, renew, left_out, only, report)
     arguments = [
         "-c",
         os.devnull,
@@ -85,9 +85,9 @@ def _only_our_plugins():
 class _Checks:
     """The pytest plugin: orders the checks, gives them the exam, and keeps what they found."""
 
-    def __init__(self, exercise, exam, renew, quick, only, report):
+    def __init__(self, exercise, exam, renew, left_out, only, report):
         self.exercise, self.sat, self.renew, self.report = exercise, exam, renew, report
-        self.quick, self.only = quick, only
+        self.left_out, self.only = left_out, only
         self.results: dict[str, CheckResult] = {}
         self.evidence: dict[str, list[Evidence]] = {}
         self.broken: BaseException | None = None
@@ -108,7 +108,7 @@ class _Checks:
         self.sat.begin()
         self.renew()
         id, title, after = item.obj.check
-        if self.quick and id in self.exercise.training:
+        if id in self.left_out:
             self.results[id] = CheckResult(id, title, "not_run", message="Left out by --quick.")
             pytest.skip("left out")
         if self.only is not None:

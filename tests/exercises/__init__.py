@@ -74,6 +74,7 @@ class Exercise:
     checks: the ids of the checks in the order in which they run; the judge fails a grade in which one
     of them did not report. training: those of them that train for long, and that --quick leaves out; at
     least one check that calls the same function is not among them, so that what is not written is seen.
+    long: those of training that take many minutes, and that the self-test leaves out.
     uses: what to do with a file that passes, (text, command) pairs.
     of_menu: whether it is one of the further features, in more/, which `all` leaves out.
     """
@@ -86,6 +87,7 @@ class Exercise:
     training: tuple[str, ...] = ()
     uses: tuple[tuple[str, str], ...] = ()
     of_menu: bool = False
+    long: tuple[str, ...] = ()
 
     @property
     def defines(self) -> tuple[str, ...]:
@@ -138,16 +140,20 @@ def of_menu(
     checks: str,
     part: str = "",
     asked: str = "does it improve your GPT",
+    training: str = "",
+    long: str = "",
 ) -> Exercise:
     """An exercise of the menu, with what to do with a file that passes.
 
     part: the option by which gpt_core takes what the file defines, such as --norm MODULE:CLASS.
-    asked: the question that its experiment answers.
+    asked: the question that its experiment answers; what ends in ":" is no question, and no experiment.
+    training, long: as in Exercise.
     """
-    question = (f"{asked}? The experiment:", f"python exercises/more/{name}.py")
+    question = asked if asked.endswith(":") else f"{asked}? The experiment:"
     train = f"python -m gpt_core.train toy --out runs/{name} {part}"
-    uses = (question, *((("train a GPT with it:", train),) if part else ()))
-    return Exercise(name, title, f"{name}.py", asks, ids(checks), uses=uses, of_menu=True)
+    uses = ((question, f"python exercises/more/{name}.py"),)
+    uses += (("train a GPT with it:", train),) if part else ()
+    return Exercise(name, title, f"{name}.py", asks, ids(checks), ids(training), uses, True, ids(long))
 
 
 # Of a module (B, T, C) -> (B, T, C), the checks of the battery.
@@ -252,6 +258,34 @@ MENU = (
         """,
         "--optimizer exercises.more.muon:Muon",
         "in how many steps does it come to the loss at which AdamW ends",
+    ),
+    of_menu(
+        "calculator",
+        "calculator: + - * / with a scratchpad",
+        (
+            "encode, decode: a problem as text, with the steps of its answer",
+            "make_batch, sample_problems: what a model trains on",
+            "calculate: let a model write its answer",
+            "train_calculator: a model that calculates what it has never seen",
+        ),
+        """
+        runs
+        encode_prompt encode_sum encode_difference encode_product encode_quotient encode_any encode_errors
+        decode_numbers decode_errors
+        batch_form batch_input batch_padding batch_places batch_targets batch_any batch_kept
+        sample_form sample_range sample_held_out sample_seed sample_calls sample_operators sample_uniform
+        sample_replacement sample_independent
+        calculate_form calculate_prompt calculate_answer calculate_feedback calculate_stops
+        calculate_unknown calculate_spaces calculate_signs calculate_refuses calculate_greedy
+        calculate_eval calculate_mode calculate_gradients calculate_kept calculate_devices
+        train_updates train_devices train_returned train_sizes train_parts train_problems train_seed
+        train_report train_calculates
+        """,
+        asked="train your calculator, and ask it:",
+        training="""
+        train_returned train_sizes train_parts train_problems train_seed train_report train_calculates
+        """,
+        long="train_calculates",
     ),
 )
 

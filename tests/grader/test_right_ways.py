@@ -19,6 +19,7 @@ WAYS = [
 WAYS_TO_ADD = sorted(
     [path.stem for path in (HERE / "right_ways_ex2").glob("*.py")] + list(right_changes.TO_ADD)
 )
+WAYS_TO_CALCULATE = sorted((HERE / "right_ways_calculator").glob("*.py"))
 WAYS_TO_FINETUNE = sorted((HERE / "right_ways_ex3").glob("*.py"))
 
 
@@ -58,6 +59,20 @@ def test_a_right_adder_in_an_unusual_style_passes_all_but_the_training_run(
     verdict = grade(session, "ex2", attempt, device="cpu", seed=1, note=short.append)
     assert verdict.passed, not_passed(verdict)
     assert any("decoding held-out problems" in text for text in short)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", WAYS_TO_CALCULATE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_right_calculator_in_an_unusual_style_passes_with_a_short_training_run(
+    session, path, seed, monkeypatch
+):
+    from tests.exercises.calculator import training
+
+    for name, value in {"STEPS": 8, "WANTED": 0.0, "PROBLEMS": 8}.items():
+        monkeypatch.setattr(training, name, value)
+    verdict = grade(session, "calculator", read_source(path), device="cpu", seed=seed)
+    assert verdict.passed and verdict.complete, not_passed(verdict)
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ looks and as_case() for the report.
 """
 
 import functools
+import hashlib
+import re
 import time
 from dataclasses import dataclass, replace
 
@@ -16,6 +18,7 @@ from tests.exercises.exam import Answer, CheckFailed, Numbers, Reading, Subject,
 
 LOOKS = Looks.named("tests.exercises.battery.training_looks")
 SAME_LOGITS = 1e-3
+NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 
 
 @dataclass(frozen=True)
@@ -199,6 +202,71 @@ def model_of(answer: Answer, unit: Unit, steps: int | None = None) -> tuple[dict
     return config, weights
 
 
+# The problems that it trains on.
+
+
+def read_rows(answer: Answer, width: int, problem: str) -> np.ndarray:
+    """The rows of training input, (N, T) int64, out of an answer; CheckFailed where they cannot be told.
+
+    width: how many tokens of each are looked at. problem: how long one is, in a message."""
+    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
+    if rows is None or rows.ndim != 2 or rows.shape[1] != min(longest, width):
+        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
+    if len(rows) == 0:
+        raise CheckFailed(
+            "The grader did not see on which problems the model trains, so it cannot say that none is held "
+            "out. The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
+            "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
+            same=("nothing seen",),
+        )
+    if longest > width:
+        raise CheckFailed(
+            f"It trains on rows of {longest} tokens, and {problem} tokens of input: up to {width} are looked "
+            "at for problems that are held out. What else stands in a row?",
+            same=("long rows",),
+        )
+    return rows.astype(np.int64)
+
+
+def found_in(rows: np.ndarray, form: str, vocabulary: str) -> tuple[list[np.ndarray], np.ndarray]:
+    """The problems of one form anywhere in rows (N, T): its numbers, an array for each, and (N,) how many of
+    them each row holds.
+
+    form: such as "ddd+ddd=", in which d is a digit. The ids of the digits are 0 to 9."""
+    runs, count = [*re.finditer("d+", form)], np.zeros(len(rows), dtype=np.int64)
+    found = [[np.zeros(0, dtype=np.int64)] for _ in runs]
+    for at in range(rows.shape[1] - len(form) + 1):
+        window = rows[:, at : at + len(form)]
+        fits = np.all(
+            [
+                window[:, i] < 10 if mark == "d" else window[:, i] == vocabulary.index(mark)
+                for i, mark in enumerate(form)
+            ],
+            axis=0,
+        )
+        for numbers, run in zip(found, runs):
+            powers = 10 ** np.arange(len(run[0]) - 1, -1, -1, dtype=np.int64)
+            numbers.append(window[fits, run.start() : run.end()] @ powers)
+        count += fits
+    return [np.concatenate(numbers) for numbers in found], count
+
+
+def check_rows(rows: np.ndarray, count: np.ndarray, vocabulary: str) -> None:
+    """CheckFailed where a row holds no problem."""
+    if count.all():
+        return
+    shown = "".join(
+        vocabulary[t] if t < len(vocabulary) else "?"
+        for t in rows[int((count == 0).argmax())]
+        if t != NO_TOKEN
+    )
+    raise CheckFailed(
+        f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract writes it, "
+        f"such as {shown!r}, so the grader cannot say that none is held out. Are they made by make_batch?",
+        same=("no problems",),
+    )
+
+
 # The seed, and what is reported.
 
 
@@ -290,14 +358,87 @@ def check_report(exam, unit: Unit, cases) -> None:
             )
 
 
-# A long run.
+# A long run, and what its model writes.
+
+
+def trained_model(
+    subject: Subject, unit: Unit, case, *, tokens: int, block: int, seconds: float, progress, sampled: int
+) -> tuple[Answer, dict, dict[str, np.ndarray]]:
+    """Train in the subject's worker: the answer, and the config and the weights of the model, which must have
+    so many tokens and a block_size of at least `block`, to which its positions are cut.
+
+    CheckFailed where what comes back is not the model asked for. sampled: rows of each training batch that
+    are kept, to see what it was trained on."""
+    asked = unit.ask(
+        "trained",
+        case,
+        seconds=seconds,
+        progress=progress,
+        largest=unit.most,
+        shake=case.seed,
+        sampled=sampled,
+        keep=True,
+    )
+    answer = subject.run(asked)
+    config, weights = model_of(answer, unit, case.steps)  # a run may end early only where it is long
+    if config["vocab_size"] != tokens or config["block_size"] < block:
+        raise CheckFailed(
+            f"The model must have {tokens} tokens and a block_size of at least {block}; its config is "
+            f"{str(config)[:200]}."
+        )
+    key = "position_embedding_table.weight"
+    # Positions past the longest problem are never looked up.
+    return answer, config | {"block_size": block}, weights | {key: weights[key][:block]}
+
+
+DECODED = 1000  # problems per request to the reference
+
+
+def decoded(
+    reference: Subject, config: dict, weights: dict, prompts: np.ndarray, count: int, seconds=None
+) -> np.ndarray:
+    """(N, count): what a model writes after prompts (N, T), decoded greedily in the reference's worker."""
+    found = [np.zeros((0, count), dtype=np.int64)]
+    for first in range(0, len(prompts), DECODED):
+        some = prompts[first : first + DECODED]
+        asked = LOOKS("written", config=config, weights=weights, prompts=some, count=count, seconds=seconds)
+        answer = reference.run(asked)
+        found.append(answer.tensor("tokens", (len(some), count), "the decoded tokens", "int64"))
+    return np.concatenate(found)
+
+
+def predicted(reference: Subject, config: dict, weights: dict, rows: np.ndarray, seconds=None) -> np.ndarray:
+    """(N, T): the most likely token after each place of rows (N, T), in the reference's worker."""
+    found = []
+    for first in range(0, len(rows), DECODED):
+        some = rows[first : first + DECODED]
+        answer = reference.run(LOOKS("predicted", config=config, weights=weights, rows=some, seconds=seconds))
+        found.append(answer.tensor("tokens", some.shape, "the predicted tokens", "int64"))
+    return np.concatenate(found)
+
+
+def long_run(exam, case: dict, progress: "RunProgress", train):
+    """What train() gives, in a message for a run that missed its deadline. Not through `look`: to train every
+    known mistake as well, to name one, would take an hour."""
+    try:
+        return train()
+    except CheckFailed as failure:
+        failure.case = case
+        if failure.same is not None and failure.same[:2] == ("died", "deadline"):
+            fail(case, progress.too_slow(), *failure.details)
+        raise
+
+
+def seed_of_held_out(exam) -> int:
+    """A seed for held-out problems, which no attempt is given."""
+    return int.from_bytes(hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()[:6], "big")
 
 
 class RunProgress:
     """What a training run says on its way; its numbers come from the attempt and are only shown."""
 
-    def __init__(self, steps: int, note):
-        self.steps, self.note = steps, note
+    def __init__(self, steps: int, note, enough: str = "two layers of 64 channels are enough"):
+        self.steps, self.note, self.enough = steps, note, enough
         self.began, self.step, self.last = time.monotonic(), 0, 0.0
 
     def __call__(self, said) -> None:
@@ -322,6 +463,6 @@ class RunProgress:
         )
         return (
             f"Too slow, which does not mean wrong: {self.step} of {self.steps} steps were done in "
-            f"{self.seconds:.0f} s; {needed}. A smaller model (two layers of 64 channels are enough) or "
+            f"{self.seconds:.0f} s; {needed}. A smaller model ({self.enough}) or "
             f"batch is faster; {more_patience()} gives three times as long."
         )

@@ -7,6 +7,8 @@ each row of input are kept}. A function that goes on from a pretrained model get
 first, as "pretrained" of the call describes them, and returns a tokenizer beside its model.
 """
 
+import torch
+
 import gpt_core
 from grader.worker import probes, tools
 
@@ -65,6 +67,14 @@ def written(m, config, weights, prompts, count):
     """The `count` most likely tokens that a GPT of these weights writes after each prompt."""
     model = tools.build(gpt_core.GPT, tools.config(**config, dropout=0.0), parameters=weights)
     return {"tokens": probes.generate(model, tools.tensor(prompts, "int64"), count)}
+
+
+def predicted(m, config, weights, rows):
+    """The most likely token after each place of these rows, for a GPT of these weights."""
+    model = tools.build(gpt_core.GPT, tools.config(**config, dropout=0.0), parameters=weights)
+    with torch.no_grad():
+        logits, _ = model(tools.tensor(rows, "int64"))
+    return {"tokens": logits.argmax(dim=-1)}
 
 
 # What these have in common.

@@ -164,6 +164,14 @@ QUESTIONS = {
 MARK = 'The form itself is not learned: are all marks, and the ";" that ends an answer, among the targets?'
 
 
+def scratchpad_use(shares: dict[str, float]) -> str:
+    """How many answers follow a changed digit (training.following), as a line."""
+    return (
+        f"when a digit of a partial product is changed by force, {shares['*']:.0%} of its products follow, "
+        f"and of a remainder, {shares['/']:.0%} of its quotients"
+    )
+
+
 def said_of(answers: Answers) -> list[str]:
     """Lines on the answers of one operator."""
     op, count = answers.op, len(answers.problems)

@@ -3,25 +3,26 @@ a few steps of training, and then the training run that shows whether the model 
 """
 
 import functools
-import hashlib
-import re
 
 import numpy as np
 from hypothesis import strategies as st
 
 from tests.exercises import EXERCISES
-from tests.exercises.battery import devices, function
+from tests.exercises.battery import decoding, devices, function, sampling
+from tests.exercises.battery.sampling import LIMIT, close, deviation, deviation_of
 from tests.exercises.battery.training import (
     RunProgress,
     check_parts,
     check_report,
     check_seed,
     check_updates,
+    long_run,
     moved,
     same_by,
+    seed_of_held_out,
 )
 from tests.exercises.ex2 import readings, training
-from tests.exercises.ex2.readings import Problems, Tables
+from tests.exercises.ex2.readings import ADD, Asking, Problems
 from tests.exercises.ex2.training import MOST_PARAMETERS, UNIT, Adding
 from tests.exercises.exam import CheckFailed, Numbers, check, fail, for_all, look, of_readings
 from tests.exercises.numbers import tolerance, worst, wrong
@@ -595,7 +596,6 @@ def test_loss_devices(exam):
 # The sampler.
 
 DRAWS = 20_000
-LIMIT = 5.5  # standard deviations: a right sampler fails such a test in 4 of 10**8 seeds
 
 
 def drawn_numbers(exam) -> Numbers | None:
@@ -604,31 +604,6 @@ def drawn_numbers(exam) -> Numbers | None:
     if got is None:
         return None
     return Numbers("drawn", np.array([0, 10**n - 1]), np.stack(got), facts={"n_digits": n})
-
-
-def deviation(counts: np.ndarray, expected: np.ndarray, freedom: int) -> float:
-    """How far counts are from what is expected, as standard deviations of a normal."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        terms = np.where(expected > 0, (counts - expected) ** 2 / expected, np.where(counts > 0, np.inf, 0.0))
-    return deviation_of(float(terms.sum()), freedom)
-
-
-def deviation_of(chi_square: float, freedom: int) -> float:
-    """The chi-square statistic as standard deviations of a normal (Wilson and Hilferty 1931)."""
-    spread = 2 / (9 * freedom)
-    return float(((chi_square / freedom) ** (1 / 3) - (1 - spread)) / np.sqrt(spread))
-
-
-def close(key: str, allowed: float):
-    """Whether two readings' numbers under `key` are near each other: shares of random draws."""
-
-    @of_readings
-    def same(one, other):
-        return bool(
-            np.abs(np.asarray(one[key], dtype=float) - np.asarray(other[key], dtype=float)).max() <= allowed
-        )
-
-    return same
 
 
 @check("sample_form", "sample_problems gives two long tensors of `count` numbers on the CPU", ("runs",))
@@ -696,39 +671,8 @@ def test_sample_seed(exam):
 def test_sample_calls(exam):
     # Of 240 pairs from 900,000, two alike come up in a thirtieth of the seeds, and a fourth time in fewer
     # than 1 of 10**7.
-    case = {"calls": readings.SMALL_CALLS, "count": 1, "n_digits": 3}
-    got = look(exam, case, readings.small_draws, exam.reference, same=same_small)
-    if got["short"]:
-        fail(
-            case,
-            f"{got['short']} of the calls gave fewer problems than were asked for. The number left after "
-            "throwing held-out ones away is random: are more drawn until there are enough?",
-        )
-    if got["held_out"]:
-        a, b = got["example"]
-        fail(
-            case | {"a": a, "b": b},
-            f"{got['held_out']} of the problems are held out, such as {a} + {b}; in a large draw none was. "
-            f"Where do the last ones of a draw come from?",
-        )
-    if got["again"] > 3:
-        fail(
-            case,
-            f"{got['again']} of the problems came before, and about none should: calls with one generator "
-            "must go on where the last one ended. Is the generator used for all numbers, or only to seed "
-            "another?",
-        )
-
-
-@of_readings
-def same_small(one, other):
-    return all(
-        (one[key] > least) == (other[key] > least)
-        for key, least in (("short", 0), ("held_out", 0), ("again", 3))
-    )
-
-
-SLOW_SAMPLER = 2.0  # seconds for DRAWS problems that are worth a remark
+    case = {"calls": sampling.SMALL_CALLS, "count": 1, "n_digits": 3}
+    sampling.check_small_calls(exam, case, readings.small_draws, exam.reference, most=3)
 
 
 @check(
@@ -756,11 +700,7 @@ def test_sample_uniform(exam):
         return (deviations(one["shares"])[1] > LIMIT) == (deviations(other["shares"])[1] > LIMIT)
 
     got = look(exam, case, readings.pair_table, DRAWS, same=same)["shares"]
-    if (seconds := exam.evidence[-1].seconds) > SLOW_SAMPLER:
-        exam.remark(
-            f"sample_problems takes {seconds:.0f} s for {DRAWS:,} problems. Draw many at once, and throw the "
-            f"held-out ones away together: that takes milliseconds."
-        )
+    sampling.remark_slow(exam, DRAWS)
     pairs, largest = deviations(got)
     if largest > LIMIT:
         lines = [
@@ -810,7 +750,6 @@ def test_sample_replacement(exam):
 # Draws and calls: all in one, and as small batches. Not more of these, since a right sampler may take a
 # quarter of a second each.
 LOTS = ((DRAWS, 1, 3), (5000, 50, 3), (5000, 1, 7))
-STRONGEST = 7.5  # standard deviations: of 125,000 correlations, one above it comes in 1 of 10**8 seeds
 
 
 def independent(count: int, n: int) -> dict[str, float]:
@@ -831,18 +770,11 @@ def dependence(got, count: int, n: int) -> dict[str, float]:
     sampler in fewer than 1 of 10**7 seeds, all measures together. Over 400 seeds of the solution the largest
     of these shares was 0.73."""
     found = {
-        key: abs(got[key] - wanted) / readings.farthest(max(count - wanted, 0.0))
+        key: abs(got[key] - wanted) / sampling.farthest(max(count - wanted, 0.0))
         for key, wanted in independent(count, n).items()
     }
     found["spread"] = max(abs(deviation_of(spread, 999)) for spread in got["spread"]) / LIMIT
-    return found | {"couples": got["couples"], "strongest": got["strongest"] / STRONGEST}
-
-
-def _place(where: str, count: int) -> str:
-    """The place of a correlation of a and b, where n pairs later is n pairs earlier: in a sequence that goes
-    round, chance decides which of the two is the stronger."""
-    found = re.fullmatch(r"a with the b (\d+) pairs later", where)
-    return f"{min(int(found[1]), count - int(found[1]))} pairs away" if found else where
+    return found | {"couples": got["couples"], "strongest": got["strongest"] / sampling.STRONGEST}
 
 
 def same_dependence(count: int, n: int):
@@ -856,7 +788,7 @@ def same_dependence(count: int, n: int):
         near = first.keys() == second.keys() and all(
             abs(first[key] - second[key]) <= 0.2 * first[key] + 0.5 for key in first
         )
-        places = {_place(got["strongest_where"], count) for got in (one, other)}
+        places = {sampling.place(got["strongest_where"], count) for got in (one, other)}
         return near and ("strongest" not in first or len(places) == 1)
 
     return same
@@ -928,19 +860,19 @@ def test_sample_digits(exam):
 
 # Answers.
 
-MODEL = Tables(PLAIN.n_digits, seed=0)
+ASKING = Asking(PLAIN)
 
 
 @check("add_form", "add gives a long tensor of shape (B,), on the device of a", ("runs",))
 def test_add_form(exam):
-    look(exam, PLAIN.as_case(), function.has_form, readings.answers, PLAIN, MODEL)
+    look(exam, PLAIN.as_case(), function.has_form, decoding.answers, ADD, ASKING)
 
 
 @check("add_prompt", 'the model is given the problem up to "=", and nothing of the answer', ("add_form",))
 def test_add_prompt(exam):
     n = PLAIN.n_digits
     expected = sorted({tuple(row[: 2 * n + 2].tolist()) for row in readings.tokens(*PLAIN.numbers(), n)})
-    got = look(exam, PLAIN.as_case(), readings.prompts, PLAIN, MODEL)["prompts"]
+    got = look(exam, PLAIN.as_case(), readings.prompts, ASKING)["prompts"]
     if not got:
         fail(PLAIN.as_case(), "The model was never called: where does the answer come from?")
     if got != [list(row) for row in expected]:
@@ -959,7 +891,7 @@ def test_add_prompt(exam):
 def test_add_calls(exam):
     for case in (PLAIN, Problems(3, 40)):
         n, B = case.n_digits, case.B
-        got = look(exam, case.as_case(), readings.call_sizes, case, MODEL)["sizes"]
+        got = look(exam, case.as_case(), readings.call_sizes, Asking(case))["sizes"]
         if got != [B] * (n + 1):
             hint = (
                 "Is there a loop over the problems?"
@@ -979,11 +911,11 @@ def test_add_calls(exam):
 )
 def test_add_feedback(exam):
     n = PLAIN.n_digits
-    digits = MODEL.digits(*PLAIN.numbers())
+    digits = ASKING.digits()
     expected = np.full((n + 1, PLAIN.B, n), -1, dtype=np.int64)
     for k in range(n + 1):
         expected[k, :, :k] = digits[:, :k]
-    got = look(exam, PLAIN.as_case(), readings.feedback, PLAIN, MODEL)["seen"]
+    got = look(exam, PLAIN.as_case(), readings.feedback, ASKING)["seen"]
     if not np.array_equal(expected, got):
         k, row, _ = np.argwhere(expected != got)[0]
         a, b = (int(numbers[row]) for numbers in PLAIN.numbers())
@@ -1003,8 +935,8 @@ def test_add_feedback(exam):
         )
 
 
-def answers_fail(case, tables, got):
-    digits = tables.digits(*case.numbers())
+def answers_fail(asking, got):
+    case, digits = asking.problems, asking.digits()
     expected = readings.value_of(digits)
     if np.array_equal(expected, got):
         return
@@ -1027,14 +959,14 @@ def answers_fail(case, tables, got):
 
 @check("add_answer", "the answer is what the model writes, its first digit being the units", ("add_prompt",))
 def test_add_answer(exam):
-    answers_fail(PLAIN, MODEL, look(exam, PLAIN.as_case(), readings.answers, PLAIN, MODEL)["answers"])
+    answers_fail(ASKING, look(exam, PLAIN.as_case(), decoding.answers, ADD, ASKING)["answers"])
 
 
 @check("add_any", "answers are right for any n and B, one problem alone included", ("add_answer",))
 def test_add_any(exam):
     def body(exam, case):
-        tables = Tables(case.n_digits, case.seed)
-        answers_fail(case, tables, look(exam, case.as_case(), readings.answers, case, tables)["answers"])
+        asking = Asking(case, case.seed)
+        answers_fail(asking, look(exam, case.as_case(), decoding.answers, ADD, asking)["answers"])
 
     for_all(exam, cases(), body, max_examples=8, always=(Problems(1, 3), Problems(9, 3), Problems(2, 1)))
 
@@ -1042,98 +974,37 @@ def test_add_any(exam):
 @check("add_greedy", "decoding is greedy: the most likely digit, every time", ("add_form",))
 def test_add_greedy(exam):
     # The winner leads by little: with 32 problems and 4 digits, a sample would differ nearly everywhere.
-    case, tables = Problems(3, 32), Tables(3, 1, margin=0.5)
-    got = look(exam, case.as_case(), readings.greedy, case, tables, 3)["alike"]
-    if not got:
-        fail(
-            case.as_case(),
-            "The same model gives the same problems different answers from call to call. Sampling suits "
-            "prose; a sum has one answer: take the most likely digit.",
-        )
+    decoding.check_greedy(exam, ADD, Asking(Problems(3, 32), 1, margin=0.5))
 
 
-# All in train mode, all in eval mode, and mixed: a frozen part of a model in training, and a part that trains
-# in one that does not.
-TRAIN, EVAL, MIXED, MIXED_IN_EVAL = (True,), (False,), (True, False, True, False, False), (False, True, True)
-ASKED = (
-    (PLAIN, TRAIN),
-    (PLAIN, EVAL),
-    (PLAIN, MIXED),
-    (PLAIN, MIXED_IN_EVAL),
-    *((case, TRAIN) for case in KEPT[1:]),
-)
+ASKED = decoding.in_all_modes(ASKING, *(Asking(case) for case in KEPT[1:]))
 
 
 @check("add_eval", "it decodes in eval mode, whatever mode the model came in", ("add_form",))
 def test_add_eval(exam):
-    for (problems, train), on in zip(
-        ASKED, look(exam, PLAIN.as_case(), readings.inside, "training", ASKED)["on"]
-    ):
-        case = problems.as_case(training=list(train))
-        if on is None:
-            fail(case, "The model was never called: where does the answer come from?")
-        if on:
-            part = "The model" if train[0] else "A part of the model"
-            fail(
-                case,
-                f"{part} came in train mode, and was asked in it: dropout then makes its answers random, and "
-                f"worse than they are. Call model.eval() first, whatever model.training says, and put the "
-                f"mode back afterwards.",
-            )
+    decoding.check_eval(exam, ADD, ASKED)
 
 
 @check("add_mode", "the model is afterwards in the mode that it was in", ("add_form",))
 def test_add_mode(exam):
-    # A model whose parts are in mixed modes may come back in its own: what its parts are in then is not
-    # asked.
-    for (problems, train), got in zip(ASKED, look(exam, PLAIN.as_case(), readings.modes, ASKED)["modes"]):
-        case = problems.as_case(training=list(train))
-        asked = [""] if len(train) > 1 else list(got["before"])
-        changed = [key or "the model itself" for key in asked if got["after"].get(key) != got["before"][key]]
-        if changed:
-            was = "train" if train[0] else "eval"
-            fail(
-                case,
-                f"The model came in {was} mode and must be in it afterwards; {len(changed)} of its "
-                f"{len(got['before'])} modules are in the other one. Remember model.training before "
-                "model.eval(), and call model.train(that) at the end.",
-                f"for example {changed[0]}",
-            )
+    decoding.check_mode(exam, ADD, ASKED)
 
 
 @check("add_gradients", "no gradients are recorded inside the model", ("add_form",))
 def test_add_gradients(exam):
-    for (problems, train), on in zip(
-        ASKED, look(exam, PLAIN.as_case(), readings.inside, "grad", ASKED)["on"]
-    ):
-        if on:
-            fail(
-                problems.as_case(training=list(train)),
-                "The model ran with gradients on: every activation is kept for a backward pass that never "
-                "comes. Which decorator or context switches them off?",
-            )
+    decoding.check_gradients(exam, ADD, ASKED)
 
 
 @check("add_kept", "add leaves a, b and all else of the model as they are", ("add_form",))
 def test_add_kept(exam):
-    for case in KEPT:
-        # Models that take no token more than the longest problem, and some that do; in both modes.
-        for spare, train in ((0, TRAIN), (4, EVAL)) if case is PLAIN else ((0, TRAIN),):
-            tables = Tables(case.n_digits, 0, spare=spare)
-            function.all_kept(
-                exam,
-                case.as_case(block_size=3 * case.n_digits + 2 + spare),
-                "add",
-                readings.add_kept,
-                case,
-                tables,
-                train,
-            )
+    # Models that take no token more than the longest problem, and one that does; in both modes.
+    asks = [(Asking(case), decoding.TRAIN) for case in KEPT]
+    decoding.check_kept(exam, ADD, (*asks, (Asking(PLAIN, spare=4), decoding.EVAL)))
 
 
 @check("add_devices", devices.TITLE, ("add_form", "batch_devices"))
 def test_add_devices(exam):
-    asked = readings.add_asked(WATCHED, Tables(WATCHED.n_digits, 0), (False,))
+    asked = decoding.asked(ADD, Asking(WATCHED))
     devices.check_devices(exam, WATCHED.as_case(), "The result of add", "a", asked)
 
 
@@ -1258,17 +1129,9 @@ DIGITS, PROBLEMS = 3, 4000
 @check("train_adds", "trained with 2000 steps, it adds 99 % of held-out problems of 3 digits", TRAINING[:-1])
 def test_train_adds(exam):
     case = {"n_digits": DIGITS, "steps": training.STEPS, "problems": PROBLEMS}
-    # Not through `look`: to train every known mistake as well, to name one, would take an hour.
-    digest = hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()
-    problems_seed = int.from_bytes(digest[:6], "big")
     progress = RunProgress(training.STEPS, exam.note)
-    try:
-        model = training.trained(exam.attempt, Adding(DIGITS, training.STEPS, exam.seed + 1), progress)
-    except CheckFailed as failure:
-        failure.case = case
-        if failure.same is not None and failure.same[:2] == ("died", "deadline"):
-            fail(case, progress.too_slow(), *failure.details)
-        raise
+    adding = Adding(DIGITS, training.STEPS, exam.seed + 1)
+    model = long_run(exam, case, progress, lambda: training.trained(exam.attempt, adding, progress))
     held = readings.held_out(exam.reference, *model.problems, DIGITS)
     if held.any():
         a, b = (int(numbers[held.argmax()]) for numbers in model.problems)
@@ -1279,7 +1142,7 @@ def test_train_adds(exam):
             "it is tested on: where do its later problems come from?",
         )
     exam.note("decoding held-out problems")
-    result = training.measured(exam.reference, model, DIGITS, PROBLEMS, problems_seed)
+    result = training.measured(exam.reference, model, DIGITS, PROBLEMS, seed_of_held_out(exam))
     if result.exact < training.WANTED:
         seen = training.measured_on(exam.reference, model, DIGITS)
         message, lines = training.diagnosis(result, seen, model, DIGITS, training.WANTED)

@@ -6,16 +6,13 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from tests.exercises import models
 from tests.exercises.asked import Asked, Looks
-from tests.exercises.battery import function
+from tests.exercises.battery import decoding, function, sampling
 from tests.exercises.exam import CheckFailed, Reading, Subject
 
 LOOKS = Looks.named("tests.exercises.ex2.looks")
 VOCABULARY = "0123456789+="
 PLUS, EQUALS = 10, 11
-STATES = 97  # of a test model
-SAMPLING_SECONDS = 60.0  # a sampler that loops in Python is slow and right
 
 
 @dataclass(frozen=True)
@@ -78,37 +75,44 @@ def loss_and_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, n
 
 
 @dataclass(frozen=True)
-class Tables:
-    """The tables of a test model (grader/worker/probes.py): a digit always wins by `margin`, whatever the sum
-    is.
+class Asking:
+    """A call of `add` for these problems with a test model, in which a digit always wins by `margin`,
+    whatever the sum is.
 
-    spare: the tokens that the model takes beyond 3n + 2, its longest problem.
+    seed: of its tables. spare: the tokens that the model takes beyond 3n + 2, its longest problem.
     """
 
-    n_digits: int
-    seed: int
+    problems: Problems
+    seed: int = 0
     margin: float = 40.0
     spare: int = 0
 
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """steps (T, V) int64 and table (T, S, V) float32, T = 3n + 2 + spare."""
-        rng = np.random.default_rng((self.seed, self.n_digits, 5))
-        T, V = 3 * self.n_digits + 2 + self.spare, len(VOCABULARY)
-        steps = rng.integers(0, STATES, size=(T, V))
-        table = rng.uniform(0, 1, size=(T, STATES, V))
-        winners = rng.integers(0, 10, size=(T, STATES))
-        np.put_along_axis(table, winners[..., None], 1.0 + self.margin, axis=2)
-        return steps, table.astype(np.float32)
+    def arguments(self) -> dict:
+        """What add takes after the model."""
+        a, b = self.problems.numbers()
+        return {"a": a, "b": b, "n_digits": self.problems.n_digits}
 
-    def digits(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def tables(self) -> tuple[np.ndarray, np.ndarray]:
+        """steps and table of the test model."""
+        T = 3 * self.problems.n_digits + 2 + self.spare
+        rng = np.random.default_rng((self.seed, self.problems.n_digits, 5))
+
+        def digits(rng):
+            return rng.integers(0, 10, size=(T, decoding.STATES))
+
+        return decoding.tables_of(rng, T, len(VOCABULARY), digits, self.margin)
+
+    def digits(self) -> np.ndarray:
         """(B, n + 1) int64: what the model writes after each problem, greedily."""
-        n = self.n_digits
-        steps, table = self.arrays()
-        row = tokens(a, b, n)[:, : 2 * n + 2]
-        for _ in range(n + 1):
-            states = steps[np.arange(row.shape[1]), row].sum(axis=1) % STATES
-            row = np.concatenate([row, table[row.shape[1] - 1, states].argmax(axis=1)[:, None]], axis=1)
-        return row[:, 2 * n + 2 :]
+        n = self.problems.n_digits
+        prompts = tokens(*self.problems.numbers(), n)[:, : 2 * n + 2]
+        return decoding.written(*self.tables(), prompts, n + 1)
+
+    def as_case(self, **more) -> dict:
+        """For the report and the JSON."""
+        if self.spare:
+            more |= {"block_size": 3 * self.problems.n_digits + 2 + self.spare}
+        return self.problems.as_case(**more)
 
 
 def value_of(digits: np.ndarray) -> np.ndarray:
@@ -219,7 +223,7 @@ def drawn(subject: Subject, count: int, n: int, seed: int, calls: int = 1) -> tu
     on the CPU."""
     size = count // calls
     answer = subject.run(
-        LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * SAMPLING_SECONDS)
+        LOOKS("drawn", count=size, n=n, seed=seed, calls=calls, seconds=min(calls, 2) * sampling.SECONDS)
     )
     what = f"of sample_problems({size}, {n}, generator)"
     return tuple(
@@ -266,7 +270,7 @@ def seeds(subject: Subject, count: int, n: int) -> Reading:
     def form(answer, key):
         return answer.tensor(key, (count,), "a draw", "int64", "cpu")
 
-    return function.draws(subject, "sample_problems", (count, n), 2, form, SAMPLING_SECONDS)
+    return function.draws(subject, "sample_problems", (count, n), 2, form, sampling.SECONDS)
 
 
 def pair_table(subject: Subject, count: int) -> Reading:
@@ -283,17 +287,14 @@ def distinct(subject: Subject, count: int, n: int) -> Reading:
     return {"distinct": int(len(np.unique(a * 10**n + b)))}
 
 
-SMALL_CALLS = 240
-
-
 def small_draws(subject: Subject, reference: Subject) -> Reading:
-    """SMALL_CALLS draws of one problem of 3 digits each from one generator: how many calls gave none, how
-    many problems are held out, and how many came before."""
+    """Small draws of problems of 3 digits: how many calls gave none, how many problems are held out, and how
+    many came before."""
     answer = subject.run(
-        LOOKS("drawn", count=1, n=3, seed=7, calls=SMALL_CALLS, seconds=2 * SAMPLING_SECONDS)
+        LOOKS("drawn", count=1, n=3, seed=7, calls=sampling.SMALL_CALLS, seconds=2 * sampling.SECONDS)
     )
     found, short = [], 0
-    for call in range(SMALL_CALLS):
+    for call in range(sampling.SMALL_CALLS):
         try:
             found.append([answer.tensor(f"{side}{call}", (1,), "a draw", "int64", "cpu") for side in "ab"])
         except CheckFailed:
@@ -301,12 +302,6 @@ def small_draws(subject: Subject, reference: Subject) -> Reading:
     a, b = np.concatenate(found, axis=1) if found else np.zeros((2, 0), np.int64)
     held, again = held_out(reference, a, b, 3), len(a) - np.unique(np.stack([a, b]), axis=1).shape[1]
     return {"short": short, "held_out": int(held.sum()), "example": first_of(a, b, held), "again": again}
-
-
-def farthest(alike: float) -> float:
-    """How far from `alike`, the expected number of draws that are as an earlier one, chance comes in fewer
-    than 1 of 10**9 seeds: their number is a Poisson one."""
-    return 8 * alike**0.5 + 10
 
 
 def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
@@ -320,7 +315,7 @@ def independence(subject: Subject, count: int, calls: int, n: int) -> Reading:
     a, b = drawn(subject, count, n, 8, calls)
     a, b = (np.clip(side, 0, 10**n - 1) for side in (a, b))  # the range is another check's
     couples, couples_where = _fewest_couples(a, b, count // calls, n)
-    strongest, strongest_where = _strongest(a, b)
+    strongest, strongest_where = sampling.strongest({"a": a, "b": b})
     parts = [np.bincount(side * 1000 // 10**n, minlength=1000) for side in (a, b)]
     return {
         "distinct": len(np.unique(a * 10**n + b)),
@@ -350,41 +345,10 @@ def _fewest_couples(a: np.ndarray, b: np.ndarray, size: int, n: int) -> tuple[fl
             alike = (len(a) - later) ** 2 / 2 / 10.0 ** (2 * n)
             found.append(
                 (
-                    float((len(a) - later - alike - different) / farthest(alike)),
+                    float((len(a) - later - alike - different) / sampling.farthest(alike)),
                     f"{one} and the {other} {later} pair{'s' * (later > 1)} later",
                 )
             )
-    return max(found)
-
-
-def _strongest(a: np.ndarray, b: np.ndarray) -> tuple[float, str]:
-    """The strongest correlation, in standard deviations, of a or b with a or b any number of pairs later, or
-    in reverse order.
-
-    Both are sums over all pairs, so that independent draws give each of them a standard deviation of 1.
-    """
-    N = len(a)
-    series = {"a": a - a.mean(), "b": b - b.mean()}
-    series = {key: values / max(values.std(), 1e-9) for key, values in series.items()}
-    spectra = {key: np.fft.rfft(values) for key, values in series.items()}
-    found = []
-    for one, other in (("a", "a"), ("b", "b"), ("a", "b")):
-        along = np.fft.irfft(np.conj(spectra[one]) * spectra[other], N) / np.sqrt(N)
-        back = np.fft.irfft(spectra[one] * spectra[other], N) / np.sqrt(N)
-        if one == other:
-            along[0] = 0.0  # with itself
-            back /= np.sqrt(2)  # each product comes twice
-        for values, words in (
-            (along, "the {} {} pairs later"),
-            (back, "the {} as many pairs before pair {}"),
-        ):
-            at = int(np.abs(values).argmax())
-            where = (
-                "the b of the same pair"
-                if (one, other, at) == ("a", "b", 0) and values is along
-                else words.format(other, at)
-            )
-            found.append((float(abs(values[at])), f"{one} with {where}"))
     return max(found)
 
 
@@ -401,104 +365,45 @@ def digit_shares(subject: Subject, count: int, n: int) -> Reading:
 # Answers.
 
 
-def add_asked(case: Problems, tables: Tables, train: tuple) -> Asked:
-    """A look at one call of add. Once, since nearly every check of add begins with the same call."""
-    a, b = case.numbers()
-    steps, table = tables.arrays()
-    return LOOKS("added", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits, once=True)
+@dataclass(frozen=True)
+class Add(decoding.Unit):
+    """add: its result is a tensor."""
+
+    name: str = "add"
+    what: str = "a sum"
+    token: str = "digit"
+
+    def form(self, subject, answer, key, case):
+        shape = (case.problems.B,)
+        return answer.tensor(key, shape, "the result of add", "int64", subject.device)
 
 
-def added(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)):
-    """The answer to the look `added`: one call of add with a test model in these modes."""
-    return subject.run(add_asked(case, tables, train))
+ADD = Add()
 
 
-def answers(subject: Subject, case: Problems, tables: Tables) -> Reading:
-    """The answers of `add` with this test model."""
-    return {
-        "answers": added(subject, case, tables).tensor(
-            "answers", (case.B,), "the result of add", "int64", subject.device
-        )
-    }
+def calls(subject: Subject, case: Asking) -> list[dict]:
+    """The calls of the model."""
+    return decoding.calls(subject, ADD, case)
 
 
-def greedy(subject: Subject, case: Problems, tables: Tables, seeds: int) -> Reading:
-    """Whether the answers are the same whatever seed torch has."""
-    a, b = case.numbers()
-    steps, table = tables.arrays()
-    answer = subject.run(
-        LOOKS("added_with_seeds", steps=steps, table=table, a=a, b=b, n=case.n_digits, seeds=seeds)
-    )
-    rows = [
-        answer.tensor(str(seed), (case.B,), "the result of add", "int64", subject.device)
-        for seed in range(seeds)
-    ]
-    return {"alike": all(np.array_equal(rows[0], row) for row in rows)}
-
-
-def calls(subject: Subject, case: Problems, tables: Tables, train: tuple = (False,)) -> list[dict]:
-    """The calls of the model, in order: {"tokens": (B, T), "grad": bool, "training": whether any dropout may
-    be on}.
-
-    train: the modes in which the model comes.
-    """
-    answer = added(subject, case, tables, train)
-    found = []
-    for item, grad, training in zip(
-        answer.values["tokens"]["items"], answer.plain("grad"), answer.plain("training")
-    ):
-        array = answer.arrays[item["sent"]]
-        if array.ndim != 2:
-            raise CheckFailed("The model must be called with tokens of shape (B, T).", same=("tokens",))
-        found.append({"tokens": array.astype(np.int64), "grad": bool(grad), "training": bool(training)})
-    return found
-
-
-def prompts(subject: Subject, case: Problems, tables: Tables) -> Reading:
+def prompts(subject: Subject, case: Asking) -> Reading:
     """The different beginnings, up to "=", of all that the model was called with."""
-    width = 2 * case.n_digits + 2
-    rows = {tuple(row[:width].tolist()) for call in calls(subject, case, tables) for row in call["tokens"]}
+    width = 2 * case.problems.n_digits + 2
+    rows = {tuple(row[:width].tolist()) for call in calls(subject, case) for row in call["tokens"]}
     return {"prompts": sorted(map(list, rows))[:50]}
 
 
-def call_sizes(subject: Subject, case: Problems, tables: Tables) -> Reading:
+def call_sizes(subject: Subject, case: Asking) -> Reading:
     """How many problems each call of the model had."""
-    return {"sizes": [len(call["tokens"]) for call in calls(subject, case, tables)]}
+    return {"sizes": [len(call["tokens"]) for call in calls(subject, case)]}
 
 
-def feedback(subject: Subject, case: Problems, tables: Tables) -> Reading:
+def feedback(subject: Subject, case: Asking) -> Reading:
     """What call k saw in the places of the k digits that were written before it; -1 where it saw nothing."""
-    n = case.n_digits
-    seen = np.full((n + 1, case.B, n), -1, dtype=np.int64)
-    for k, call in enumerate(calls(subject, case, tables)[: n + 1]):
+    n, B = case.problems.n_digits, case.problems.B
+    seen = np.full((n + 1, B, n), -1, dtype=np.int64)
+    for k, call in enumerate(calls(subject, case)[: n + 1]):
         digits = call["tokens"][:, 2 * n + 2 : 2 * n + 2 + k]
-        if len(digits) == case.B:
+        if len(digits) == B:
             seen[k, :, : digits.shape[1]] = digits
     return {"seen": seen}
-
-
-def inside(subject: Subject, key: str, asked: tuple) -> Reading:
-    """Of each (case, modes in which the model comes): the share of the model's calls in which "grad"
-    (gradients are recorded) or "training" (dropout may be on) held; None where it was never called."""
-    found = [calls(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
-    return {"on": [float(np.mean([call[key] for call in of_one])) if of_one else None for of_one in found]}
-
-
-def modes(subject: Subject, asked: tuple) -> Reading:
-    """The modes of the model and of the modules in it, before and after, for each (case, modes in which the
-    model comes)."""
-    seen = [added(subject, case, Tables(case.n_digits, 0), train) for case, train in asked]
-    return {"modes": [{key: answer.plain(key) for key in ("before", "after")} for answer in seen]}
-
-
-def add_kept(subject: Subject, case: Problems, tables: Tables, train: tuple = (True,)) -> Reading:
-    """Which of what can be observed of a, b, the model and torch's settings is as it was; modes have a
-    reading of their own."""
-    a, b = case.numbers()
-    steps, table = tables.arrays()
-    answer = subject.run(
-        LOOKS("added_in_training", steps=steps, table=table, train=train, a=a, b=b, n=case.n_digits)
-    )
-    same = models.same_state(models.state_of(answer, "model"), models.state_of(answer, "model_after"))
-    of_model = {f"the model's {models.WHAT[key]}": same[key] for key in same if key != "modes"}
-    return function.arguments_kept(answer, a=a, b=b) | of_model | function.settings_kept(answer)

@@ -10,9 +10,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tests.exercises.asked import Looks
-from tests.exercises.battery.training import LOOKS, RunProgress, Unit, model_of, observed, returned
+from tests.exercises.battery.training import (
+    RunProgress,
+    Unit,
+    check_rows,
+    decoded,
+    found_in,
+    observed,
+    read_rows,
+    returned,
+    trained_model,
+)
 from tests.exercises.ex2 import readings
-from tests.exercises.exam import CheckFailed, Reading, Subject
+from tests.exercises.exam import Reading, Subject
 
 OWN_LOOKS = Looks.named("tests.exercises.ex2.training_looks")
 MOST_PARAMETERS = 1_000_000
@@ -22,8 +32,6 @@ UNIT = Unit(
 STEPS, WANTED = 2000, 0.99  # the budget, and the share of held-out problems that must be right
 SECONDS = 600.0  # generous: the reference needs half a minute
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
-DECODED = 1000  # problems per request to the reference
-NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 
 
 @dataclass(frozen=True)
@@ -63,16 +71,11 @@ def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nd
 
     A problem is "a+b=" with numbers of as many digits as each other, n or (to begin with easy ones) fewer,
     anywhere in a row."""
-    rows = rows.astype(np.int64)
     found, count = [], np.zeros(len(rows), dtype=np.int64)
     for m in range(1, n + 1):
-        powers = 10 ** np.arange(m - 1, -1, -1, dtype=np.int64)
-        for at in range(rows.shape[1] - 2 * m - 1):
-            plus, equals = rows[:, at + m] == readings.PLUS, rows[:, at + 2 * m + 1] == readings.EQUALS
-            first, second = rows[:, at : at + m], rows[:, at + m + 1 : at + 2 * m + 1]
-            fits = plus & equals & (first < 10).all(axis=1) & (second < 10).all(axis=1)
-            found.append((first[fits] @ powers, second[fits] @ powers))
-            count += fits
+        pair, held = found_in(rows, "d" * m + "+" + "d" * m + "=", readings.VOCABULARY)
+        found.append(pair)
+        count += held
     a, b = (np.concatenate(side) for side in zip(*found))
     return a, b, count
 
@@ -80,36 +83,10 @@ def problems_of(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nd
 def read_problems(answer, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The problems that a run trained on, out of an answer's rows and longest; CheckFailed where they cannot
     be told."""
-    rows, longest = answer.arrays.get("rows"), answer.plain("longest")
-    if rows is None or rows.ndim != 2 or rows.shape[1] != min(longest, row_width(n)):
-        raise CheckFailed("What the model trains on could not be read.", same=("rows",))
-    if len(rows) == 0:
-        raise CheckFailed(
-            "The grader did not see on which problems the model trains, so it cannot say that none is held "
-            "out. The tokens must be looked up in the token table of a gpt_core.GPT, by model(x) or "
-            "model.token_embedding_table(x) with x of shape (B, T), and the loss must come from there.",
-            same=("nothing seen",),
-        )
-    if longest > row_width(n):
-        raise CheckFailed(
-            f"It trains on rows of {longest} tokens, and a problem with n_digits = {n} has 3n + 2 = "
-            f"{3 * n + 2} tokens of input: up to {row_width(n)} are looked at for problems that are held "
-            "out. What else stands in a row?",
-            same=("long rows",),
-        )
+    problem = f"a problem with n_digits = {n} has 3n + 2 = {3 * n + 2}"
+    rows = read_rows(answer, row_width(n), problem)
     a, b, count = problems_of(rows, n)
-    if not count.all():
-        shown = "".join(
-            readings.VOCABULARY[t] if t < len(readings.VOCABULARY) else "?"
-            for t in rows[int((count == 0).argmax())]
-            if t != NO_TOKEN
-        )
-        raise CheckFailed(
-            f"Of the rows that it trains on {(count == 0).mean():.0%} hold no problem as the contract "
-            f"writes it, such as {shown!r}, so the grader cannot say that none is held out. Are they made "
-            "by make_batch?",
-            same=("no problems",),
-        )
+    check_rows(rows, count, readings.VOCABULARY)
     return a, b
 
 
@@ -134,29 +111,17 @@ class Trained:
 
 def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
     """Train in the subject's worker; CheckFailed where what comes back is not the model asked for."""
-    n, seed = case.n_digits, case.seed
-    answer = subject.run(
-        UNIT.ask(
-            "trained",
-            case,
-            seconds=SECONDS,
-            progress=progress,
-            largest=MOST_PARAMETERS,
-            shake=seed,
-            sampled=SAMPLED,
-            keep=True,
-        )
+    n = case.n_digits
+    answer, config, weights = trained_model(
+        subject,
+        UNIT,
+        case,
+        tokens=len(readings.VOCABULARY),
+        block=3 * n + 2,
+        seconds=SECONDS,
+        progress=progress,
+        sampled=SAMPLED,
     )
-    config, weights = model_of(answer, UNIT, case.steps)  # a run may end early only where it is long
-    if config["vocab_size"] != len(readings.VOCABULARY) or config["block_size"] < 3 * n + 2:
-        raise CheckFailed(
-            f"The model must have {len(readings.VOCABULARY)} tokens and a block_size of at least "
-            f"{3 * n + 2}; its config is {str(config)[:200]}."
-        )
-    # Positions past the longest problem are never looked up.
-    config["block_size"] = 3 * n + 2
-    key = "position_embedding_table.weight"
-    weights[key] = weights[key][: 3 * n + 2]
     return Trained(config, weights, read_problems(answer, n))
 
 
@@ -199,14 +164,8 @@ def chains(a: np.ndarray, b: np.ndarray, n: int) -> np.ndarray:
 def solved(reference: Subject, model: Trained, a: np.ndarray, b: np.ndarray, n: int) -> Result:
     """The model's answers to these problems, decoded greedily in the reference's worker."""
     rows = readings.tokens(a, b, n)
-    found = []
-    for first in range(0, len(rows), DECODED):
-        prompts = rows[first : first + DECODED, : 2 * n + 2]
-        asked = LOOKS("written", config=model.config, weights=model.weights, prompts=prompts, count=n + 1)
-        found.append(
-            reference.run(asked).tensor("tokens", (len(prompts), n + 1), "the decoded digits", "int64")
-        )
-    return Result(a, b, np.concatenate(found), rows[:, 2 * n + 2 :], chains(a, b, n))
+    written = decoded(reference, model.config, model.weights, rows[:, : 2 * n + 2], n + 1)
+    return Result(a, b, written, rows[:, 2 * n + 2 :], chains(a, b, n))
 
 
 def measured(reference: Subject, model: Trained, n: int, count: int, seed: int) -> Result:
