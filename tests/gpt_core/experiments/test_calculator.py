@@ -1,5 +1,5 @@
-"""`python exercises/more/calculator.py`: trains, saves, goes on after Ctrl-C, measures each operator, shows the
-steps and where they err."""
+"""`python exercises/more/calculator.py`: trains, saves, goes on after Ctrl-C, measures each operator, shows
+the steps and where they err."""
 
 import pytest
 import torch
