@@ -80,8 +80,7 @@ def compare_updates(
     exam, unit, question, weights, schedule, options, groups=None, dtype="float32", resume=None, grads="new"
 ):
     """Each update, from where the attempt stood before it."""
-    case = {"options": options, "groups": groups and [more for _, more in groups], "dtype": dtype}
-    case = {key: value for key, value in (case | {"resumed after": resume}).items() if value is not None}
+    case = options | {"dtype": dtype} | ({} if resume is None else {"resumed after": resume})
     given = (unit, weights, groups, options, schedule, dtype, resume, grads)
     got = look(exam, case, updates, *given, same=alike)
     if got["is_optimizer"] is not True:
@@ -104,8 +103,10 @@ def how_far(right, moved, allowed) -> str:
     """What is wrong with an update, in one sentence."""
     if not np.isfinite(moved).all():
         return "there is NaN or infinity in the parameter after it"
-    factor = float((moved * right).sum() / max((right**2).sum(), 1e-30))
-    if abs(factor) > 0.01 and off(factor * right, moved) <= abs(factor) * allowed:
+    if not right.any():
+        return "the parameter moves, and the right update is 0"
+    factor = float((moved * right).sum() / (right**2).sum())
+    if abs(factor) > 0.01 and off(factor * right, moved) <= allowed:
         return f"the parameter moves by the right update times {factor:.3g}"
     distance = off(right, moved)
     return f"the update differs from the right one by {distance:.0%} of its norm; {allowed:.0%} are allowed"
