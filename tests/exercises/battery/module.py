@@ -280,7 +280,7 @@ def same_bfloat16(one, other):
 def parameters(subject: Subject, unit: Unit, size: Size) -> Reading:
     """{"parameters": what is listed of each, by name, "plain": the names of tensors that are none}"""
     answer = subject.run(LOOKS("parameters", unit=unit.name, config=unit.config(size), by_name=unit.by_name))
-    found, plain = answer.plain("parameters"), answer.plain("plain")
+    found, plain = answer.plain("parameters"), list(map(str, answer.plain("plain")))
     for p in found.values():  # a KeyError or TypeError here comes from the subject's answer, see Exam.observe
         p["same_as"], p["requires_grad"], p["zero"], p["nan"], tuple(p["shape"])
     return {"parameters": found, "plain": plain}
