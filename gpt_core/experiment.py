@@ -42,9 +42,10 @@ EVALUATIONS = 5  # of a run, for the curve; each costs as much as some 60 steps 
 CPU_STEPS = 500  # of the preset cpu: a quarter of its own, so that six runs take minutes
 
 
-def parser() -> argparse.ArgumentParser:
+def parser(of_script: bool = False) -> argparse.ArgumentParser:
+    """of_script: a file of one's own begins the experiment, and not this module."""
     p = Parser(
-        prog="python -m gpt_core.experiment",
+        prog=f"python {sys.argv[0]}" if of_script else "python -m gpt_core.experiment",
         description="Train the GPT with and without a feature over paired seeds, and say what that shows.",
         epilog="The presets: " + ", ".join(PRESETS) + ".",
     )
@@ -97,7 +98,7 @@ def main(defaults: list[str] | None = None, arguments: list[str] | None = None) 
     """
     begin()
     given = sys.argv[1:] if arguments is None else arguments
-    options = parser().parse_args([*(defaults or []), *given])
+    options = parser(defaults is not None).parse_args([*(defaults or []), *given])
     arms: list[Arm] = []
     try:
         arms += _arms(options)

@@ -11,13 +11,14 @@ The contract (`python grade.py muon` checks every line of it):
   orthogonalise(g, steps=5) -> tensor    g is (R, S); the result has g's shape, dtype and device, and g is not
                                          changed
     x = g / its Frobenius norm (the root of the sum of all squares); 0 for g = 0
-    then `steps` times: s = x x^T, x = a x + (b s + c s s) x, with a, b, c = 3.4445, -4.7750, 2.0315
+    then `steps` times: s = x @ x.T, x = a x + (b s + c s @ s) @ x, with a, b, c = 3.4445, -4.7750, 2.0315
     in bfloat16 or better; a result that is some per cent off is as good
 
   Muon(params, lr=0.02, momentum=0.95, weight_decay=0.0)    a torch.optim.Optimizer
     params: 2-D parameters, or groups of them; any other is a ValueError when it is built
     step(): for each parameter w (R, S) with a gradient g
-      m = momentum * m + g, from m = 0; u = g + momentum * m (Nesterov's; a running mean does as well)
+      m = momentum * m + g, from m = 0; u = g + momentum * m (Nesterov's)
+      or, as a running mean, m = momentum * m + (1 - momentum) * g; u = momentum * m + (1 - momentum) * g
       w -= lr * max(1, R / S) ** 0.5 * orthogonalise(u)
       w -= lr * weight_decay * w, before it or after, without that factor
     a parameter without a gradient is left alone; lr, momentum and weight_decay come from its group

@@ -57,12 +57,14 @@ class Results:
 
     def _seconds_to_baseline(self, steps: float) -> str:
         """The same in seconds of training, without the evaluations; nothing where the speeds cannot be
-        compared."""
+        compared, or the run takes few seconds."""
         ratio, config = self.speed_ratio(), self.arms[0].config
         if ratio is None:
             return ""
         tokens = config.batch_size * config.block_size * config.accumulation
         whole = config.steps * tokens / self.rates()[0]
+        if whole < 10:
+            return ""  # of so short a run whole seconds say nothing
         return f", that is {steps / config.steps * whole / ratio:.0f} of its {whole:.0f} s"
 
     def show(self, say) -> None:

@@ -52,9 +52,8 @@ missing = [name for name in needed if importlib.util.find_spec(name) is None]
 if missing and run("-m", "pip", "install", "-q", "-c", "constraints.txt", *missing):
     raise SystemExit(f"pip could not install {', '.join(missing)}; its message is above.")
 
-# The cells below write your files anew. What you wrote there before is kept, and you are told where.
-for exercise in EXERCISES:
-    run("grade.py", exercise, "--reset")
+# A cell below writes its file anew when you run it. A copy of what you wrote there before is kept.
+run("-c", "import sys; from grader.learner.files import keep; keep(*sys.argv[1:])", *EXERCISES)
 print("The workbook is in", found[0])'''
 
 DEMO = """## What a grade looks like
@@ -94,7 +93,7 @@ def menu() -> dict:
 
 def _book(exercises, cells: list[dict]) -> dict:
     names = ", ".join(repr(name) for name in exercises)
-    cells = [_text(WELCOME), _code(SET_UP.replace("in EXERCISES", f"in ({names},)")), *cells]
+    cells = [_text(WELCOME), _code(SET_UP.replace("*EXERCISES", names)), *cells]
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from grader.learner import hints, progress, report
 from grader.workbook import REPOSITORY, UsageError, keep_copy, shown, write_atomically
-from tests.exercises import Exercise
+from tests.exercises import EXERCISES, Exercise
 
 STYLES = {"+": "green", "-": "red", "@": "cyan"}
 
@@ -34,6 +34,23 @@ def is_stub(exercise: Exercise) -> bool:
 
 def _plain(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n")
+
+
+def keep(*names: str) -> None:
+    """Write the stubs of these exercises that are missing, and a dated copy of each file that is none.
+
+    For a notebook, whose cells write the files anew when they run. Nothing that stands there is changed.
+    """
+    for exercise in map(EXERCISES.__getitem__, names):
+        path = REPOSITORY / exercise.attempt_path
+        if not path.exists():
+            write_atomically(path, (REPOSITORY / exercise.stub_path).read_text(encoding="utf-8"))
+        elif not is_stub(exercise):
+            own = path.read_bytes()
+            copies = backups().glob(f"{path.stem}.*{path.suffix}")
+            if not any(copy.read_bytes() == own for copy in copies):
+                keep_copy(own, backups(), path.name)
+            print(f"{shown(path)} holds your work; a copy of it is in {shown(backups())}.")
 
 
 def reset(out, exercise: Exercise, note) -> None:

@@ -256,8 +256,8 @@ def script(case: FailingCase, path: Path, name: str, helpers: Sequence[Path] = (
     _, title, _ = case.function.check
     body, files = [], sorted({asked.looks.name for asked, _ in case.asked})
     for number, (asked, _) in enumerate(case.asked):
-        name = f"{_alias(asked.looks.name)}.{asked.function}"
-        call = f"saw = {name}(look.m, **look.given)  # your code runs in here"
+        function = f"{_alias(asked.looks.name)}.{asked.function}"
+        call = f"saw = {function}(look.m, **look.given)  # your code runs in here"
         body += ["", f"look = replay.look({number})  # torch is reset and seeded"]
         if asked.devices_traced:
             body.append("with look.devices():  # ends where a tensor without a device meets one that has it")

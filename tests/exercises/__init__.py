@@ -209,7 +209,7 @@ MENU = (
             "group_heads: make one of exercise 1's attention, with the mean of neighbouring heads",
         ),
         f"""
-        {_ATTENTION.replace(" heads_apart", "")} built groups group_values group_gradients
+        {_ATTENTION.replace(" heads_apart", " built groups")} group_values group_gradients
         converted kept converted_devices
         """,
         "--attention exercises.more.gqa:GroupedQueryAttention",
@@ -221,8 +221,8 @@ MENU = (
         ("SlidingWindowAttention: exercise 1's attention over the last few tokens",),
         f"""
         runs parameters refused trainable output one_token first_token running_mean scale attention_matrix
-        heads_apart causality window values window_values large_logits gradients window_gradients batch_rows
-        calls layouts input_kept dtypes bfloat16 devices {_DROPOUT} operations in_gpt
+        heads_apart causality window values window_values window16 large_logits gradients window_gradients
+        batch_rows calls layouts input_kept dtypes bfloat16 devices {_DROPOUT} operations in_gpt
         """,
         "--attention exercises.more.window:Window16",
     ),

@@ -105,18 +105,23 @@ def pattern(expected: np.ndarray, got: np.ndarray, allowed: float, axes: tuple[s
         size = expected.shape[axis]
         hit = bad.any(axis=tuple(other for other in range(bad.ndim) if other != axis))
         indices = np.flatnonzero(hit)
-        if 0 < len(indices) < size:
-            lines.append(f"wrong only at {name} {_ranges(indices, size)}")
+        words = _ranges(indices, size) if 0 < len(indices) < size else ""
+        if words:
+            lines.append(f"wrong only at {name} {words}")
     return lines
 
 
 def _ranges(indices: np.ndarray, size: int) -> str:
+    """The indices in words; "" for many that are scattered and nearly all."""
     first, last = int(indices[0]), int(indices[-1])
     if len(indices) == 1:
         return f"{first} (of 0 to {size - 1})"
     if len(indices) == last - first + 1:
         return f">= {first}" if last == size - 1 else f"{first} to {last} (of 0 to {size - 1})"
-    return ", ".join(str(int(i)) for i in indices[:8])
+    listed = ", ".join(str(int(i)) for i in indices[:8])
+    if len(indices) <= 8:
+        return listed
+    return "" if len(indices) > 0.75 * size else f"{listed} .. ({len(indices)} of {size})"
 
 
 def picture(expected: np.ndarray, got: np.ndarray, title: str) -> list[str]:

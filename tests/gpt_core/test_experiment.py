@@ -288,6 +288,16 @@ def test_an_optimizer_and_a_model_are_compared_like_a_part(small, tmp_path, caps
     assert [arm[field] for arm in results["arms"]] == [getattr(TrainConfig(), field), feature[1]]
 
 
+def test_the_help_of_an_experiment_begins_with_the_script_that_was_called(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["exercises/more/rmsnorm.py", "--help"])
+    with pytest.raises(SystemExit):
+        main(["--norm", "exercises.more.rmsnorm:RMSNorm"])
+    assert "usage: python exercises/more/rmsnorm.py " in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(SystemExit):
+        main()
+    assert "usage: python -m gpt_core.experiment" in " ".join(capsys.readouterr().out.split())
+
+
 def run_with_log(folder, val_loss, rows):
     folder.mkdir()
     lines = [json.dumps({"kind": "eval", "step": step, "val_loss": loss}) for step, loss in rows]
@@ -324,6 +334,10 @@ def test_the_seconds_to_the_baselines_loss_count_the_speed_of_both(tmp_path):
     results = Results(arm, [[run, run] for run in pair])
     results.show(lambda text="": said.append(text))
     assert any("after 30 of its 40 steps, that is 983 of its 655 s" in line for line in said)
+    fast = [dataclasses.replace(run, tokens_per_second=1e6) for run in pair]
+    said.clear()
+    Results(arm, [[run, run] for run in fast]).show(lambda text="": said.append(text))
+    assert any(line.endswith("after 30 of its 40 steps") for line in said)  # less than a second
     results = Results(arm, [[base, base], [mine, mine]])  # speeds of another time
     said.clear()
     results.show(lambda text="": said.append(text))

@@ -52,6 +52,14 @@ def test_a_known_mistake_keeps_its_name_beside_an_unknown_one_in_a_later_functio
     assert verdict.mistakes == ["overlap_case_sensitive"]
 
 
+def test_a_cache_that_refuses_too_early_is_named_whatever_its_error_says(session):
+    words = ("the cache holds {self.length} tokens and gets {k.shape[2]} more", "too long")
+    verdict = verdict_of(session, "kvcache", (*patches_of("kvcache", "last_token_refused"), words))
+    assert verdict.mistakes == ["last_token_refused"]
+    [check] = [check for check in verdict.checks if check.status == "failed"]
+    assert "Call 0 must not be refused: cache a holds 0 tokens and gets 8 more" in check.message
+
+
 def patches_of(exercise, *ids):
     known = {mistake.id: mistake for mistake in EXERCISES[exercise].mistakes()}
     return [patch for id in ids for patch in known[id].patches]

@@ -44,6 +44,21 @@ def test_a_reset_puts_the_stub_back_and_keeps_the_attempt_with_its_date(own, own
     assert kept.name in said.replace("\n", "")
 
 
+def test_before_a_notebook_writes_the_files_a_copy_is_kept_and_what_is_there_stays(own, own_progress, capsys):
+    stub = own.read_bytes()
+    files.keep("ex1")
+    assert own.read_bytes() == stub and backups(own_progress) == []
+    own.write_bytes(b"# all my work")
+    files.keep("ex1")
+    files.keep("ex1")  # the first cell once more
+    (kept,) = backups(own_progress)
+    assert own.read_bytes() == kept.read_bytes() == b"# all my work"
+    assert "holds your work" in capsys.readouterr().out
+    own.unlink()
+    files.keep("ex1")
+    assert own.read_bytes() == stub
+
+
 def test_two_resets_in_one_second_keep_both_attempts(own, own_progress):
     for text in ("one", "two", "three"):
         own.write_text(text)

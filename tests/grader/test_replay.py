@@ -87,6 +87,7 @@ def test_the_script_of_each_failing_case_shows_the_difference_and_ends_well_with
         for file in (wrong, right):
             text = script(case, file, "replay.py")
             assert len(text.splitlines()) < 48 and max(map(len, text.splitlines())) <= 160
+            assert "python -m pdb replay.py" in text
             (tmp_path / "replay.py").write_text(text)
             came = outcome(tmp_path / "replay.py", capsys)
             if file == right:

@@ -72,9 +72,11 @@ class Attention(Unit):
     proj.
 
     fits: whether what comes may be explained as in a plain attention, but for `rotated` (grader/judge/fits).
+    values_in: where the rows of the values stand.
     """
 
     fits: bool = True
+    values_in: str = "the last third of qkv.weight, head after head"
 
     def seen(self, queries: np.ndarray, T: int) -> np.ndarray:
         """Which of T keys each of these queries sees: (queries, T) bool."""
@@ -257,14 +259,14 @@ def one_token_gives_its_value(exam, unit):
     size = Size(B=3, T=1)
     weights, x = unit.weights(size), size.x()
     expected = unit.right(size, weights, x)
-    got = look(exam, size.as_case(), forward, unit, size, weights, x)["y"]
+    got = look(exam, unit.as_case(size), forward, unit, size, weights, x)["y"]
     expect(
         expected,
         got,
         unit.allowance(size, weights, x, expected),
-        size.as_case(),
-        "With one token every attention weight is 1, so the output must be proj(v). Are the value's rows the "
-        "last third of qkv.weight, head after head? Is proj applied once, with its bias?",
+        unit.as_case(size),
+        "With one token every attention weight is 1, so the output must be proj(v). Are the value's rows "
+        f"{unit.values_in}? Is proj applied once, with its bias?",
         numbers=unit.numbers(exam, size, weights, x),
     )
 
@@ -278,12 +280,12 @@ def first_token_sees_itself(exam, unit):
     size = Size()
     weights, x = unit.weights(size), size.x()
     expected = unit.reference(size, weights, x, np.arange(1))
-    got = look(exam, size.as_case(), first_row, unit, size, weights, x)["y0"]
+    got = look(exam, unit.as_case(size), first_row, unit, size, weights, x)["y0"]
     expect(
         expected,
         got,
         unit.allowance(size, weights, x, expected),
-        size.as_case(),
+        unit.as_case(size),
         "Token 0 has only itself to attend to, so its output must be proj(v) of token 0. Which keys does "
         "query 0 see in your code, and what do the masked ones weigh? If the mask is right: do the split "
         "into heads and the join keep the numbers of one token together?",
@@ -340,12 +342,12 @@ def equal_scores_give_the_mean(exam, unit):
     x = positions(size)
     lower = np.tril(np.ones((size.T, size.T)))
     expected = np.broadcast_to(lower / lower.sum(1, keepdims=True), (size.B, size.n_head, size.T, size.T))
-    got = look(exam, size.as_case(), attention_matrix, unit, size, weights, x)["attention"]
+    got = look(exam, unit.as_case(size), attention_matrix, unit, size, weights, x)["attention"]
     matrix_fails(
         expected,
         got,
         tolerance("float32", size.T, 1.0),
-        size.as_case(),
+        unit.as_case(size),
         "With equal scores, token t must give 1 / (t + 1) to each of the tokens 0 to t. Over which dimension "
         "does your softmax run, and is the mask applied before it?",
         unit.numbers(exam, size, weights, x, "attention"),
@@ -376,7 +378,7 @@ SCALED = (
 def scores_are_scaled(exam, unit):
     # Token 1 sees two keys: its odds are exp(scale * (q . k0 - q . k1)), whatever else is right or wrong.
     size, difference = SCALED[0], 0.5
-    case = size.as_case()
+    case = unit.as_case(size)
     got = look(exam, case, scale_of, unit, size, difference, same=same_scale)["scale"]
     expected = size.D**-0.5
     if not abs(got - expected) <= 1e-4:
@@ -450,13 +452,13 @@ def heads_have_their_matrices(exam, unit):
     weights = show_attention(size, unit.weights(size))
     x = positions(size)
     expected = by_head(size, unit.right(size, weights, x))
-    got = look(exam, size.as_case(), attention_matrix, unit, size, weights, x)["attention"]
+    got = look(exam, unit.as_case(size), attention_matrix, unit, size, weights, x)["attention"]
     spread = unit.spread(size, weights, x)
     matrix_fails(
         expected,
         got,
         tolerance("float32", size.n_embd + size.D, 1.0, spread),
-        size.as_case(),
+        unit.as_case(size),
         "With the values one-hot in the position, the output of each head is its attention matrix. Is each "
         "query multiplied with the keys of its own head, and is the first dimension of each matrix the "
         "query?",
@@ -495,13 +497,13 @@ def head_influence(subject: Subject, unit: Unit, size: Size, weights: Weights, x
 @check("heads_apart", "the rows of one head of qkv move that head's output and no other", ("one_token",))
 def heads_keep_to_themselves(exam, unit):
     size = Size(B=1, T=5, seed=3)
-    got = look(exam, size.as_case(), head_influence, unit, size, unit.weights(size), size.x())["moved"]
+    got = look(exam, unit.as_case(size), head_influence, unit, size, unit.weights(size), size.x())["moved"]
     pairs = [(i, j) for i in range(size.n_head) for j in range(size.n_head) if got[i, j] != (i == j)]
     if pairs:
         i, j = pairs[0]
         what = "moves" if got[i, j] else "does not move"
         fail(
-            size.as_case(),
+            unit.as_case(size),
             f"The rows of head {i} in qkv.weight must move channels {i * size.D} to {(i + 1) * size.D - 1} "
             f"of the joined heads, and nothing else; changing them {what} the slice of head {j}. Does a "
             "view or a reshape mix heads with tokens?",
@@ -524,12 +526,12 @@ def influence(subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.
 @check("causality", "a token never sees the tokens after it, and sees all before it", ("output",))
 def no_token_sees_the_future(exam, unit):
     size = Size(B=1, T=7, seed=4)
-    got = look(exam, size.as_case(), influence, unit, size, unit.weights(size), size.x())["moved"]
+    got = look(exam, unit.as_case(size), influence, unit, size, unit.weights(size), size.x())["moved"]
     for t in range(size.T):
         for s in range(size.T):
             if got[t, s] != (s <= t):
                 fail(
-                    size.as_case(),
+                    unit.as_case(size),
                     f"Changing token {s} must {'' if s <= t else 'not '}change the output of token {t}, and "
                     f"it does{'' if got[t, s] else ' not'}. "
                     + (
@@ -576,7 +578,7 @@ def large_scores_stay_exact(exam, unit):
         x = positions(size)
         best = np.where(seen, steps, -1).argmax(axis=1)
         expected = np.broadcast_to(np.eye(size.T)[best], (1, size.n_head, size.T, size.T))
-        case = size.as_case(seen_scores=low, masked_scores=high)
+        case = unit.as_case(size, seen_scores=low, masked_scores=high)
         got = look(exam, case, matrix_in_modes, unit, size, weights, x, same=same_large)
         for mode, attention in got.items():
             matrix_fails(
@@ -597,7 +599,7 @@ def large_scores_stay_exact(exam, unit):
     size, reach = Size(B=1, T=13, n_embd=64, block_size=13, seed=5), 2.0**18
     steps, seen = scores_apart(size.T)
     scores = np.where(seen, steps * (reach / 3200) - reach, reach).astype(np.float32)
-    case = size.as_case(seen_scores=-reach, masked_scores=reach, dtype="bfloat16")
+    case = unit.as_case(size, seen_scores=-reach, masked_scores=reach, dtype="bfloat16")
     weights, x = with_scores(unit, size, scores), positions(size)
     got = look(exam, case, matrix_in_modes, unit, size, weights, x, "bfloat16", same=same_bfloat16)
     for mode, attention in got.items():

@@ -25,16 +25,47 @@ from tests.exercises.exam import Reading, Subject, check, fail, for_all, look, o
 from tests.exercises.numbers import bfloat16, tolerance
 
 LOOKS = Looks.named("tests.exercises.battery.cache_looks")
+# What stands in a call of a case: a new name of a cache is a new one.
+COLUMNS = "calls (cache, text, first token, token after the last)"
 
 
 def in_turn(subject: Subject, unit: Attention, size: Size, weights, texts, calls, given) -> Reading:
-    """The look of the same name: {call: its output, "x call": its x after it, or what a refusal came to}"""
+    """The look of the same name: {call: its output, "x call": its x after it, or what a refusal came to};
+    only as far as a call that raised a ValueError though it need not, which is "refused_at", with what it
+    "says"."""
     asked = unit.asked("in_turn", size, weights, looks=LOOKS, dropout=P, texts=texts, calls=calls, **given)
-    answer, refused = subject.run(asked), given["refused"]
+    answer, refused, ended = subject.run(asked), given["refused"], {}
+    if "refused_at" in answer.values:
+        ended = {"refused_at": int(answer.plain("refused_at")), "says": str(answer.plain("says"))[:200]}
+        if not 0 <= ended["refused_at"] < len(calls):
+            raise ValueError("no such call")  # see Exam.observe
+        calls = calls[: ended["refused_at"]]
     said = {str(i): answer.outcome(str(i)) for i, call in enumerate(calls) if call[1] == refused}
     x = {str(i): texts[call[1]][:, call[2] : call[3]] for i, call in enumerate(calls) if str(i) not in said}
     y = outputs(subject, answer, x, given["dtype"])
-    return said | y | {f"x {i}": answer.array(f"x {i}") for i in x if f"x {i}" in answer.values}
+    return ended | said | y | {f"x {i}": answer.array(f"x {i}") for i in x if f"x {i}" in answer.values}
+
+
+def but_for_words(reading):
+    """The reading without what a ValueError says, which is up to each author."""
+    return {k: v for k, v in reading.items() if k != "says"} if isinstance(reading, dict) else reading
+
+
+def refused_wrongly(case, size, calls, got, refused):
+    """The failure of a call that was refused though the cache had room for it."""
+    call = got["refused_at"]
+    cache, _, first, last = calls[call]
+    earlier = [str(i) for i in range(call) if calls[i][0] == cache and calls[i][1] == refused]
+    message = (
+        f"Call {call} must not be refused: cache {cache} holds {first} tokens and gets {last - first} more, "
+        f"and block_size = {size.block_size} of them are allowed. "
+    )
+    if earlier:
+        message += f"Call {' and '.join(earlier)} was refused rightly: did it leave its tokens in the cache, "
+        message += "or has a cache those of another?"
+    else:
+        message += "What do you compare with block_size, and with > or >=?"
+    fail(case | {"call": call}, message, f"your code raised ValueError: {got['says']}")
 
 
 def agree(exam, unit, size, calls, message, *, texts=None, weights=None, allowed=None, **given):
@@ -44,7 +75,8 @@ def agree(exam, unit, size, calls, message, *, texts=None, weights=None, allowed
     weights, texts = weights or unit.weights(size), texts or [size.x()]
     if given["dtype"] == "bfloat16":  # numbers that it holds exactly
         weights, texts = {key: bfloat16(w) for key, w in weights.items()}, [bfloat16(x) for x in texts]
-    case = size.as_case(dtype=given["dtype"], layout=given["layout"], calls=[list(call) for call in calls])
+    case = size.as_case(dtype=given["dtype"], layout=given["layout"])
+    case[COLUMNS] = [["forward" if call[0] is None else call[0], *call[1:]] for call in calls]
     rough = 8 * 2.0**-7 if given["dtype"] == "bfloat16" else 1e-5
     got = look(
         exam,
@@ -56,9 +88,11 @@ def agree(exam, unit, size, calls, message, *, texts=None, weights=None, allowed
         texts,
         calls,
         given,
-        same=lambda a, b: same_reading(a, b, rough),
+        same=lambda a, b: same_reading(but_for_words(a), but_for_words(b), rough),
     )
     for i, (_, text, first, last) in enumerate(calls):
+        if i == got.get("refused_at"):
+            refused_wrongly(case, size, calls, got, given["refused"])
         case |= {"call": i}
         if text == given["refused"]:
             if got[str(i)] != "ValueError":
@@ -85,6 +119,9 @@ def gives_a_whole_text(exam, unit):
     message = (
         "An empty cache holds no past: forward_cached must give what forward gives. What does it leave out?"
     )
+    size = Size(T=3, seed=40)
+    second = f"{message} Call 1 is a second text in a new cache: is that another object?"
+    agree(exam, unit, size, (("a", 0, 0, 3), ("b", 1, 0, 3)), second, texts=[size.x(), size.x(2)])
     for T in (6, 1, 8):
         agree(exam, unit, Size(T=T), chunks(T), message)
 
@@ -165,6 +202,9 @@ def takes_any_chunks(exam, unit):
 def keeps_caches_apart(exam, unit):
     size = Size(seed=44)
     texts = [replace(size, B=B, T=8).x(B) for B in (2, 3, 1)]
+    message = "Two texts take turns, each with a cache of its own. What do both caches share?"
+    calls = [(cache, text, t, t + 1) for t in range(3) for text, cache in enumerate("ab")]
+    agree(exam, unit, size, calls, message, texts=[texts[0], texts[0][::-1]])
     calls = (
         ("a", 0, 0, 3), ("b", 1, 0, 4), (None, 2, 0, 5), ("a", 0, 3, 4), ("b", 1, 4, 5), ("a", 0, 4, 5),
         ("c", 2, 0, 2), ("b", 1, 5, 6), ("c", 2, 2, 3), ("a", 0, 5, 6), (None, 0, 0, 8), ("d", 1, 0, 2),
@@ -262,7 +302,8 @@ def no_loop_over_heads_in_chunks(exam, unit):
     case = {"T": 4, "head_size": 2, "n_head": [2, 12]}
     got = look(exam, case, operations, unit, same=of_readings(lambda one, other: grows(one) == grows(other)))
     if grows(got):
-        fail(case, "forward_cached goes over the heads one by one: its operations grow with H.", str(got))
+        counts = ", ".join(f"{count} operations with {key}" for key, count in got.items())
+        fail(case, "forward_cached goes over the heads one by one: its operations grow with H.", counts)
 
 
 @check("cached_devices", devices.TITLE, ("cached_tokens",))

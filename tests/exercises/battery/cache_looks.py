@@ -17,7 +17,8 @@ def in_turn(m, unit, config, weights, texts, calls, dtype, layout, change, chang
 
     calls: (cache, text, its first token, the token after its last) of each; a cache is made when it is first
     named, and None stands for forward. change: added to the weights before call number change_at. refused:
-    the text whose calls come to nothing; of those the outcome is told.
+    the text whose calls come to nothing; of those the outcome is told. A ValueError of another call ends it:
+    "refused_at" is the number of that call, and "says" what the error says.
     """
     module, caches, found = build(m, unit, config, weights, dtype=dtype), {}, {}
     for i, (cache, text, first, last) in enumerate(calls):
@@ -31,8 +32,13 @@ def in_turn(m, unit, config, weights, texts, calls, dtype, layout, change, chang
             caches[cache] = module.new_cache()
         if text == refused:
             found[str(i)] = tools.outcome(module.forward_cached, x, caches[cache])
-        else:
+            continue
+        try:
             found[str(i)] = module.forward_cached(x, caches[cache])
+        except ValueError as error:
+            if "unpack" in str(error):  # Python's, and no refusal
+                raise
+            return found | {"refused_at": i, "says": str(error)}
         found[f"x {i}"] = x
     return found
 

@@ -111,7 +111,8 @@ def keeps_what_it_is_given(exam, conversion):
         if got["changed"]:
             fail(case, f"The source must stay as it was; changed: {', '.join(got['changed'])}.")
         if got["shared"]:
-            fail(case, f"A change of one changes the other: {', '.join(got['shared'])}. Copy the numbers.")
+            shared = ", ".join(dict.fromkeys(got["shared"]))
+            fail(case, f"A change of one changes the other: {shared}. Copy the numbers.")
         if train and abs((got["y"] == 0).mean() - P) > room_for_chance(P, got["y"].size):
             fail(case, "In train mode another share than config.dropout is 0. From which config is it built?")
 

@@ -16,6 +16,7 @@ from tests.exercises.exam import Reading, check, fail, for_all, look
 class Grouped(Attention):
     """The checks think in exercise 1's weights, with keys and values that a group's heads have in common."""
 
+    values_in: str = "the second half of kv.weight, group after group"
     n_kv_head: int | None = None  # None: by the number of heads, never as many as there are in a group
 
     def of(self, G: int) -> "Grouped":

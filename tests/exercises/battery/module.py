@@ -128,6 +128,10 @@ class Unit:
         """The keyword arguments that it is built with, beside config."""
         return {}
 
+    def as_case(self, size: Size, **more) -> dict:
+        """For the report: the sizes, and the arguments that it is built with."""
+        return size.as_case(**(self.arguments(size) | more))
+
     def config(self, size: Size, dropout: float = 0.0) -> dict:
         """All that it is built with: the fields of its GPTConfig, and its arguments."""
         further = self.arguments(size)
@@ -274,12 +278,12 @@ def same_bfloat16(one, other):
 
 
 def parameters(subject: Subject, unit: Unit, size: Size) -> Reading:
-    """{"parameters": what is listed of each, by name}"""
-    found = subject.run(LOOKS("parameters", unit=unit.name, config=unit.config(size), by_name=unit.by_name))
-    found = found.plain("parameters")
+    """{"parameters": what is listed of each, by name, "plain": the names of tensors that are none}"""
+    answer = subject.run(LOOKS("parameters", unit=unit.name, config=unit.config(size), by_name=unit.by_name))
+    found, plain = answer.plain("parameters"), list(map(str, answer.plain("plain")))
     for p in found.values():  # a KeyError or TypeError here comes from the subject's answer, see Exam.observe
         p["same_as"], p["requires_grad"], p["zero"], p["nan"], tuple(p["shape"])
-    return {"parameters": found}
+    return {"parameters": found, "plain": plain}
 
 
 def without_second_names(found: dict, names) -> dict:
@@ -302,11 +306,15 @@ def same_parameters(one, other):
 def has_its_parameters(exam, unit):
     size = Size()
     C, expected = size.n_embd, unit.parameters(size)
-    listed = look(exam, size.as_case(), parameters, unit, size, same=same_parameters)["parameters"]
+    found = look(exam, unit.as_case(size), parameters, unit, size, same=same_parameters)
+    listed = found["parameters"]
     got = {key: tuple(p["shape"]) for key, p in without_second_names(listed, expected).items()}
     if got == expected:
         return
-    lines = [f"missing: {key} {shape}" for key, shape in expected.items() if key not in got]
+    plain = {key: ": a tensor, which must be an nn.Parameter" for key in found["plain"]}
+    lines = [
+        f"missing: {key} {shape}{plain.get(key, '')}" for key, shape in expected.items() if key not in got
+    ]
     lines += [f"not in the contract: {key} {shape}" for key, shape in got.items() if key not in expected]
     lines += [
         f"{key} is {got[key]}, expected {expected[key]}"
@@ -316,7 +324,7 @@ def has_its_parameters(exam, unit):
     *first, last = (f"{key} {shape}" for key, shape in expected.items())
     wanted = " and ".join(filter(None, (", ".join(first), last)))
     fail(
-        size.as_case(),
+        unit.as_case(size),
         f"With C = {C} the parameters must be {wanted}: saved weights are loaded by these names. What else "
         "did you create, or leave out?",
         lines,
@@ -326,11 +334,11 @@ def has_its_parameters(exam, unit):
 @check("trainable", "all of its parameters are trainable", ("parameters",))
 def is_trainable(exam, unit):
     size = Size()
-    got = look(exam, size.as_case(), parameters, unit, size, same=same_parameters)["parameters"]
+    got = look(exam, unit.as_case(size), parameters, unit, size, same=same_parameters)["parameters"]
     frozen = [key for key in unit.parameters(size) if not got[key]["requires_grad"]]
     if frozen:
         fail(
-            size.as_case(),
+            unit.as_case(size),
             f"{', '.join(frozen)} has requires_grad False: an optimizer would never change it. Where is that "
             f"switched off?",
         )
@@ -353,11 +361,11 @@ def begins_as_ones(exam, unit):
     size = Size()
     shapes = unit.parameters(size).items()
     gains = {name: shape for name, shape in shapes if name.endswith("weight") and len(shape) == 1}
-    got = look(exam, size.as_case(), begins, unit, size, tuple(gains))
+    got = look(exam, unit.as_case(size), begins, unit, size, tuple(gains))
     for name, shape in gains.items():
         if got[name] is None or not np.array_equal(got[name], np.ones(shape)):
             fail(
-                size.as_case(),
+                unit.as_case(size),
                 f"A fresh norm must not change the scale: {name} begins as ones. How is it made?",
             )
 
@@ -378,6 +386,7 @@ def must_refuse(exam, unit: Unit, size: Size, each: tuple[dict, ...], why: str, 
             words = ", ".join(f"{name}={value}" for name, value in given.items())
             wanted = f"there must be a ValueError in __init__: {why}" if refused else "it must be built."
             yours = "raises a ValueError" if came == "ValueError" else came
+            yours = "takes it" if refused and came.startswith("returns") else yours
             fail(size.as_case(**given), f"With {words} {wanted} Yours {yours}.")
 
 
@@ -406,7 +415,7 @@ def forward(
 @check("output", "the output is an ordinary tensor of x's shape and dtype, without NaN", ("parameters",))
 def gives_numbers(exam, unit):
     size = Size()
-    case, weights, x = size.as_case(), unit.weights(size), size.x()
+    case, weights, x = unit.as_case(size), unit.weights(size), size.x()
     y = look(exam, case, forward, unit, size, weights, x)["y"]
     if not np.isfinite(y).all():
         expected = unit.right(size, weights, x)
@@ -494,7 +503,7 @@ def same_values(exam, unit, size):
     if size.T > MEDIUM:
         rows, modes = np.r_[1 : size.T : 64, max(size.T - 128, 0) : size.T], ("eval",)
     expected = unit.reference(size, weights, x, rows)
-    got = look(exam, size.as_case(), in_modes, unit, size, weights, x, "float32", modes)
+    got = look(exam, unit.as_case(size), in_modes, unit, size, weights, x, "float32", modes)
     allowed = unit.allowance(size, weights, x, expected)
     allowed += unit.doubt(size, weights, x) * float(np.abs(expected).max())
     for mode, y in got.items():
@@ -505,7 +514,7 @@ def same_values(exam, unit, size):
             right,
             y,
             allowed,
-            size.as_case(mode=mode, dropout=0),
+            unit.as_case(size, mode=mode, dropout=0),
             f"The output must equal {unit.same_as} with the same weights; this is the smallest shape found "
             f"where it does not. What is special about it: {unit.asks['values']}, train mode?",
             numbers=lambda *_, y=y, compared=compared: compared(expected, y[:, rows], allowed),
@@ -573,7 +582,7 @@ def compare_gradients(exam, unit, size, modes, dtype, of="all", roundings=16):
     if dtype == "bfloat16":  # numbers that it holds exactly
         weights, x = {key: bfloat16(value) for key, value in weights.items()}, bfloat16(x)
     expected = exam.expected(gradients, unit, size, weights, x, ("train",), "float64", of)["train"]
-    case = size.as_case(dtype=dtype, gradients_of=of)
+    case = unit.as_case(size, dtype=dtype, gradients_of=of)
     same = same_reading if dtype == "float32" else same_bfloat16
     got = look(exam, case, gradients, unit, size, weights, x, modes, dtype, of, same=same)
     spread = unit.spread(size, weights, x)
@@ -628,12 +637,12 @@ def alone(subject, unit, size, weights, x):
 def keeps_sequences_apart(exam, unit):
     size = Size(B=3, T=5, seed=6)
     weights, x = unit.weights(size), size.x()
-    got = look(exam, size.as_case(), alone, unit, size, weights, x)
+    got = look(exam, unit.as_case(size), alone, unit, size, weights, x)
     expect(
         got["alone"],
         got["together"],
         2 * unit.allowance(size, weights, x, got["alone"]),
-        size.as_case(),
+        unit.as_case(size),
         "A sequence must give the same output alone and in a batch. Which of your dimensions holds B, and "
         "does any sum, softmax or reshape run over it?",
     )
@@ -690,7 +699,7 @@ def leaves_nothing_behind(exam, unit):
     longer = replace(size, T=size.block_size).x(9)
     inputs = (first, size.x(2), size.x(3)[:, :4], size.x(4)[:1], first, first, longer)
     growing = tuple(size.x(5 + call)[:, :T] for call, (T, _) in enumerate(GROWING))
-    got = look(exam, size.as_case(), life, unit, (size, other), inputs, growing)
+    got = look(exam, unit.as_case(size), life, unit, (size, other), inputs, growing)
     for key, (about, x, change) in of_life((size, other), inputs, growing).items():
         weights = {name: w + np.float32(change) for name, w in unit.weights(about).items()}
         right = unit.right(about, weights, x)
@@ -698,7 +707,7 @@ def leaves_nothing_behind(exam, unit):
             right,
             got[key],
             unit.allowance(about, weights, x, right),
-            size.as_case(call=key),
+            unit.as_case(size, call=key),
             "After other calls (another T, train mode, a module of another size, another dtype, other "
             f"weights) the output is not what a fresh module gives. {unit.asks['calls']}",
         )
@@ -725,16 +734,16 @@ def takes_any_layout(exam, unit):
         weights, x = unit.weights(size), size.x()
         given = dict.fromkeys(OF_INPUT, x) | {"expanded batch": x[:1].repeat(size.B, axis=0)}
         expected = unit.right(size, weights, x)
-        got = look(exam, size.as_case(), in_layouts, unit, size, weights, given)
+        got = look(exam, unit.as_case(size), in_layouts, unit, size, weights, given)
         for layout, numbers in given.items():
             right = expected if layout != "expanded batch" else expected[:1].repeat(size.B, axis=0)
             if not np.array_equal(got[f"x {layout}"], numbers):
-                fail(size.as_case(layout=layout), f"x ({layout}) {WRITTEN}")
+                fail(unit.as_case(size, layout=layout), f"x ({layout}) {WRITTEN}")
             expect(
                 right,
                 got[layout],
                 unit.allowance(size, weights, x, expected),
-                size.as_case(layout=layout),
+                unit.as_case(size, layout=layout),
                 f"The output must not depend on how x lies in memory ({layout}). Do you view, or read "
                 f"strides, where you should reshape?",
             )
@@ -776,7 +785,7 @@ def keeps_its_input(exam, unit):
         *((size, "float32") for size in special),
     ):
         weights, x = {key: bfloat16(value) for key, value in unit.weights(size).items()}, bfloat16(size.x())
-        case = size.as_case(dtype=dtype)
+        case = unit.as_case(size, dtype=dtype)
         got = look(exam, case, after_calls, unit, size, weights, x, dtype)
         same_settings(exam, case, got["settings"], "forward")
         for key, before in ({"x": x, "x, not contiguous,": x} | unit.own(size, weights)).items():
@@ -794,7 +803,9 @@ def keeps_the_dtype(exam, unit):
         size = Size(T=T, block_size=T + 2)
         weights, x = unit.weights(size), size.x()
         same = same_reading if dtype == "float64" else same_bfloat16
-        got = look(exam, size.as_case(dtype=dtype), forward, unit, size, weights, x, dtype, same=same)["y"]
+        got = look(exam, unit.as_case(size, dtype=dtype), forward, unit, size, weights, x, dtype, same=same)[
+            "y"
+        ]
         if dtype == "float64":
             # As in float32: a softmax in float32 is a fair choice for any input.
             expected = unit.right(size, weights, x)
@@ -802,7 +813,7 @@ def keeps_the_dtype(exam, unit):
                 expected,
                 got,
                 unit.allowance(size, weights, x, expected),
-                size.as_case(dtype=dtype),
+                unit.as_case(size, dtype=dtype),
                 "In float64 the output must be at least as exact as in float32. Is there a .half() or "
                 ".bfloat16() inside?",
             )
@@ -821,7 +832,7 @@ def same_values_in_bfloat16(exam, unit, size):
     weights = {key: bfloat16(value) for key, value in unit.weights(size).items()}
     x = bfloat16(size.x())
     expected = unit.right(size, weights, x)
-    case = size.as_case(dtype="bfloat16")
+    case = unit.as_case(size, dtype="bfloat16")
     got = look(exam, case, forward, unit, size, weights, x, "bfloat16", same=same_bfloat16)["y"]
     message = (
         f"In bfloat16 the output must be the float32 one, rounded; in float32 yours is right. "
@@ -901,7 +912,7 @@ def makes_its_tensors_on_the_device(exam, unit):
         unit.asked("forward", size, unit.weights(size), dropout=0.3, x=size.x(), modes=list(MODES))
         for size in sizes
     ]
-    devices.check_devices(exam, sizes[0].as_case(dropout=0.3), "The output", "x", *asks)
+    devices.check_devices(exam, unit.as_case(sizes[0], dropout=0.3), "The output", "x", *asks)
 
 
 CHECKS = (

@@ -28,10 +28,17 @@ def split(config: dict):
 
 
 def parameters(m, unit, config, by_name):
-    """What the module lists as its parameters; config is passed by its name here, where it has one."""
+    """What the module lists as its parameters, and the names of its "plain" tensors, which are none; config
+    is passed by its name here, where it has one."""
     make, (config, arguments) = getattr(m, unit), split(config)
     module = tools.build(make, config=config) if by_name else tools.build(make, config, **arguments)
-    return {"parameters": tools.parameters(module)}
+    held = [
+        (f"{path}.{name}".lstrip("."), value)
+        for path, part in module.named_modules()
+        for name, value in (vars(part) | part._buffers).items()
+    ]
+    plain = [name for name, value in held if isinstance(value, torch.Tensor)]
+    return {"parameters": tools.parameters(module), "plain": plain}
 
 
 def fresh(m, unit, config):

@@ -80,8 +80,7 @@ def compare_updates(
     exam, unit, question, weights, schedule, options, groups=None, dtype="float32", resume=None, grads="new"
 ):
     """Each update, from where the attempt stood before it."""
-    case = {"options": options, "groups": groups and [more for _, more in groups], "dtype": dtype}
-    case = {key: value for key, value in (case | {"resumed after": resume}).items() if value is not None}
+    case = options | {"dtype": dtype} | ({} if resume is None else {"resumed after": resume})
     given = (unit, weights, groups, options, schedule, dtype, resume, grads)
     got = look(exam, case, updates, *given, same=alike)
     if got["is_optimizer"] is not True:
@@ -97,9 +96,20 @@ def compare_updates(
         update, shrink = group["lr"] * direction, group["lr"] * group["weight_decay"]
         both = -update - shrink * before, -update - shrink * (before - update)  # decay before, or after
         if not min(off(right, moved) for right in both) <= unit.allowed:
-            along = float((moved * both[0]).sum() / max((both[0] ** 2).sum(), 1e-30))
-            factor = f", and {along:.3g} times as long along it" if np.isfinite(along) else ""
-            fail(case, question, f"it is {off(both[0], moved):.0%} of its norm off the right one{factor}")
+            fail(case, question, how_far(both[0], moved, unit.allowed))
+
+
+def how_far(right, moved, allowed) -> str:
+    """What is wrong with an update, in one sentence."""
+    if not np.isfinite(moved).all():
+        return "there is NaN or infinity in the parameter after it"
+    if not right.any():
+        return "the parameter moves, and the right update is 0"
+    factor = float((moved * right).sum() / (right**2).sum())
+    if abs(factor) > 0.01 and off(factor * right, moved) <= allowed:
+        return f"the parameter moves by the right update times {factor:.3g}"
+    distance = off(right, moved)
+    return f"the update differs from the right one by {distance:.0%} of its norm; {allowed:.0%} are allowed"
 
 
 @check("update", "the first update is the right one, for matrices of any shape", ("runs",))
@@ -216,7 +226,9 @@ def sorts_the_parameters(exam, unit):
     """Not among CHECKS: for an optimizer with a `split`."""
     function, lists = unit.split
     for parts, frozen, options in MODELS:
-        case = SIZES | {"own parts": list(parts), "every nth is frozen": frozen, **options}
+        of_own = {"own parts": ", ".join(parts)} if parts else {}
+        of_own |= {"frozen": f"one of {frozen} parameters"} if frozen else {}
+        case = SIZES | of_own | options
         got = look(exam, case, split, unit, parts, frozen, options)
         right = exam.expected(split, unit, parts, frozen, options)
         if got["lists"] is not True:

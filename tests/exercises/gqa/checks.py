@@ -35,7 +35,8 @@ TITLES_OF_ATTENTION = ex1.TITLES | {
     "values": "the right output, for any B, T, C and H, in both modes",
 }
 BATTERIES = (*module.CHECKS, *OF_ATTENTION, *dropout.CHECKS, *grouped.CHECKS)
-globals().update(checks_of(UNIT, BATTERIES, TITLES_OF_ATTENTION, ex1.AFTER))
+AFTER = {"converted": ("built",), "values": ("output", "groups")}
+globals().update(checks_of(UNIT, BATTERIES, TITLES_OF_ATTENTION, ex1.AFTER | AFTER))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,5 +72,4 @@ TITLES = {
     "converted": "group_heads: queries and proj copied, the mean of each group's keys and values",
     "kept": "group_heads keeps dtype, device and mode, shares nothing, and leaves its source as it was",
 }
-AFTER = {"converted": ("built",)}
 globals().update(checks_of(GROUP_HEADS, converted.CHECKS, TITLES, AFTER))

@@ -94,9 +94,9 @@ MISTAKES = (
         (("def __init__(self, config, n_kv_head=2)", "def __init__(self, config, n_kv_head=1)"),),
     ),
     Mistake(
-        "loop_over_groups", "a Python loop over the groups",
-        "The numbers are right, and Python goes over the groups one by one. With the group as a dimension "
-        "one product does them all.",
+        "loop_over_groups", "a Python loop over heads or groups",
+        "The numbers are right, and Python goes over the heads or groups one by one. With these as "
+        "dimensions one product does them all.",
         ((_OUT, "out = torch.stack([weights[:, g] @ v[:, g] for g in range(G)], dim=1)"),),
     ),
     Mistake(

@@ -17,9 +17,15 @@ _WEIGHT = "self.qkv = nn.Linear(config.n_embd, 3 * config.n_embd, bias=False)"
 MISTAKES = (
     Mistake(
         "mask_top_left", "a later chunk takes the first rows of the mask",
-        "Your mask is future[:T_new, :T], so a new token sees only the beginning of the text. The new tokens "
-        "are the last of T: their rows are T - T_new to T - 1. is_causal=True has the same fault.",
+        "Your mask is the first T_new rows of the triangle, so a new token sees the beginning of the text "
+        "alone. The new tokens are the last of T: rows T - T_new to T - 1. is_causal=True has this fault.",
         ((_MASK, "scores = scores.masked_fill(self.future[:T_new, :T]"),),
+    ),
+    Mistake(
+        "top_left_for_several", "the mask of several new tokens is aligned top left",
+        "is_causal=True, as the first rows of a triangle, lets new token i see the tokens 0 to i of the "
+        "whole text. One token is right in yours, without a mask; several need the last rows of (T, T).",
+        ((_MASK, f"if T_new > 1:\n            {_MASK.replace('T - T_new : T', ':T_new')}"),),
     ),
     Mistake(
         "no_mask_with_a_past", "a later chunk is not masked",
@@ -34,9 +40,9 @@ MISTAKES = (
         ((_ATTEND, "return self.attend(q, k, v)"),),
     ),
     Mistake(
-        "one_cache_for_all", "there is one cache, kept on the module",
-        "new_cache gives the same object each time, so the next text goes on from the last one, and two that "
-        "take turns mix. Return a new object, and keep nothing of a text on self.",
+        "one_cache_for_all", "there is one cache for all texts",
+        "new_cache gives the same object each time (on self, on the class, in the file, a default argument), "
+        "so the next text goes on from the last one. Make it in new_cache's body; keep nothing on self.",
         ((_NEW, "self.kept = getattr(self, 'kept', None) or Cache(self.config.block_size)\n"
                 "        return self.kept"),),
     ),
@@ -100,9 +106,9 @@ MISTAKES = (
         ((_FULL, "False"),),
     ),
     Mistake(
-        "refused_too_late", "the ValueError comes when the tokens are counted already",
-        "You add the new tokens to the count, and then look whether it is too large: after the ValueError "
-        "the cache claims to hold them. Look first.",
+        "refused_too_late", "the ValueError comes when the tokens are in the cache already",
+        "You append the new tokens, or count them, and then look whether they are too many: after the "
+        "ValueError the cache holds them. Look first, and change the cache only then.",
         ((f"if {_FULL}:", f"if {_FULL}:\n            self.length = end"),),
     ),
     Mistake(

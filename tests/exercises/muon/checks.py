@@ -30,11 +30,12 @@ MUON = Rule(
     defaults={"lr": 0.02, "momentum": 0.95, "weight_decay": 0.0},
     allowed=ALLOWED,
     asks={
-        "update": "The first update is another one. Look at its sign, at lr, and at max(1, R / S)**0.5.",
-        "momentum": "The first update is right, and this one is not. m = momentum * m + g comes first, then "
-        "u = g + momentum * m, and u is made orthogonal. What does your code keep, and of what?",
-        "decay": "With weight_decay the update is another one. Is it left out, added to the gradient, or "
-        "scaled with R / S?",
+        "update": "The first update is another one. Look at its sign, at lr, at max(1, R / S)**0.5, and at "
+        "whose momentum it is.",
+        "momentum": "The first update is right, and this one is not. Is u = g + momentum * m with the sum "
+        "m = momentum * m + g, or momentum * m + (1 - momentum) * g with the mean, which is m = momentum * m "
+        "+ (1 - momentum) * g? Which m do you keep, and of what?",
+        "decay": "With weight_decay it is another one. Is it left out, in the gradient, or times R / S?",
         "split": "Which parameters do you go through, and how do you tell a matrix of a block?",
     },
     beside=(ORTHOGONALISE.asked(matrices(7)),),
@@ -52,14 +53,11 @@ globals().update(checks_of(ORTHOGONALISE, matrix.CHECKS, TITLES, AFTER))
 globals().update(checks_of(MUON, (*optimizer.CHECKS, optimizer.sorts_the_parameters), TITLES, AFTER))
 
 
-@check("step", "one Newton-Schulz step, and two: a x + (b s + c s s) x of g / ||g||", ("runs",))
+@check("step", "one Newton-Schulz step, and two: a x + (b s + c s @ s) x of g / ||g||", ("runs",))
 def test_step(exam):
+    question = "Look at the norm, at a, b, c, at s = x @ x.T and s @ s, and at how many steps are made."
     for steps in (1, 2):
-        question = (
-            f"With steps = {steps} the result is not the formula's. Look at the norm, at a, b, c, at "
-            "s = x x^T, and at how many steps are made."
-        )
-        compare(exam, ORTHOGONALISE, matrices(1), question, steps=steps)
+        compare(exam, ORTHOGONALISE, matrices(1), f"That is not the formula's. {question}", steps=steps)
 
 
 @check("five", "five steps bring all singular values to about 1, for tall and for wide matrices", ("step",))

@@ -21,9 +21,13 @@ MISTAKES = (
         ((_COEFFICIENTS, "COEFFICIENTS = 1.5, -0.5, 0.0"),),
     ),
     Mistake(
+        "squared_by_element", "s is squared element by element",
+        "s * s multiplies each entry with itself. The formula's is the product of matrices, s @ s.",
+        (("c * s @ s", "c * s * s"),),
+    ),
+    Mistake(
         "largest_entry", "g is divided by its largest entry",
-        "A matrix whose entries are at most 1 may have singular values far above it, where the polynomial "
-        "diverges. Divide by the Frobenius norm.",
+        "Singular values may exceed the largest entry, where the polynomial diverges. Divide by the norm.",
         ((_NORM, "x = x / x.abs().max().clamp(min=1e-30)"),),
     ),
     Mistake(
@@ -53,8 +57,7 @@ MISTAKES = (
     ),
     Mistake(
         "in_place", "g is overwritten",
-        "x = g is no copy where the dtype is the same already, so x /= .. writes into g: into the "
-        "gradient, or into the momentum.",
+        "x = g is no copy where the dtype is the same, so x /= .. writes into the gradient or momentum.",
         ((_NORM, "x = x.div_(x.norm().clamp(min=torch.finfo(x.dtype).tiny))"),),
     ),
     Mistake(
@@ -90,8 +93,7 @@ MISTAKES = (
     ),
     Mistake(
         "gradient_kept_as_momentum", "the first gradient itself is kept as the momentum",
-        "self.state holds p.grad and no copy of it. Where gradients are written into the same tensor, your "
-        "momentum is overwritten. Clone it.",
+        "self.state holds p.grad, into which the next gradient may be written. Clone it.",
         ((_NEW, 'state["momentum"] = p.grad'),
          (_GATHER, 'm = state["momentum"]\n                if m is not p.grad:\n'
                    '                    m.mul_(momentum).add_(p.grad)')),
@@ -121,6 +123,11 @@ MISTAKES = (
         "momentum_beside_the_state", "the momentum is not in self.state",
         "A dict of your own is not in state_dict, so a resumed run begins without momentum.",
         (("state = self.state[p]", "state = vars(self).setdefault('mine', {}).setdefault(p, {})"),),
+    ),
+    Mistake(
+        "momentum_by_shape", "parameters of one shape share their momentum",
+        "Your momentum is kept under the shape. Each parameter needs its own: self.state[p].",
+        (("state = self.state[p]", "state = self.state['momentum', p.shape]"),),
     ),
     Mistake(
         "anything_accepted", "parameters of any shape are accepted",

@@ -101,11 +101,10 @@ def check_scaled(exam, message, size, factors, dtype="float32", roundings=8):
 
 @check("norms", "only the directions of queries and keys count", ("one_token",))
 def test_norms(exam):
-    message = (
-        "Queries or keys of any length must give the same output, if they are not tiny. Are both divided by "
-        "the root mean square of their own D channels, and what does not grow with them?"
-    )
-    check_scaled(exam, message, Size(seed=21), ((1, 1), (4096, 1), (1, 4096), (4096, 4096)))
+    message = "Are q and k both divided by the root mean square of their own D channels, then multiplied"
+    check_scaled(exam, f"{message} with their own weight, each with its own?", Size(seed=21), ((1, 1),))
+    message = f"Only the directions of q and k count, unless they are tiny. {message} with their weight?"
+    check_scaled(exam, message, Size(seed=21), ((4096, 1), (1, 4096), (4096, 4096)))
 
 
 @check("epsilon", "eps is 1e-6 and stands under the root; zeros stay zeros", ("one_token",))
@@ -117,8 +116,5 @@ def test_epsilon(exam):
 
 @check("half", "in float16 the squares do not overflow", ("dtypes",))
 def test_half(exam):
-    message = (
-        "In float16 the largest number is 65504, so a square of 300 is infinite. In which dtype do you "
-        "square and sum?"
-    )
+    message = "In float16 the square of 300 is infinite. In which dtype do you square and sum?"
     check_scaled(exam, message, Size(seed=23), ((256, 1), (1, 256)), "float16", 2)

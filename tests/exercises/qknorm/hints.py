@@ -5,7 +5,7 @@ HINTS = {
         "Begin with your exercise 1. Which of q, k and v are normed, and where have they a dimension of D?",
         "Norm q and k after the split into heads, (B, H, T, D): the mean of the squares runs over the last.",
         "A small module with weight (D,) serves for both: q, k = self.q_norm(q), self.k_norm(k). In its "
-        "forward x.float().pow(2).mean(-1, keepdim=True), plus 1e-6, torch.rsqrt of it, times x and weight.",
+        "forward: torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6), times x and weight.",
     )
 }
 COMPARE = (

@@ -19,8 +19,7 @@ MISTAKES = (
     ),
     Mistake(
         "over_the_heads", "the norm runs over the heads",
-        "Your mean runs over dimension 1 of (B, H, T, D), so the heads are mixed. It belongs over the last, "
-        "the channels of one head.",
+        "Your mean runs over dimension 1 of (B, H, T, D), the heads. It belongs over the last.",
         ((_MEAN, "wide.pow(2).mean(dim=1, keepdim=True)"),),
     ),
     Mistake(
@@ -36,13 +35,13 @@ MISTAKES = (
     ),
     Mistake(
         "queries_only", "the keys are not normed",
-        "Your keys only meet their weight, and keep their length, so that nothing bounds the scores.",
-        ((_NORM, "q, k = self.q_norm(q), k * self.k_norm.weight"),),
+        "k_norm is never called. Your keys keep their length, so that nothing bounds the scores.",
+        ((_NORM, "q = self.q_norm(q)"),),
     ),
     Mistake(
         "keys_only", "the queries are not normed",
-        "Your queries only meet their weight, and keep their length, so that nothing bounds the scores.",
-        ((_NORM, "q, k = q * self.q_norm.weight, self.k_norm(k)"),),
+        "q_norm is never called. Your queries keep their length, so that nothing bounds the scores.",
+        ((_NORM, "k = self.k_norm(k)"),),
     ),
     Mistake(
         "not_used", "what the norms give is not used",
@@ -92,6 +91,11 @@ MISTAKES = (
         ((_RETURN, f"(wide * {_ROOT}).to(x.dtype)"),),
     ),
     Mistake(
+        "weight_of_q_not_used", "q_norm's weight is not used",
+        "q is divided by its root mean square, and not multiplied with q_norm.weight; k is.",
+        ((_NORM, "q, k = self.q_norm(q) / self.q_norm.weight, self.k_norm(k)"),),
+    ),
+    Mistake(
         "gain_per_head", "each head has weights of its own",
         "Your weights have a number for every head and channel. All heads share D numbers.",
         (("self.q_norm = HeadNorm(config.head_size)", f"self.q_norm = HeadNorm({_PER_HEAD})"),
@@ -99,8 +103,7 @@ MISTAKES = (
     ),
     Mistake(
         "all_in_half", "the norm is computed in x's own dtype",
-        "Squares, mean and root are taken in x's dtype. In float16 the square of 300 is infinite, and the "
-        "query comes out as zeros. Compute in float32 at least.",
+        "In float16 the square of 300 is infinite, so the query becomes 0. Compute in float32 at least.",
         ((_WIDE, "x"),),
     ),
     Mistake(

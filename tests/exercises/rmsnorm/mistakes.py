@@ -14,6 +14,11 @@ MISTAKES = (
         ((_WEIGHT, f"{_WEIGHT}\n        self.bias = nn.Parameter(torch.zeros(config.n_embd))"),),
     ),
     Mistake(
+        "no_parameter", "the weight is no nn.Parameter",
+        "A tensor on self is in no list of parameters, so nothing trains it, loads it or moves it.",
+        ((_WEIGHT, "self.weight = torch.ones(config.n_embd)"),),
+    ),
+    Mistake(
         "mean_taken_off", "the mean is taken off first",
         "You subtract the mean of the channels: that is LayerNorm. RMSNorm leaves it where it is.",
         ((_WIDE, f"{_WIDE}\n        wide = wide - wide.mean(-1, keepdim=True)"),),

@@ -4,8 +4,9 @@ import numpy as np
 
 from tests.exercises.asked import Looks
 from tests.exercises.battery import module, output_dropout
-from tests.exercises.battery.module import Size, Unit, checks_of, expect, forward
+from tests.exercises.battery.module import Size, Unit, checks_of, forward
 from tests.exercises.exam import Reading, check, fail, look
+from tests.exercises.numbers import wrong
 
 LOOKS = Looks.named("tests.exercises.swiglu.looks")
 
@@ -91,7 +92,7 @@ def test_gate(exam):
     right = UNIT.right(size, weights, x)
     got = look(exam, size.as_case(), forward, UNIT, size, weights, x)["y"]
     allowed = 1e-6 * np.maximum(1, np.abs(right))
-    t = int((~(np.abs(got - right) <= allowed)).any(-1)[0].argmax())
-    z, message = f"{gate[t]:.4g}", "Which function do you take, and of which of the two?"
-    must = f"Where gate(x) is {z} and up(x) is {up[t]:g}, a hidden unit must be silu({z}) * {up[t]:g}"
-    expect(right, got, allowed, size.as_case(), f"{must} = {right[0, t, 0]:.4g}. {message}")
+    for t, c in np.argwhere(wrong(right, got, allowed)[0])[:1]:
+        z, yours = f"{gate[t]:.4g}", f"{right[0, t, c]:.4g}; yours is {got[0, t, c]:.4g}"
+        must = f"Where gate(x) is {z} and up(x) is {up[t]:g}, a hidden unit must be silu({z}) * {up[t]:g}"
+        fail(size.as_case(), f"{must} = {yours}. Which function do you take, and of which of the two?")

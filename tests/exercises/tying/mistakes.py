@@ -98,8 +98,9 @@ MISTAKES = (
         ((_TIE, f"{_TIED}{_LOGITS}return self.body(self.embed(idx)) @ self.lm_head.weight.T"),),
     ),
     Mistake(
-        "tied_anew_in_forward", "the numbers are copied before each forward",
-        "The output weights follow the embedding and are a second Parameter, whose gradient is lost.",
+        "tied_anew_in_forward", "the matrices are tied in forward, and not when the model is built",
+        "A model that is built has two Parameters then, which an optimizer or a state_dict finds before the "
+        "first call. Tie them once, in __init__.",
         ((_TIE, f"pass{_LOGITS}self.lm_head.weight.data.copy_(self.token_embedding_table.weight.data)\n"
                  "        return super().logits(idx)"),),
     ),

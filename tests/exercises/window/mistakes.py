@@ -12,26 +12,22 @@ _REFUSE = """        if window < 1:
 MISTAKES = (
     Mistake(
         "one_more", "a token sees one token too many",
-        "Your mask keeps the distance `window`, so a token sees itself and `window` more. It counts itself: "
-        "the largest distance is window - 1. Look at > against >=, or at the diagonal.",
+        "The token counts itself: the largest distance is window - 1. Look at > or >=, or at the diagonal.",
         ((_HIDDEN, "(distance < 0) | (distance > window)"),),
     ),
     Mistake(
         "one_less", "a token sees one token too few",
-        "Your mask takes away the distance window - 1, which still belongs. With a window of 1 yours sees "
-        "nothing at all, which gives NaN.",
+        "Your mask takes away the distance window - 1, which still belongs. A window of 1 then gives NaN.",
         ((_HIDDEN, "(distance < 0) | (distance >= window - 1)"),),
     ),
     Mistake(
         "half", "the window is halved",
-        "You let a token see window / 2 tokens before itself, as the paper does, whose w counts both sides. "
-        "Here window counts the token and those before it.",
+        "The paper's w counts both sides. Here window counts the token and those before it.",
         ((_HIDDEN, "(distance < 0) | (distance > window // 2)"),),
     ),
     Mistake(
         "both_directions", "the window reaches into the future",
-        "Your window lies around the token, so it sees tokens after it, which it is to predict. Distances "
-        "below 0 must go.",
+        "Your window lies around the token, so it sees what it is to predict. Distances below 0 must go.",
         ((_HIDDEN, "distance.abs() >= window"),),
     ),
     Mistake(
@@ -46,14 +42,12 @@ MISTAKES = (
     ),
     Mistake(
         "transposed", "queries and keys are confused in the mask",
-        "Your distance is key - query, so a token sees the tokens after it and not those before. In "
-        "scores[query, key] the first dimension is the query's.",
+        "Your distance is key - query. In scores[query, key] the first dimension is the query's.",
         (("distance = at[:, None] - at", "distance = at - at[:, None]"),),
     ),
     Mistake(
         "blocks", "the text is cut into blocks",
-        "Your tokens see only those of their own block of `window`, so the first of a block sees none before "
-        "itself. Each token has a window of its own.",
+        "The first token of a block sees none before itself. Each token has a window of its own.",
         ((_HIDDEN, "(distance < 0) | (at[:, None] // window != at // window)"),),
     ),
     Mistake(
@@ -66,7 +60,7 @@ MISTAKES = (
     ),
     Mistake(
         "always_64", "the window is always 64",
-        "You compare with 64 and not with the argument: window=64 is only what it is where nobody says more.",
+        "You compare with 64, which is only the default, and not with the argument.",
         ((_HIDDEN, "(distance < 0) | (distance >= 64)"),),
     ),
     Mistake(
@@ -84,6 +78,11 @@ MISTAKES = (
         "first_keys_of_all", "all tokens see the first keys of the text",
         "Your mask compares the key's position with window, not its distance from the query.",
         ((_HIDDEN, "(distance < 0) | (at >= window)"),),
+    ),
+    Mistake(
+        "window16_of_64", "Window16 has another window than 16",
+        "The preset's texts have 64 tokens, so a window of 64 hides nothing in the experiment.",
+        (("super().__init__(config, window=16)", "super().__init__(config, window=64)"),),
     ),
     Mistake(
         "long_refused", "a window longer than block_size is refused",
