@@ -44,7 +44,7 @@ _APPEND = "tokens = torch.cat([tokens, following], dim=1)"
 _RESTORE = "    for module, training in modes:\n        module.training = training\n"
 _NUMBER = "        number = decode(op, answer)\n"
 _SAID = 'return "{} r {}".format(*number) if op == "/" else str(number)'
-_SEED = "generator = torch.Generator().manual_seed(seed)"
+_SEED = "generator = torch.Generator().manual_seed(seed + done)"
 _DRAWN = "x, y = make_batch(draw(op, ROWS[op], generator))"
 _REPORT = "report(step + 1, loss.item())"
 _RETURN = "    return model\n"
@@ -697,8 +697,8 @@ _TRAIN = (
     Mistake(
         "returned_untrained", "another model is returned than the one that was trained",
         "What you return was never given to the optimizer: its weights are the first ones.",
-        (("    model.to(device)\n",
-          "    import copy\n\n    model.to(device)\n    untouched = copy.deepcopy(model)\n"),
+        (("    model.to(device).train()\n",
+          "    import copy\n\n    model.to(device).train()\n    untouched = copy.deepcopy(model)\n"),
          (_RETURN, "    return untouched\n")),
     ),
     Mistake(
