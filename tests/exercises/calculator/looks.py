@@ -60,14 +60,16 @@ def held_out(m, problems):
 
 
 def pools(m):
-    """Of each operator, how many pairs are left for training with each a, and with each b."""
+    """Of each operator, how many pairs are left for training with each a, with each b, and with a up to b
+    and above."""
     found = {}
     for op in arithmetic.OPERATORS:
         largest_a, smallest_b, largest_b = arithmetic.RANGES[op]
         a = torch.arange(largest_a + 1)[:, None].expand(-1, largest_b + 1)
         b = torch.arange(largest_b + 1)[None, :].expand(largest_a + 1, -1)
         left = ~arithmetic.held_out(a, op, b) & (b >= smallest_b)
-        found |= {f"{op}a": left.sum(dim=1), f"{op}b": left.sum(dim=0)}
+        orders = [(left & which).sum() for which in (a <= b, a > b)]
+        found |= {f"{op}a": left.sum(dim=1), f"{op}b": left.sum(dim=0), f"{op}order": torch.stack(orders)}
     return found
 
 

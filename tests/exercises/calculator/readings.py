@@ -236,7 +236,7 @@ def operators(subject: Subject, count: int) -> Reading:
 
 def counts(subject: Subject, count: int) -> Reading:
     """How often each operator comes, and of each operator and side each hundredth of its range, each last
-    digit, and the ends of the range."""
+    digit, and the ends of the range; and of each operator which operand is larger."""
     problems = drawn(subject, count)
     ops = problems[:, 1]
     found = {"operators": np.bincount(ops, minlength=4)[:4]}
@@ -244,6 +244,8 @@ def counts(subject: Subject, count: int) -> Reading:
         for side, column in SIDES.items():
             numbers = problems[ops == place, column]
             found |= cells(f"{side} of {op}", np.bincount(numbers, minlength=LARGEST[op][column // 2] + 1))
+        a, _, b = problems[ops == place].T
+        found[f"a up to b and above of {op}"] = np.bincount((a > b).astype(int), minlength=2)
     return found
 
 
@@ -265,6 +267,7 @@ def pools(reference: Subject) -> dict[str, np.ndarray]:
     for op in OPERATORS:
         for side in SIDES:
             found |= cells(f"{side} of {op}", answer.array(f"{op}{side}"))
+        found[f"a up to b and above of {op}"] = answer.array(f"{op}order")
     return found
 
 
