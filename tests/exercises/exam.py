@@ -291,6 +291,7 @@ class Exam:
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     measured: str = ""  # what the running check measured, reported where it passes
+    pace: float = 0.0  # seconds that one step of training takes, as short runs showed; 0 where none did
     remarks: list[str] = field(default_factory=list)  # what is right and worth knowing; see remark()
     # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with
     # other_hashes strings have other hashes there than in the attempt's own.

@@ -135,8 +135,11 @@ def updates_numbers(exam, unit: Unit, case) -> Numbers | None:
 
 
 def check_updates(exam, unit: Unit, cases) -> None:
-    """Exactly `steps` updates, of all models together."""
+    """Exactly `steps` updates, of all models together; and how long one takes, from the first case and the
+    last."""
+    seconds = []
     for case in cases:
+        began = time.monotonic()
         got = look(
             exam,
             case.as_case(),
@@ -148,6 +151,9 @@ def check_updates(exam, unit: Unit, cases) -> None:
         if message := complaint(case.steps, got):
             numbers = updates_numbers(exam, unit, case)
             fail(case.as_case(), f"{message} {unit.budget}".strip(), numbers=numbers)
+        seconds.append(time.monotonic() - began)
+    if len(cases) > 1:
+        exam.pace = (seconds[0] - seconds[-1]) / (cases[0].steps - cases[-1].steps)
 
 
 # What comes back.
@@ -420,6 +426,7 @@ def predicted(reference: Subject, config: dict, weights: dict, rows: np.ndarray,
 def long_run(exam, case: dict, progress: "RunProgress", train):
     """What train() gives, in a message for a run that missed its deadline. Not through `look`: to train every
     known mistake as well, to name one, would take an hour."""
+    progress.begin(exam.pace)
     try:
         return train()
     except CheckFailed as failure:
@@ -432,6 +439,12 @@ def long_run(exam, case: dict, progress: "RunProgress", train):
 def seed_of_held_out(exam) -> int:
     """A seed for held-out problems, which no attempt is given."""
     return int.from_bytes(hashlib.sha256(f"held-out problems {exam.seed}".encode()).digest()[:6], "big")
+
+
+def about(seconds: float) -> str:
+    """A time in words, "about 9 minutes"."""
+    number, unit = (seconds, "second") if seconds < 90 else (seconds / 60, "minute")
+    return f"about {max(number, 1):.0f} {unit}{'s' * (round(number) > 1)}"
 
 
 class RunProgress:
@@ -447,7 +460,15 @@ class RunProgress:
             return
         self.step, self.last = max(self.step, step), self.seconds
         words = f", loss {loss:.4f}" if isinstance(loss, float) else ""
-        self.note(f"training, step {self.step} of {self.steps}{words}, {self.last:.0f} s")
+        left = self.last / self.step * (self.steps - self.step) if 0 < self.step < self.steps else 0
+        left = f", {about(left)} left" if left >= 1 else ""
+        self.note(f"training, step {self.step} of {self.steps}{words}, {self.last:.0f} s{left}")
+
+    def begin(self, pace: float) -> None:
+        """Say how long it will take, by the pace of short runs in seconds per step; 0 where none is known."""
+        self.began = time.monotonic()
+        words = f", {about(pace * self.steps)}" if pace > 0 else ""
+        self.note(f"training {self.steps} steps{words}")
 
     @property
     def seconds(self) -> float:
