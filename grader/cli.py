@@ -172,6 +172,8 @@ def _run(arguments: list[str]) -> int:
         raise UsageError(f"--{mode} needs a folder for what comes of it: --out RESULTS.")
     if mode == "replay":
         return _replay(options)
+    if mode == "merge":
+        return _merge(options)
     if mode == "demo":
         with _starter() as starter:
             return _demo(starter, options)
@@ -409,6 +411,7 @@ def _help_with(mode: str, options, name: str) -> int:
 
 def _class(options, name: str) -> int:
     from grader.classroom.command import Class, grade_class
+    from grader.classroom.shards import folder_of, read_shard, shard_of
     from grader.classroom.store import Settings
     from grader.classroom.summary import read_weights
     from grader.learner import report
@@ -424,16 +427,26 @@ def _class(options, name: str) -> int:
         jobs = 1 if options.device == "cuda" else min(4, os.cpu_count() or 1)
     if not 1 <= jobs <= 64:
         raise UsageError(f"--jobs is {jobs}; it must be a whole number from 1 to 64.")
+    shard = read_shard(options.shard) if options.shard else shard_of(os.environ)
     asked = Class(
         Settings(name, options.seed, options.quick, options.device, options.no_names),
         folder,
-        results,
+        folder_of(results, shard),
         jobs,
         roster=Path(options.roster) if options.roster else None,
         weights=read_weights(Path(options.weights), EXERCISES[name]) if options.weights else None,
         trust=options.trust,
+        shard=shard,
     )
     return grade_class(asked, report.console())
+
+
+def _merge(options) -> int:
+    from grader.classroom.command import merge
+    from grader.learner import report
+
+    weights = Path(options.weights) if options.weights else None
+    return merge(list(map(Path, options.merge)), Path(options.out), weights, report.console())
 
 
 def _replay(options) -> int:

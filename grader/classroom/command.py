@@ -5,7 +5,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from grader.classroom import summary
+from grader.classroom import shards, summary
 from grader.classroom.entries import Entry, list_entries, read_entry, visible
 from grader.classroom.run import Run, Task
 from grader.classroom.store import GRADED, Record, Settings, Store
@@ -44,14 +44,27 @@ class Class:
     @property
     def hidden(self) -> list[Path]:
         """What no attempt may read: the other hand-ins, the results, the roster."""
-        return [self.folder, self.results, *filter(None, [self.roster])]
+        results = self.results if self.shard[1] == 1 else self.results.parent  # with the other parts'
+        return [self.folder, results, *filter(None, [self.roster])]
 
 
 def grade_class(asked: Class, out: Console) -> int:
     """Grade a class. Exit status 0: every row has its verdict, or the reason why there can be none; 1: the
     grader failed on some, and the same command tries them again; 130: stopped."""
-    with _alone_in(asked.results):
+    with _alone_in(asked.results, inside=asked.shard[1] > 1):
         return _grade_class(asked, out)
+
+
+def merge(folders: list[Path], results: Path, weights: Path | None, out: Console) -> int:
+    """Put the parts of a class together; the exit status is that of a class."""
+    began = time.monotonic()
+    with _alone_in(results):
+        done = shards.merged(folders, results)
+        if weights is not None:
+            done = replace(done, weights=summary.read_weights(weights, done.exercise))
+        summary.write(results, done)
+    _say_what_came(out, done, results, time.monotonic() - began)
+    return FAILED if "not_graded" in done.counts() else PASSED
 
 
 def _grade_class(asked: Class, out: Console) -> int:
@@ -109,9 +122,12 @@ def _grade_class(asked: Class, out: Console) -> int:
 
 
 @contextlib.contextmanager
-def _alone_in(results: Path) -> Iterator[None]:
-    """Make the folder of results, for its owner alone, and keep other graders out of it."""
+def _alone_in(results: Path, inside: bool = False) -> Iterator[None]:
+    """Make the folder of results, for its owner alone, and keep other graders out of it. inside: it lies in
+    that of the whole class."""
     try:
+        if inside:
+            results.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         results.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = FileLock(results / ".lock")
         lock.acquire(timeout=0)

@@ -81,7 +81,12 @@ def list_entries(folder: Path, roster: Path | None = None) -> list[Entry]:
         if roster.resolve().parent == folder.resolve():
             names = [name for name in names if name != roster.name]
         found = list(_with_roster(names, _read_roster(roster)))
-    return sorted(found, key=lambda entry: (entry.student.casefold(), entry.student, os.fsencode(entry.name)))
+    return sorted(found, key=order)
+
+
+def order(entry: Entry) -> tuple:
+    """Entries are sorted by this."""
+    return entry.student.casefold(), entry.student, os.fsencode(entry.name), entry.full_name
 
 
 def _with_roster(names: list[str], rows: list[dict[str, str]]) -> Iterator[Entry]:

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -13,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from grader.classroom.entries import Entry, visible
-from grader.classroom.store import GRADED, Record, Settings
+from grader.classroom.store import GRADED, Record, Settings, checks_version
 from grader.judge.results import add_suite
 from grader.judge.text import clean, one_line
 from grader.workbook import UsageError, write_atomically
@@ -99,8 +98,8 @@ class Summary:
         remarks += map(one_line, verdict["remarks"])
         points, of = self._points(record, checks)
         return Row(
-            student=entry.student,
-            name=entry.full_name,
+            student=visible(entry.student),
+            name=visible(entry.full_name),
             file=visible(entry.name),
             status=record.status,
             passed={"pass": "true", "fail": "false"}.get(record.status, ""),
@@ -197,6 +196,7 @@ def as_json(summary: Summary, rows: list[Row]) -> dict:
     return {
         "schema": SCHEMA,
         "settings": asdict(summary.settings),
+        "workbook": checks_version(),
         "shard": list(summary.shard),
         "total": summary.total,
         "stopped": summary.stopped,
@@ -211,7 +211,7 @@ def junit_text(summary: Summary) -> str:
     """JUnit XML: a suite for each row; what could not be graded is an error."""
     root = ElementTree.Element("testsuites", name=summary.settings.exercise)
     for result in summary.results:
-        name = f"{result.entry.student} {visible(result.entry.name)}".strip()
+        name = visible(f"{result.entry.student} {result.entry.name}").strip()
         record = result.record
         if record.verdict:
             add_suite(root, name, record.verdict)
@@ -237,16 +237,20 @@ def feedback_names(entries: Iterable[Entry]) -> list[str]:
         if count[name.casefold()] > 1:
             name = _file_name(f"{entry.student} {entry.name}")
         while name.casefold() in taken:
-            name += "-" + hashlib.sha256(os.fsencode(f"{entry.student}\0{entry.name}")).hexdigest()[:12]
+            name += "-" + _hash(f"{entry.student}\0{entry.name}")
         taken.add(name.casefold())
         names.append(f"{name}.md")
     return names
 
 
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
 def _file_name(text: str) -> str:
     """Text as a part of a file's name that every system takes: letters, digits and a few marks."""
     kept = re.sub(r"[^\w.@+-]+", "_", visible(text)).strip("._-")
-    number = hashlib.sha256(os.fsencode(text)).hexdigest()[:8]
+    number = _hash(text)
     if not kept or re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", kept):
         return f"student-{number}"
     return kept if len(kept.encode()) <= LONGEST_NAME else f"{kept[: LONGEST_NAME // 4]}-{number}"
