@@ -58,10 +58,14 @@ def grade_class(asked: Class, out: Console) -> int:
 def merge(folders: list[Path], results: Path, weights: Path | None, out: Console) -> int:
     """Put the parts of a class together; the exit status is that of a class."""
     began = time.monotonic()
+    parts = shards.read_parts(folders)
+    points = None
+    if weights is not None:
+        points = summary.read_weights(weights, EXERCISES[parts[0][1]["settings"]["exercise"]])
     with _alone_in(results):
-        done = shards.merged(folders, results)
-        if weights is not None:
-            done = replace(done, weights=summary.read_weights(weights, done.exercise))
+        done = shards.merged(parts, results)
+        if points is not None:
+            done = replace(done, weights=points)
         summary.write(results, done)
     _say_what_came(out, done, results, time.monotonic() - began)
     return FAILED if "not_graded" in done.counts() else PASSED
@@ -161,21 +165,23 @@ def _say_what_there_is(out: Console, entries: list[Entry], records: dict, to_do:
     handed_in = sum(bool(entry.name) for entry in entries)
     done = sum(record.status in GRADED for record in records.values())
     part = "" if asked.shard == (1, 1) else f", part {asked.shard[0]} of {asked.shard[1]}"
-    out.print(Text(f"{visible(str(asked.folder))}{part}: {handed_in} entries, {to_do} to grade"
-                   + (f", {done} graded before" if done else "") + "."))  # fmt: skip
+    before = f", {done} graded before" if done else ""
+    _say(out, f"{visible(str(asked.folder))}{part}: {handed_in} entries, {to_do} to grade{before}.")
 
 
 def _say_what_came(out: Console, done: Summary, results: Path, seconds: float) -> None:
     counts = ", ".join(f"{count} {status}" for status, count in done.counts().items())
-    out.print(Text(f"{counts}; {seconds:.0f} s."))
+    _say(out, f"{counts}; {seconds:.0f} s.")
     failed = [result for result in done.results if result.record.status == "not_graded"]
     for result in failed[:LAST_SHOWN] if not done.stopped else ():
-        out.print(Text(f"  not graded: {visible(result.entry.name)}: {one_line(result.record.reason)}"))
+        _say(out, f"  not graded: {visible(result.entry.name)}: {one_line(result.record.reason)}")
     if done.stopped:
-        out.print(Text("Stopped. What was graded is kept; the same command goes on."))
-    out.print(
-        Text(f"Written: {shown(results)}{os.sep}summary.csv, summary.json, junit.xml, feedback{os.sep}")
-    )
+        _say(out, "Stopped. What was graded is kept; the same command goes on.")
+    _say(out, f"Written to {shown(results)}: summary.csv, summary.json, junit.xml, feedback{os.sep}")
+
+
+def _say(out: Console, text: str) -> None:
+    out.print(Text(text), soft_wrap=True)
 
 
 class _Shown:
@@ -207,7 +213,7 @@ class _Shown:
         """The first judge is ready."""
         if level != self.level:
             self.level = level
-            self.out.print(Text(f"Isolation: {level}"))
+            _say(self.out, f"Isolation: {level}")
             self.bar.update(self.task, description="0 failed")
 
     def came(self, task: Task, record: Record) -> None:

@@ -47,10 +47,10 @@ def folder_of(results: Path, shard: tuple[int, int]) -> Path:
     return results if of == 1 else results / f"shard-{number}-of-{of}"
 
 
-def merged(folders: list[Path], out: Path) -> Summary:
-    """The parts of a class as one, with the verdicts copied to `out`.
+def read_parts(folders: list[Path]) -> list[tuple[Path, dict]]:
+    """The parts of a class, each with its folder.
 
-    UsageError where a part is missing, is not of the same class, or was stopped.
+    UsageError where one is missing, is not of the same class, or was stopped.
     """
     parts = [(path, _read(path)) for folder in folders for path in _parts(folder)]
     first = parts[0][1]
@@ -61,6 +61,12 @@ def merged(folders: list[Path], out: Path) -> Summary:
         if part["stopped"]:
             raise UsageError(f"{path} was stopped before its end; the same command there goes on.")
     _check_complete(parts)
+    return parts
+
+
+def merged(parts: list[tuple[Path, dict]], out: Path) -> Summary:
+    """The parts of a class as one, with the verdicts copied to `out`. UsageError where a verdict is lost."""
+    first = parts[0][1]
     store, results = Store(out / "verdicts"), []
     for path, part in parts:
         there = Store(path / "verdicts")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from grader.classroom.shards import folder_of, merged, read_shard, shard_of
+from grader.classroom.shards import folder_of, merged, read_parts, read_shard, shard_of
 from grader.classroom.store import Settings, Store
 from grader.classroom.summary import Summary, write
 from grader.workbook import UsageError
@@ -62,7 +62,7 @@ def test_the_parts_together_are_the_class_however_it_was_split(tmp_path, of):
     parts = [written(tmp_path / "split", (number, of)) for number in range(1, of + 1)]
     whole, together = written(tmp_path / "whole", (1, 1)), tmp_path / "together"
     together.mkdir()
-    write(together, merged(parts[::-1], together))
+    write(together, merged(read_parts(parts[::-1]), together))
     for name in ("summary.csv", "junit.xml", "summary.json"):
         assert (together / name).read_text() == (whole / name).read_text(), name
     for folder in ("feedback", "verdicts"):
@@ -74,28 +74,30 @@ def test_the_parts_together_are_the_class_however_it_was_split(tmp_path, of):
 def test_the_folder_of_all_parts_stands_for_them(tmp_path):
     for number in (1, 2):
         written(tmp_path, (number, 2))
-    assert [one.entry for one in merged([tmp_path], tmp_path).results] == [one.entry for one in CLASS]
+    assert [one.entry for one in merged(read_parts([tmp_path]), tmp_path).results] == [
+        one.entry for one in CLASS
+    ]
 
 
 def test_parts_that_are_not_a_whole_class_are_refused(tmp_path):
     one, two = (written(tmp_path / "a", (number, 3)) for number in (1, 2))
     with pytest.raises(UsageError, match="missing: 3"):
-        merged([one, two], tmp_path / "out")
+        read_parts([one, two])
     other = written(tmp_path / "b", (1, 1))
     with pytest.raises(UsageError, match="not split alike"):
-        merged([one, other], tmp_path / "out")
+        read_parts([one, other])
     three = written(tmp_path / "a", (3, 3), stopped=True)
     with pytest.raises(UsageError, match="stopped"):
-        merged([one, two, three], tmp_path / "out")
+        read_parts([one, two, three])
     more = written(tmp_path / "c", (3, 3), [*CLASS, result("eve"), result("fay")])
     with pytest.raises(UsageError, match="added"):
-        merged([one, two, more], tmp_path / "out")
+        read_parts([one, two, more])
     with pytest.raises(UsageError, match="no summary.json"):
-        merged([tmp_path / "nothing"], tmp_path / "out")
+        read_parts([tmp_path / "nothing"])
 
 
 def test_a_verdict_that_is_lost_is_not_passed_over(tmp_path):
     folder = written(tmp_path / "a", (1, 1))
     (folder / "verdicts" / f"{'a' * 40}.json").write_text("{}")
     with pytest.raises(UsageError, match="lacks the verdict"):
-        merged([folder], tmp_path / "out")
+        merged(read_parts([folder]), tmp_path / "out")
