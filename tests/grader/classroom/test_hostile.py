@@ -1,12 +1,13 @@
 """Strangers' files in a class: none reads another's, ends another's grade, or leaves anything behind."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.grader.attempts import SOLUTION
+from tests.grader.attempts import REPOSITORY, SOLUTION, at_import
 from tests.grader.classroom import hostile
 from tests.grader.classroom.classes import EX1, rows_of
 from tests.grader.classroom.test_class import call
@@ -70,3 +71,30 @@ def test_a_class_of_attacks_gets_its_verdicts_and_leaves_nothing(tmp_path, lefto
     assert leftovers() == before
     assert not list(Path(os.environ["TMPDIR"]).glob("grade-class-*"))
     assert max(path.stat().st_size for path in results.rglob("*") if path.is_file()) < 1 << 20
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes another user")
+def test_root_becomes_another_user_and_cannot_go_back():
+    code = (
+        "import os\nfrom grader.worker import sandbox\n"
+        "assert sandbox.become(60801)\n"
+        "assert os.getresuid() == os.getresgid() == (60801,) * 3 and os.getgroups() == []\n"
+        "open('/proc/self/environ', 'rb').read()\n"
+        "try: os.setuid(0)\nexcept PermissionError: pass\nelse: raise AssertionError\n"
+        "try: open('/etc/shadow')\nexcept PermissionError: pass\nelse: raise AssertionError\n"
+        "assert not sandbox.become(60802)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes another user")
+def test_roots_attempts_run_as_another_user_where_that_one_can_read_python(tmp_path):
+    """Each judge's attempts as one of their own; where Python is out of reach for them, the row says nothing of
+    it, and Landlock alone holds."""
+    (tmp_path / "in").mkdir()
+    code = "import os\nprint('user', os.getuid())\nassert False"
+    (tmp_path / "in" / "eve.py").write_text(at_import(code))
+    call("--class", tmp_path / "in", "--out", tmp_path / "out")
+    report, row = (tmp_path / "out" / "feedback" / "eve.md").read_text(), rows_of(tmp_path / "out")[0]
+    assert ("own user" in row["isolation"]) == ("user 60801" in report) == ("user 0" not in report)
