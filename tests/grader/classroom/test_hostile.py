@@ -90,8 +90,7 @@ def test_root_becomes_another_user_and_cannot_go_back():
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes another user")
 def test_roots_attempts_run_as_another_user_where_that_one_can_read_python(tmp_path):
-    """Each judge's attempts as one of their own; where Python is out of reach for them, the row says nothing of
-    it, and Landlock alone holds."""
+    """Where Python is out of reach for such a user, the row says nothing of one; Landlock alone holds."""
     (tmp_path / "in").mkdir()
     code = "import os\nprint('user', os.getuid())\nassert False"
     (tmp_path / "in" / "eve.py").write_text(at_import(code))
