@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from grader.classroom import shards, summary
+from grader.classroom import files, shards, summary
 from grader.classroom.entries import Entry, list_entries, read_entry, visible
 from grader.classroom.run import Run, Task
 from grader.classroom.store import GRADED, Record, Settings, Store
@@ -66,7 +66,7 @@ def merge(folders: list[Path], results: Path, weights: Path | None, out: Console
         done = shards.merged(parts, results)
         if points is not None:
             done = replace(done, weights=points)
-        summary.write(results, done)
+        files.write(results, done)
     _say_what_came(out, done, results, time.monotonic() - began)
     return FAILED if "not_graded" in done.counts() else PASSED
 
@@ -118,7 +118,7 @@ def _grade_class(asked: Class, out: Console) -> int:
         len(everything),
         stopped,
     )
-    summary.write(asked.results, done)
+    files.write(asked.results, done)
     _say_what_came(out, done, asked.results, time.monotonic() - began)
     if stopped:
         return INTERRUPTED
@@ -177,7 +177,10 @@ def _say_what_came(out: Console, done: Summary, results: Path, seconds: float) -
         _say(out, f"  not graded: {visible(result.entry.name)}: {one_line(result.record.reason)}")
     if done.stopped:
         _say(out, "Stopped. What was graded is kept; the same command goes on.")
-    _say(out, f"Written to {shown(results)}: summary.csv, summary.json, junit.xml, feedback{os.sep}")
+    _say(
+        out,
+        f"Written to {shown(results)}: report.html, summary.csv, summary.json, junit.xml, feedback{os.sep}",
+    )
 
 
 def _say(out: Console, text: str) -> None:

@@ -95,8 +95,14 @@ def _record(session: Session, settings: Settings, folder: Path, asked: dict) -> 
         quick=settings.quick,
         diagnose=None if settings.no_names else name_mistakes,
     )
+    known = {mistake.id: mistake for mistake in EXERCISES[settings.exercise].mistakes()}
+    named = [check for check in verdict.checks if check.mistake and check.explained(known)]
     return Record(
-        "pass" if verdict.passed else "fail", verdict=verdict.as_json(), report=_report(verdict, settings)
+        "pass" if verdict.passed else "fail",
+        "it is the exercise's stub, or as empty" if verdict.not_started else "",
+        verdict=verdict.as_json(),
+        report=_report(verdict, settings),
+        explained={check.mistake: list(check.explained(known)) for check in named},
     )
 
 

@@ -7,7 +7,7 @@ changed hand-in or a newer workbook is graded anew.
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,13 +48,15 @@ class Record:
     """What came of a hand-in.
 
     status: pass or fail; refused, not_gradable, not_graded or missing, and then `reason` says why.
-    verdict: as --json writes it. report: what the student is to see.
+    verdict: as --json writes it. report: what the student is to see. explained: of each mistake in the
+    verdict its name, and what to tell a student of it.
     """
 
     status: str
     reason: str = ""
     verdict: dict | None = None
     report: str = ""
+    explained: dict[str, list[str]] = field(default_factory=dict)
 
 
 class Store:

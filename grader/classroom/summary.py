@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import io
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from grader.classroom.entries import Entry, visible
 from grader.classroom.store import GRADED, Record, Settings, checks_version
 from grader.judge.results import add_suite
 from grader.judge.text import clean, one_line
-from grader.workbook import UsageError, write_atomically
+from grader.workbook import UsageError
 from tests.exercises import EXERCISES, Exercise
 
 SCHEMA = 1
@@ -157,24 +156,6 @@ def read_weights(path: Path, exercise: Exercise) -> dict[str, float]:
             )
         weights |= dict.fromkeys(named, points)
     return weights
-
-
-def write(results: Path, summary: Summary) -> None:
-    """All files of a class: summary.csv, summary.json, junit.xml, and feedback/ with a file per student."""
-    rows = summary.rows()
-    write_atomically(results / "summary.csv", csv_text(rows))
-    write_atomically(results / "summary.json", json.dumps(as_json(summary, rows), indent=1) + "\n")
-    write_atomically(results / "junit.xml", junit_text(summary))
-    folder = results / "feedback"
-    folder.mkdir(exist_ok=True)
-    names = feedback_names(result.entry for result in summary.results)
-    for result, name in zip(summary.results, names):
-        text = feedback(summary.exercise, result)
-        path = folder / name
-        if not path.is_file() or path.read_bytes() != text.encode():
-            write_atomically(path, text)
-    for old in {path.name for path in folder.glob("*.md")} - set(names):
-        (folder / old).unlink()
 
 
 def csv_text(rows: list[Row]) -> str:

@@ -2,9 +2,10 @@
 
 import pytest
 
+from grader.classroom.files import write
 from grader.classroom.shards import folder_of, merged, read_parts, read_shard, shard_of
 from grader.classroom.store import Settings, Store
-from grader.classroom.summary import Summary, write
+from grader.classroom.summary import Summary
 from grader.workbook import UsageError
 from tests.grader.classroom.classes import record, result
 
@@ -63,7 +64,7 @@ def test_the_parts_together_are_the_class_however_it_was_split(tmp_path, of):
     whole, together = written(tmp_path / "whole", (1, 1)), tmp_path / "together"
     together.mkdir()
     write(together, merged(read_parts(parts[::-1]), together))
-    for name in ("summary.csv", "junit.xml", "summary.json"):
+    for name in ("summary.csv", "junit.xml", "summary.json", "report.html"):
         assert (together / name).read_text() == (whole / name).read_text(), name
     for folder in ("feedback", "verdicts"):
         assert {p.name: p.read_text() for p in (together / folder).iterdir()} == {

@@ -8,8 +8,9 @@ from xml.etree import ElementTree
 import pytest
 
 from grader.classroom.entries import Entry
+from grader.classroom.files import write
 from grader.classroom.store import Record
-from grader.classroom.summary import csv_text, feedback, feedback_names, junit_text, read_weights, write
+from grader.classroom.summary import csv_text, feedback, feedback_names, junit_text, read_weights
 from grader.workbook import UsageError
 from tests.grader.classroom.classes import EX1, record, result, summary_of
 
