@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from grader.classroom.page import html
+from grader.classroom.page import html, pairs_html
+from grader.classroom.similar import pairs
 from grader.classroom.summary import Summary, as_json, csv_text, feedback, feedback_names, junit_text
 from grader.workbook import write_atomically
 
@@ -14,7 +15,9 @@ def write(results: Path, summary: Summary) -> None:
     write_atomically(results / "summary.csv", csv_text(rows))
     write_atomically(results / "summary.json", json.dumps(as_json(summary, rows), indent=1) + "\n")
     write_atomically(results / "junit.xml", junit_text(summary))
-    write_atomically(results / "report.html", html(summary))
+    found = pairs(summary.results, summary.exercise)
+    write_atomically(results / "report.html", html(summary, found))
+    write_atomically(results / "similar.html", pairs_html(summary, found))
     folder = results / "feedback"
     folder.mkdir(exist_ok=True)
     names = feedback_names(result.entry for result in summary.results)

@@ -25,6 +25,8 @@ from grader.workbook import Call, InstallationError
 from grader.worker import sandbox
 from tests.exercises import EXERCISES
 
+LONGEST_SOURCE = 64 << 10  # bytes of a hand-in that are kept
+
 
 def main() -> None:
     """Serve until the input ends; on SIGTERM, and where the parent is gone, end everything at once."""
@@ -81,7 +83,8 @@ def _isolation(session: Session, settings: Settings) -> list[str]:
 
 def _record(session: Session, settings: Settings, folder: Path, asked: dict) -> Record:
     """What comes of one entry."""
-    hand_in = read_entry(folder, asked["name"], EXERCISES[settings.exercise])
+    exercise = EXERCISES[settings.exercise]
+    hand_in = read_entry(folder, asked["name"], exercise)
     if hand_in.status:
         return Record(hand_in.status, hand_in.reason)
     if hand_in.digest != asked["digest"]:
@@ -95,7 +98,7 @@ def _record(session: Session, settings: Settings, folder: Path, asked: dict) -> 
         quick=settings.quick,
         diagnose=None if settings.no_names else name_mistakes,
     )
-    known = {mistake.id: mistake for mistake in EXERCISES[settings.exercise].mistakes()}
+    known = {mistake.id: mistake for mistake in exercise.mistakes()}
     named = [check for check in verdict.checks if check.mistake and check.explained(known)]
     return Record(
         "pass" if verdict.passed else "fail",
@@ -103,6 +106,7 @@ def _record(session: Session, settings: Settings, folder: Path, asked: dict) -> 
         verdict=verdict.as_json(),
         report=_report(verdict, settings),
         explained={check.mistake: list(check.explained(known)) for check in named},
+        source=hand_in.source.code(exercise).data[:LONGEST_SOURCE].decode("utf-8", "replace"),
     )
 
 

@@ -12,13 +12,21 @@ from collections.abc import Iterable
 from html import escape
 
 from grader.classroom.entries import visible
+from grader.classroom.similar import LEVEL, Pair, rare_mistakes
 from grader.classroom.store import GRADED
 from grader.classroom.summary import STATUSES, Result, Row, Summary
 from grader.judge.results import OTHER_FILE_READ, SOLUTION_READ
-from grader.judge.text import one_line
+from grader.judge.text import clean, one_line
 
 LONGEST_NAME = 40  # characters of a student's or a file's name
 SLOWEST = 5
+MOST_LINES, LONGEST_LINE = 120, 120  # of one file in a pair; characters of a line
+MOST_RARE = 20
+WARNING = (
+    f"Pairs that have {LEVEL:.0%} or more of the smaller file in common, not counting what the exercise, the "
+    "solution, the lecture or a fifth of the class have, too. Whoever worked together, or began from the "
+    "same page, is here as well. It is a place to look, and never a verdict."
+)
 CELLS = {"passed": "", "failed": " class=f", "not_reached": " class=n", "not_run": " class=o"}
 STYLE = """
 :root{color-scheme:light dark}
@@ -37,20 +45,72 @@ HAND = {"refused": "refused", "not_gradable": "not gradable", "not_graded": "not
 READ = {SOLUTION_READ: "tried to read the solution", OTHER_FILE_READ: "tried to read another file"}
 
 
-def html(summary: Summary) -> str:
-    """The whole page."""
+def html(summary: Summary, found: list[Pair] = ()) -> str:
+    """The class report. found: pairs of similar hand-ins."""
     rows, exercise = summary.rows(), summary.exercise
     title = f"{exercise.name}: {exercise.title}"
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     sections = (
         _counts(summary, rows),
         _by_hand(rows),
         _mistakes(summary, rows),
         _unnamed(summary, rows),
         _matrix(summary, rows),
+        _alike(summary, found),
         _time(rows),
     )
+    return _document(title, sections)
+
+
+def pairs_html(summary: Summary, found: list[Pair]) -> str:
+    """The pairs of similar hand-ins, their common lines side by side."""
+    sections = [f"<p>{_text(WARNING)}</p>"]
+    for pair in found:
+        names = [_name(result) for result in (pair.one, pair.other)]
+        sections.append(f"<h2>{pair.share:.0%}: {names[0]} and {names[1]}</h2><div class=wide><table><tr>")
+        for result, name, lines in zip((pair.one, pair.other), names, pair.lines):
+            sections.append(f"<td><b>{name}</b><pre>{_common(result.record.source, lines)}</pre>")
+        sections.append("</table></div>")
+    return _document(f"{summary.exercise.name}: similar hand-ins", sections)
+
+
+def _name(result: Result) -> str:
+    return _text(visible(f"{result.entry.student} {result.entry.name}"), 2 * LONGEST_NAME)
+
+
+def _common(source: str, lines: tuple[int, ...]) -> str:
+    """The lines of a text that are common, each with its number; a gap where others lie between."""
+    text, shown, before = source.split("\n"), [], None
+    for line in lines[:MOST_LINES]:
+        if before is not None and line > before + 1:
+            shown.append("")
+        shown.append(f"{line:4}  {escape(clean(text[line - 1], LONGEST_LINE)) if line <= len(text) else ''}")
+        before = line
+    return "\n".join(shown)
+
+
+def _alike(summary: Summary, found: list[Pair]) -> str:
+    """The pairs in short, and who made the same rare mistake."""
+    lines = ["<h2>Similar hand-ins</h2>"]
+    if found:
+        lines.append(f"<p>{_text(WARNING)} The lines are in similar.html.</p><ul>")
+        lines += [f"<li>{pair.share:.0%}: {_name(pair.one)}, {_name(pair.other)}" for pair in found]
+        lines.append("</ul>")
+    else:
+        lines.append(f"<p>No pair has {LEVEL:.0%} in common.</p>")
+    rare = rare_mistakes(summary.results)
+    if rare:
+        lines.append("<p>The same rare mistake, which is no more than that:</p><ul>")
+        lines += [
+            f"<li>{_text(shared.mistake)}: {', '.join(map(_name, shared.results))}"
+            for shared in rare[:MOST_RARE]
+        ]
+        lines.append("</ul>")
+    return "\n".join(lines)
+
+
+def _document(title: str, sections: Iterable[str]) -> str:
+    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     return "\n".join(
         [
             '<!doctype html><html lang="en"><head><meta charset="utf-8">',

@@ -49,7 +49,8 @@ class Record:
 
     status: pass or fail; refused, not_gradable, not_graded or missing, and then `reason` says why.
     verdict: as --json writes it. report: what the student is to see. explained: of each mistake in the
-    verdict its name, and what to tell a student of it.
+    verdict its name, and what to tell a student of it. source: the Python that was graded, as far as it is
+    compared with that of others.
     """
 
     status: str
@@ -57,6 +58,7 @@ class Record:
     verdict: dict | None = None
     report: str = ""
     explained: dict[str, list[str]] = field(default_factory=dict)
+    source: str = ""
 
 
 class Store:
