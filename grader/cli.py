@@ -41,14 +41,20 @@ MODES = {
     "replay": ("attempt", "with"),
     "demo": ("device", "seed", "verbose"),
     "selftest": ("device", "seed", "part"),
-}
-WITHOUT_EXERCISE = ("replay", "demo", "selftest")
+    "class": (
+        "out", "jobs", "device", "seed", "quick", "no-names", "roster", "weights", "trust", "shard",
+    ),
+    "merge": ("out", "weights"),
+}  # fmt: skip
+WITHOUT_EXERCISE = ("replay", "demo", "selftest", "merge")
 STYLES = "styles"  # behind --selftest, instead of an exercise: the mistakes in other styles
-OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset")  # not of all exercises together
+OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset", "class")  # not of all exercises together
 # Every option by the name of its value in what the parser gives.
 OPTIONS = {
-    name: "helpers" if name == "with" else name.replace("-", "_") for name in (*MODES[""], "force", "part")
+    name: "helpers" if name == "with" else name.replace("-", "_")
+    for name in dict.fromkeys(name for takes in MODES.values() for name in takes)
 }
+MODE_VALUES = {"class": "folder"}  # where the value of a mode has another name
 
 
 class _Parser(argparse.ArgumentParser):
@@ -104,6 +110,20 @@ def parser() -> argparse.ArgumentParser:
         help="prove that every known mistake is found and named; --selftest styles: also in other styles",
     )
     made.add_argument("--part", metavar="K/N", help="with --selftest: only the K-th of N equal parts")
+    made.add_argument(
+        "--class", dest="folder", metavar="FOLDER", help="grade every hand-in in a folder, and write tables"
+    )
+    made.add_argument("--out", metavar="RESULTS", help="with --class: the folder for verdicts and tables")
+    made.add_argument(
+        "--jobs", type=int, metavar="N", help="with --class: judges at a time; default: by cores"
+    )
+    made.add_argument("--roster", metavar="FILE", help="with --class: a CSV file with student, name, entry")
+    made.add_argument("--weights", metavar="FILE", help="with --class: a CSV file with check, points")
+    made.add_argument(
+        "--trust", action="store_true", help="with --class: also where hand-ins cannot be kept apart"
+    )
+    made.add_argument("--shard", metavar="I/N", help="with --class: only the I-th of N parts")
+    made.add_argument("--merge", nargs="+", metavar="RESULTS", help="put the parts of a class together")
     return made
 
 
@@ -148,8 +168,12 @@ def _run(arguments: list[str]) -> int:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
     for path in filter(None, (options.json, options.junit)):
         _check_writable(Path(path))
+    if mode in ("class", "merge") and not options.out:
+        raise UsageError(f"--{mode} needs a folder for what comes of it: --out RESULTS.")
     if mode == "replay":
         return _replay(options)
+    if mode == "merge":
+        return _merge(options)
     if mode == "demo":
         with _starter() as starter:
             return _demo(starter, options)
@@ -165,6 +189,8 @@ def _run(arguments: list[str]) -> int:
         return PASSED
     if mode in ("hint", "solution", "reset"):
         return _help_with(mode, options, exercises[0])
+    if mode == "class":
+        return _class(options, exercises[0])
     paths = [_path(options, exercise) for exercise in exercises]
     for path in paths:
         _check_readable(path)
@@ -179,7 +205,9 @@ def _run(arguments: list[str]) -> int:
 def _mode(options) -> str:
     """What is asked for, a key of MODES. UsageError for two things at once, and where an option does not go
     with it."""
-    asked = [mode for mode in MODES if mode and getattr(options, mode) not in (None, False)]
+    asked = [
+        mode for mode in MODES if mode and getattr(options, MODE_VALUES.get(mode, mode)) not in (None, False)
+    ]
     if len(asked) > 1:
         raise UsageError(f"--{asked[0]} and --{asked[1]} are two different things; call each alone.")
     mode = asked[0] if asked else ""
@@ -381,6 +409,46 @@ def _help_with(mode: str, options, name: str) -> int:
     else:
         files.solution(out, exercise, _path(options, name), progress.read(name, _note), force=options.force)
     return PASSED
+
+
+def _class(options, name: str) -> int:
+    from grader.classroom.command import Class, grade_class
+    from grader.classroom.shards import folder_of, read_shard, shard_of
+    from grader.classroom.store import Settings
+    from grader.classroom.summary import read_weights
+    from grader.learner import report
+
+    folder, results = Path(options.folder), Path(options.out)
+    if not folder.is_dir():
+        raise UsageError(f"--class {folder} is no folder; it takes the folder with the hand-ins in it.")
+    inner, outer = results.resolve(), folder.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise UsageError(f"--out {results} and --class {folder} lie in each other; give two folders apart.")
+    jobs = options.jobs
+    if jobs is None:
+        jobs = 1 if options.device == "cuda" else min(4, os.cpu_count() or 1)
+    if not 1 <= jobs <= 64:
+        raise UsageError(f"--jobs is {jobs}; it must be a whole number from 1 to 64.")
+    shard = read_shard(options.shard) if options.shard else shard_of(os.environ)
+    asked = Class(
+        Settings(name, options.seed, options.quick, options.device, options.no_names),
+        folder,
+        folder_of(results, shard),
+        jobs,
+        roster=Path(options.roster) if options.roster else None,
+        weights=read_weights(Path(options.weights), EXERCISES[name]) if options.weights else None,
+        trust=options.trust,
+        shard=shard,
+    )
+    return grade_class(asked, report.console())
+
+
+def _merge(options) -> int:
+    from grader.classroom.command import merge
+    from grader.learner import report
+
+    weights = Path(options.weights) if options.weights else None
+    return merge(list(map(Path, options.merge)), Path(options.out), weights, report.console())
 
 
 def _replay(options) -> int:

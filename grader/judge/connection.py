@@ -158,7 +158,7 @@ class Worker:
         self.kill()
         self._outgoing.put(None)
         self._drained.join(1)
-        _remove(self.setup["scratch"])
+        remove(self.setup["scratch"])
 
     def output_tail(self) -> str:
         """The end of what the worker's code printed."""
@@ -193,7 +193,7 @@ def _holds_too_much(folder: str) -> bool:
     return count > MOST_FILES or size > sandbox.SCRATCH
 
 
-def _remove(folder: str) -> None:
+def remove(folder: str) -> None:
     """Remove a scratch folder, also one that a learner's code made unreadable."""
 
     def allow_and_retry(function, path, _):

@@ -35,13 +35,14 @@ class Source:
     """A hand-in as it was read: where it stands, and its bytes; or why it cannot be read.
 
     helpers: modules that it may import, file name to bytes. members: the files of a folder, instead of
-    `data`."""
+    `data`. refused: whether the problem is that there is too much of it."""
 
     path: Path
     data: bytes = b""
     problem: str = ""
     helpers: Mapping[str, bytes] = field(default_factory=dict)
     members: Mapping[str, bytes] | None = None
+    refused: bool = False
 
     @property
     def sha256(self) -> str:
@@ -98,7 +99,10 @@ def _read_file(path: Path) -> Source:
     data = _read(path)
     if len(data) > sources.LARGEST_FILE:
         return Source(
-            path, data, problem=f"it is larger than {sources.LARGEST_FILE:,} bytes; expected one Python file"
+            path,
+            data,
+            problem=f"it is larger than {sources.LARGEST_FILE:,} bytes; expected one Python file",
+            refused=True,
         )
     return Source(path, data)
 
@@ -138,6 +142,7 @@ def _read_folder(path: Path) -> Source:
                     path,
                     problem=f"it is a folder of more than {sources.MOST_FILES:,} files; name the one that is "
                     f"meant",
+                    refused=True,
                 )
             file = Path(folder, name)
             if name.lower().endswith(sources.KINDS) and not file.is_symlink() and file.is_file():
@@ -149,6 +154,7 @@ def _read_folder(path: Path) -> Source:
                         path,
                         problem=f"it is a folder with more than {sources.LARGEST_FILE:,} bytes in it; name "
                         f"the file that is meant",
+                        refused=True,
                     )
                 members[(relative / name).as_posix()] = data
     return Source(path, members=members)

@@ -68,14 +68,22 @@ class Starter:
     """Starts workers, by the method of this system; close() ends everything it started."""
 
     def __init__(
-        self, method: str | None = None, trains: bool = False, environment: dict[str, str] | None = None
+        self,
+        method: str | None = None,
+        trains: bool = False,
+        environment: dict[str, str] | None = None,
+        hidden: tuple[str, ...] = (),
+        user: int | None = None,
     ):
         """trains: for exercises that train; what torch imports at the first use of an optimizer, a second's
         worth, is then imported once and shared by all workers that are forked.
-        environment: variables that its processes get beside those of worker_environment."""
+        environment: variables that its processes get beside those of worker_environment.
+        hidden: paths that no attempt may read, wherever they lie.
+        user: root's attempts run as the user of this number, and not as root."""
         self.method = method or start_method()
         self.trains = trains
         self.environment = environment or {}
+        self.hidden, self.user = hidden, user
         self._other: Starter | None = None
         self._zygote = None
         self.workers: list = []
@@ -89,7 +97,8 @@ class Starter:
         the background."""
         if self._other is None:
             seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
-            self._other = Starter(self.method, self.trains, {"PYTHONHASHSEED": seed})
+            other = {"PYTHONHASHSEED": seed}
+            self._other = Starter(self.method, self.trains, other, self.hidden, self.user)
         return self._other
 
     def _start_zygote(self) -> None:
@@ -134,6 +143,9 @@ class Starter:
 
         scratch = tempfile.mkdtemp(prefix="grade-")
         setup = {"role": role, "device": device, "scratch": scratch, "threads": threads, "folder": folder}
+        setup |= {"hidden": self.hidden, "user": self.user}
+        if role == "attempt" and self.user is not None:
+            os.chown(scratch, self.user, self.user)
         try:
             worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
         except BaseException:  # Ctrl-C too

@@ -119,28 +119,46 @@ def junit_text(verdicts: list[Verdict]) -> str:
     """JUnit XML: a suite per exercise, a case per check; what was not reached or run is skipped."""
     root = ElementTree.Element("testsuites")
     for verdict in verdicts:
-        count = {status: sum(check.status == status for check in verdict.checks) for status in STATUSES}
-        suite = ElementTree.SubElement(
-            root,
-            "testsuite",
-            name=verdict.exercise,
-            tests=str(len(verdict.checks)),
-            failures=str(count["failed"]),
-            skipped=str(count["not_reached"] + count["not_run"]),
-            errors="0",
-            time=f"{verdict.seconds:.3f}",
-        )
-        for check in verdict.checks:
-            case = ElementTree.SubElement(
-                suite, "testcase", classname=verdict.exercise, name=check.id, time=f"{check.seconds:.3f}"
-            )
-            if check.status == "failed":
-                failure = ElementTree.SubElement(case, "failure", message=_xml(check.message))
-                failure.text = _xml("\n".join([check.message, *check.details]))
-            elif check.status != "passed":
-                ElementTree.SubElement(case, "skipped", message=_xml(check.message))
+        add_suite(root, verdict.exercise, verdict.as_json())
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def add_suite(root: ElementTree.Element, name: str, verdict: dict) -> None:
+    """A suite of this name from a verdict as --json writes it. Its properties are seed, device and isolation,
+    those of a case its mistake."""
+    checks = verdict["checks"]
+    count = {status: sum(check["status"] == status for check in checks) for status in STATUSES}
+    suite = ElementTree.SubElement(
+        root,
+        "testsuite",
+        name=_xml(name),
+        tests=str(len(checks)),
+        failures=str(count["failed"]),
+        skipped=str(count["not_reached"] + count["not_run"]),
+        errors="0",
+        time=f"{verdict['seconds']:.3f}",
+    )
+    _properties(suite, {key: verdict[key] for key in ("seed", "device", "isolation")})
+    for check in checks:
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=verdict["exercise"], name=check["id"], time=f"{check['seconds']:.3f}"
+        )
+        if check["mistake"]:
+            _properties(case, {"mistake": check["mistake"]})
+        message = _xml(check["message"])
+        if check["status"] == "failed":
+            failure = ElementTree.SubElement(case, "failure", message=message.partition("\n")[0])
+            failure.text = message
+        elif check["status"] != "passed":
+            ElementTree.SubElement(case, "skipped", message=message)
+
+
+def _properties(element: ElementTree.Element, values: dict) -> None:
+    """What JUnit has no attribute for."""
+    listed = ElementTree.SubElement(element, "properties")
+    for name, value in values.items():
+        ElementTree.SubElement(listed, "property", name=name, value=_xml(str(value)))
 
 
 def _xml(text: str) -> str:

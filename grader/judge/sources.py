@@ -60,6 +60,7 @@ class Code:
     places:  of each of its lines, where that stands: "cell 3, line 5"; empty where they are simply its lines.
     remarks: what was done to get it, a sentence each.
     helpers: modules that were handed in with it, and that it may import: file name to bytes.
+    refused: whether the problem is that it is unsafe to read: too much in it, or paths that lead elsewhere.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Code:
     remarks: tuple[str, ...] = ()
     helpers: Mapping[str, bytes] = field(default_factory=dict)
     problem: str = ""
+    refused: bool = False
 
     def place(self, line: int) -> str:
         """Where a line stands, as the person who wrote it would say."""
@@ -267,7 +269,7 @@ def _markdown(name: str, data: bytes, text: str, exercise: Exercise) -> Code:
         blocks.append((fence[0], len(lines)))
     if not blocks:
         return Code(name, data)
-    defined = [_defines("\n".join(lines[start:end]).encode(), exercise) for start, end in blocks]
+    defined = [defines("\n".join(lines[start:end]).encode(), exercise) for start, end in blocks]
     best = [block for block, count in zip(blocks, defined) if count == max(defined)]
     if len(best) > 1:
         where = ", ".join(str(start) for start, _ in best[:MOST_SHOWN])
@@ -302,11 +304,14 @@ def _unzip(name: str, data: bytes, exercise: Exercise) -> Code:
                 )
             if len(entries) > MOST_FILES:
                 return Code(
-                    name, problem=f"it is a zip of {len(entries):,} files; at most {MOST_FILES:,} are taken"
+                    name,
+                    problem=f"it is a zip of {len(entries):,} files; at most {MOST_FILES:,} are taken",
+                    refused=True,
                 )
-            problem = next(filter(None, map(_unsafe, entries)), "")
-            if problem:
-                return Code(name, problem=problem)
+            for why_not, refused in ((_unsafe, True), (_unreadable, False)):
+                problem = next(filter(None, map(why_not, entries)), "")
+                if problem:
+                    return Code(name, problem=problem, refused=refused)
             members, left = {}, LARGEST_FILE
             for entry in entries:
                 if (
@@ -322,6 +327,7 @@ def _unzip(name: str, data: bytes, exercise: Exercise) -> Code:
                             name,
                             problem=f"it is a zip with more than {LARGEST_FILE:,} bytes in it; hand in one "
                             f"Python file",
+                            refused=True,
                         )
     except (
         zipfile.BadZipFile,
@@ -354,16 +360,21 @@ def _unsafe(entry: zipfile.ZipInfo) -> str:
             f"it is a zip with a symbolic link in it ({path[:80]!r}); pack the file itself, or hand in the "
             f"Python file"
         )
+    if entry.file_size > LARGEST_FILE or entry.file_size > LARGEST_RATIO * max(entry.compress_size, 1 << 12):
+        return (
+            f"it is a zip with a file of {entry.file_size:,} bytes ({path[:80]!r}); hand in the Python file"
+        )
+    return ""
+
+
+def _unreadable(entry: zipfile.ZipInfo) -> str:
+    """Why a zip with this member cannot be unpacked; "" where it can."""
     if entry.flag_bits & 1:
         return "it is a zip with a password; pack it without one, or hand in the Python file"
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return (
             "it is a zip that is packed in an unusual way; pack it with your system's own program, or hand "
             "in the Python file"
-        )
-    if entry.file_size > LARGEST_FILE or entry.file_size > LARGEST_RATIO * max(entry.compress_size, 1 << 12):
-        return (
-            f"it is a zip with a file of {entry.file_size:,} bytes ({path[:80]!r}); hand in the Python file"
         )
     return ""
 
@@ -378,7 +389,7 @@ def choose(members: Mapping[str, bytes], exercise: Exercise, where: str = "folde
     }
     found = sorted(path for path in members if PurePosixPath(path).name == exercise.file)
     if not found:
-        defined = {path: _defines(data, exercise) for path, data in members.items()}
+        defined = {path: defines(data, exercise) for path, data in members.items()}
         most = max(defined.values(), default=0)
         found = sorted(path for path, count in defined.items() if count == most > 0)
     wanted = f"{exercise.file}, or the one file that defines {', '.join(exercise.defines)}"
@@ -411,7 +422,7 @@ def choose(members: Mapping[str, bytes], exercise: Exercise, where: str = "folde
     )
 
 
-def _defines(data: bytes, exercise: Exercise) -> int:
+def defines(data: bytes, exercise: Exercise) -> int:
     """How many of the names that the exercise asks for a file seems to define at its top."""
     # In a notebook the lines are strings; and Python's own parser can be crashed by what it is given.
     text = data.decode("utf-8", "replace")

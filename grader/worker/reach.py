@@ -84,10 +84,10 @@ def _below(path: str, folder: str) -> bool:
 class Readable:
     """Which paths may be read: what lies below a root and not, further down, below a hidden folder."""
 
-    def __init__(self, scratch: str, folder: str):
-        """folder: where the file was handed in from, which is hidden."""
+    def __init__(self, scratch: str, *folders: str):
+        """folders: what is hidden besides, such as where the file was handed in from."""
         fixed = python_folders() | _real(SYSTEM) | {str(REPOSITORY / name) for name in READABLE}
-        origin = {os.path.realpath(folder)} - fixed
+        origin = {os.path.realpath(folder) for folder in folders} - fixed
         self.hidden = origin | {str(REPOSITORY)} | {str(REPOSITORY / name) for name in HIDDEN}
         # What PYTHONPATH adds may be read as well; but it may name the folder of the hand-ins.
         self.roots = (fixed | _real(sys.path)) - self.hidden

@@ -55,6 +55,21 @@ def adopt_orphans() -> bool:
     return prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+def become(user: int) -> bool:
+    """Root becomes another user, and cannot go back; whether that worked."""
+    try:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    except (AttributeError, OSError):  # no such call, or a container that has no such user
+        return False
+    # The kernel takes these back with the change: to end with the parent, and to read all of /proc/self.
+    die_with_parent()
+    prctl(_PR_SET_DUMPABLE, 1)
+    os.environ |= dict.fromkeys(("USER", "LOGNAME"), "attempt")
+    return True
+
+
 def hide_gpus() -> None:
     """A file that is graded on the CPU sees no GPU: CUDA could not start within what it may do.
 
@@ -106,18 +121,21 @@ def _mapped_bytes() -> int:
 def enter(setup: dict) -> tuple[reach.Reach, list[str]]:
     """Give up what an attempt may not do; what it reaches for from here on, and the words for the report.
 
-    setup: scratch, device, and folder: where the learner's file was handed in from.
+    setup: scratch, device, folder: where the learner's file was handed in from, hidden: what is hidden
+    besides, and user: as whom root's attempts run.
     """
-    readable = reach.Readable(setup["scratch"], setup["folder"])
+    readable = reach.Readable(setup["scratch"], setup["folder"], *setup["hidden"])
     reached = reach.Reach(readable)
     reached.install()
     # The rlimits last: a failure of what comes before must not leave files open.
     on_gpu = setup["device"] != "cpu"  # when CUDA starts, it makes a Unix socket and names its threads
     if not on_gpu:
         hide_gpus()
+    own_user = setup["user"] is not None and become(setup["user"])
     abi = restrict_files(setup["scratch"], readable, names_threads=on_gpu)
     filtered = system_calls.restrict(unix_sockets=on_gpu)
-    return reached, [*words(abi, filtered, on_gpu), cap_memory(setup["device"])]
+    said = ["own user"] if own_user else []
+    return reached, [*said, *words(abi, filtered, on_gpu), cap_memory(setup["device"])]
 
 
 def words(abi: int, filtered: bool, unix_sockets: bool = False) -> list[str]:

@@ -70,6 +70,16 @@ def test_a_special_file_is_written_to_and_never_replaced(tmp_path):
             "--json goes with a plain grade or --watch, and not with --hint",
         ),
         (["ex1", "--reset", "--quick"], "--quick goes with"),
+        (["ex1", "--class", "tests"], "--out RESULTS"),
+        (["ex1", "--class", "no/such/folder", "--out", "x"], "no/such/folder is no folder"),
+        (["--class", "tests", "--out", "x"], "--class needs an exercise"),
+        (["all", "--class", "tests", "--out", "x"], "one exercise"),
+        (["ex1", "--class", "tests", "--out", "tests/x"], "lie in each other"),
+        (["ex1", "--class", "tests", "--out", "x", "--jobs", "0"], "--jobs is 0"),
+        (["ex1", "--class", "tests", "--out", "x", "--shard", "3/2"], "--shard is '3/2'"),
+        (["ex1", "--class", "tests", "--out", "x", "--attempt", "y.py"], "--attempt goes with"),
+        (["ex1", "--jobs", "2"], "--jobs goes with --class"),
+        (["--merge", "no/such/results", "--out", "no/such"], "no/such/results"),
     ],
 )
 def test_a_wrong_call_gets_one_sentence_and_status_2(arguments, words, capsys):
@@ -77,6 +87,7 @@ def test_a_wrong_call_gets_one_sentence_and_status_2(arguments, words, capsys):
     said = capsys.readouterr()
     assert said.out == ""
     assert words in said.err and said.err.count("\n") == 1
+    assert not Path("no/such").exists()
 
 
 def test_cuda_where_there_is_none_gets_one_sentence_and_status_2(capsys):
