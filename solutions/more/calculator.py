@@ -1,4 +1,23 @@
-"""The calculator, solved: a GPT that does + - * / with a scratchpad."""
+"""The calculator, solved: a GPT that does + - * / with a scratchpad.
+
+The idea: a model computes a bounded amount before each token. A product of two digits by two is too much for
+that, and so is a division; written down step by step, each token needs a few digits of what stands before it
+(Nye et al. 2021, arXiv 2112.00114). So the answer is long, and every piece of it easy.
+
+What the scratchpad is worth (`python tests/bench/bench_calculator.py --steps 1500`, seed 0; held-out problems
+with every written digit right): with it + 100 %, - 100 %, * 100 %, / 90 %; without it, the result alone,
+* 23 % and / 1 %, while + and -, which have none, come to 100 % as before.
+
+What one tries first:
+- A mean of the loss over all tokens. A division has 41 of them and a sum 5, and the sums learn nothing for
+  most of the run. Here each operator has its share of the loss, whatever its length.
+- AdamW alone. After 200 steps its loss is 0.75 where Muon, for the matrices of the blocks, has 0.42.
+- Embeddings as small as the other weights. Where a digit stands decides everything here, and with tables of
+  0.08 either + or - stayed behind for hundreds of steps.
+- A rate that stays high. The quotient's digit is the hardest token: it compares three digits with the
+  multiples of two, and only small steps make that exact. Most of what division learns comes while the rate
+  falls.
+"""
 
 import re
 from collections.abc import Callable
@@ -138,7 +157,7 @@ def calculate(model: GPT, text: str) -> str:
     return "{} r {}".format(*number) if op == "/" else str(number)
 
 
-STEPS = 1500
+STEPS = 2500
 ROWS = {"+": 64, "-": 64, "*": 32, "/": 40}  # of each operator in an update
 SHARES = {"+": 0.2, "-": 0.2, "*": 0.25, "/": 0.35}  # of the loss
 MUON_RATE, ADAM_RATE = 0.02, 4e-3
@@ -195,8 +214,8 @@ class Muon(torch.optim.Optimizer):
             first, momentum = group["params"][0], group["momentum"]
             gradients = torch.stack([p.grad for p in group["params"]])
             state = self.state[first]
-            state.setdefault("mean", torch.zeros_like(gradients)).mul_(momentum).add_(gradients)
-            updates = orthogonal(gradients + momentum * state["mean"])
+            state.setdefault("momentum", torch.zeros_like(gradients)).mul_(momentum).add_(gradients)
+            updates = orthogonal(gradients + momentum * state["momentum"])
             rate = group["lr"] * max(1, first.shape[0] / first.shape[1]) ** 0.5
             for p, update in zip(group["params"], updates):
                 p.sub_(update, alpha=rate)
