@@ -45,10 +45,11 @@ MODES = {
         "out", "jobs", "device", "seed", "quick", "no-names", "roster", "weights", "trust", "shard",
     ),
     "merge": ("out", "weights"),
+    "export": ("out", "weights", "seed", "quick", "no-names"),
 }  # fmt: skip
 WITHOUT_EXERCISE = ("replay", "demo", "selftest", "merge")
 STYLES = "styles"  # behind --selftest, instead of an exercise: the mistakes in other styles
-OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset", "class")  # not of all exercises together
+OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset", "class", "export")  # not of all
 # Every option by the name of its value in what the parser gives.
 OPTIONS = {
     name: "helpers" if name == "with" else name.replace("-", "_")
@@ -123,6 +124,9 @@ def parser() -> argparse.ArgumentParser:
         "--trust", action="store_true", help="with --class: also where hand-ins cannot be kept apart"
     )
     made.add_argument("--shard", metavar="I/N", help="with --class: only the I-th of N parts")
+    made.add_argument(
+        "--export", metavar="PLATFORM", help="write what gradescope, classroom50 or github needs to grade it"
+    )
     made.add_argument("--merge", nargs="+", metavar="RESULTS", help="put the parts of a class together")
     return made
 
@@ -168,8 +172,8 @@ def _run(arguments: list[str]) -> int:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
     for path in filter(None, (options.json, options.junit)):
         _check_writable(Path(path))
-    if mode in ("class", "merge") and not options.out:
-        raise UsageError(f"--{mode} needs a folder for what comes of it: --out RESULTS.")
+    if mode in ("class", "merge", "export") and not options.out:
+        raise UsageError(f"--{mode} needs a place for what comes of it: --out RESULTS.")
     if mode == "replay":
         return _replay(options)
     if mode == "merge":
@@ -191,6 +195,8 @@ def _run(arguments: list[str]) -> int:
         return _help_with(mode, options, exercises[0])
     if mode == "class":
         return _class(options, exercises[0])
+    if mode == "export":
+        return _export(options, exercises[0])
     paths = [_path(options, exercise) for exercise in exercises]
     for path in paths:
         _check_readable(path)
@@ -441,6 +447,20 @@ def _class(options, name: str) -> int:
         shard=shard,
     )
     return grade_class(asked, report.console())
+
+
+def _export(options, name: str) -> int:
+    from grader.classroom.export import export
+    from grader.classroom.store import Settings
+    from grader.classroom.summary import read_weights
+
+    out = Path(options.out)
+    _check_writable(out)
+    weights = read_weights(Path(options.weights), EXERCISES[name]) if options.weights else None
+    settings = Settings(name, options.seed, options.quick, "cpu", options.no_names)
+    export(options.export, settings, weights, out)
+    print(f"Written: {out}. What to do with it: docs/instructor.md")
+    return PASSED
 
 
 def _merge(options) -> int:

@@ -13,7 +13,7 @@ import threading
 from dataclasses import asdict
 from pathlib import Path
 
-from grader.classroom.entries import read_entry
+from grader.classroom.entries import HandIn, read_entry
 from grader.classroom.store import Record, Settings
 from grader.judge.diagnosis import name_mistakes
 from grader.judge.grade import Session, grade
@@ -83,12 +83,17 @@ def _isolation(session: Session, settings: Settings) -> list[str]:
 
 def _record(session: Session, settings: Settings, folder: Path, asked: dict) -> Record:
     """What comes of one entry."""
-    exercise = EXERCISES[settings.exercise]
-    hand_in = read_entry(folder, asked["name"], exercise)
+    hand_in = read_entry(folder, asked["name"], EXERCISES[settings.exercise])
     if hand_in.status:
         return Record(hand_in.status, hand_in.reason)
     if hand_in.digest != asked["digest"]:
         return Record("not_graded", "it was changed while the class was graded; the same command grades it")
+    return record_of(session, settings, hand_in)
+
+
+def record_of(session: Session, settings: Settings, hand_in: HandIn, report=None) -> Record:
+    """The verdict on a hand-in that can be graded. report: called with each check's result."""
+    exercise = EXERCISES[settings.exercise]
     verdict = grade(
         session,
         settings.exercise,
@@ -96,6 +101,7 @@ def _record(session: Session, settings: Settings, folder: Path, asked: dict) -> 
         device=settings.device,
         seed=settings.seed,
         quick=settings.quick,
+        report=report,
         diagnose=None if settings.no_names else name_mistakes,
     )
     known = {mistake.id: mistake for mistake in exercise.mistakes()}

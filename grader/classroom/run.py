@@ -147,7 +147,7 @@ class Run:
         (self.results / RUNNING).write_text(json.dumps({"scratch": str(self.scratch)}))
         sandbox.adopt_orphans()
         self.others = set(orphans.children()) if sys.platform == "linux" else set()
-        self.as_user = self._can_become(FIRST_USER)
+        self.as_user = can_become(FIRST_USER, self.scratch)
         return self
 
     def __exit__(self, *_):
@@ -176,27 +176,6 @@ class Run:
             if not hasattr(os, "getuid") or scratch.stat().st_uid == os.getuid():
                 remove(str(scratch))
         note.unlink(missing_ok=True)
-
-    def _can_become(self, user: int) -> bool:
-        """Whether root can run attempts as another user, who must be able to read Python, torch and the
-        workbook."""
-        if not hasattr(os, "geteuid") or os.geteuid() != 0:
-            return False
-        code = (
-            "import importlib.util, os, sys\n"
-            "for name in ('torch', 'numpy', 'safetensors'):\n"
-            "    open(importlib.util.find_spec(name).origin).close()\n"
-            "for name in ('gpt_core/__init__.py', 'grader/worker/main.py'):\n"
-            "    open(os.path.join(sys.argv[1], name)).close()\n"
-            "os.stat(sys.argv[2])"
-        )
-        call = [sys.executable, "-c", code, str(REPOSITORY), str(self.scratch)]
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        try:
-            done = subprocess.run(call, cwd="/", user=user, group=user, extra_groups=[], timeout=60, **quiet)
-        except (OSError, ValueError, subprocess.SubprocessError):
-            return False
-        return done.returncode == 0
 
     def _begin(self, number: int) -> _Judge:
         user = FIRST_USER + number if self.as_user else None
@@ -276,6 +255,28 @@ class Run:
             with self._lock:  # no judge begins meanwhile
                 judges = {judge.process.pid for judge in self.judges.values()}
                 orphans.end_orphans(keep=judges | self.others)
+
+
+def can_become(user: int, scratch: Path) -> bool:
+    """Whether root can run attempts as another user, who must be able to read Python, torch and the
+    workbook."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return False
+    code = (
+        "import importlib.util, os, sys\n"
+        "for name in ('torch', 'numpy', 'safetensors'):\n"
+        "    open(importlib.util.find_spec(name).origin).close()\n"
+        "for name in ('gpt_core/__init__.py', 'grader/worker/main.py'):\n"
+        "    open(os.path.join(sys.argv[1], name)).close()\n"
+        "os.stat(sys.argv[2])"
+    )
+    call = [sys.executable, "-c", code, str(REPOSITORY), str(scratch)]
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    try:
+        done = subprocess.run(call, cwd="/", user=user, group=user, extra_groups=[], timeout=60, **quiet)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0
 
 
 def refuse_below(isolation: list[str], trust: bool) -> None:

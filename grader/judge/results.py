@@ -117,9 +117,14 @@ def json_text(verdicts: list[Verdict]) -> str:
 
 def junit_text(verdicts: list[Verdict]) -> str:
     """JUnit XML: a suite per exercise, a case per check; what was not reached or run is skipped."""
+    return junit_of([verdict.as_json() for verdict in verdicts])
+
+
+def junit_of(verdicts: list[dict]) -> str:
+    """The same from verdicts as --json writes them."""
     root = ElementTree.Element("testsuites")
     for verdict in verdicts:
-        add_suite(root, verdict.exercise, verdict.as_json())
+        add_suite(root, verdict["exercise"], verdict)
     ElementTree.indent(root)
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 

@@ -97,7 +97,7 @@ def test_equal_files_are_graded_once_and_each_has_its_row(tmp_path, capfd):
     assert [row["status"] for row in rows_of(tmp_path / "out")] == ["fail", "fail"]
 
 
-def test_two_jobs_and_three_shards_give_the_same_rows_as_one_job(graded_class, tmp_path):
+def test_two_jobs_three_shards_and_spawned_workers_give_the_same_rows_as_one_job(graded_class, tmp_path):
     folder = graded_class[0]
     call("--class", folder, "--out", tmp_path / "one", "--jobs", "1")
     call("--class", folder, "--out", tmp_path / "two", "--jobs", "2")
@@ -105,8 +105,10 @@ def test_two_jobs_and_three_shards_give_the_same_rows_as_one_job(graded_class, t
         environment = os.environ | {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "3"}
         assert call("--class", folder, "--out", tmp_path / "parts", "--jobs", "1", env=environment).stdout
     assert main(["--merge", str(tmp_path / "parts"), "--out", str(tmp_path / "parts")]) == 0
-    rows = [rows_without_times(tmp_path / name) for name in ("one", "two", "parts")]
-    assert rows[0] == rows[1] == rows[2] and len(rows[0]) == 6
+    spawning = os.environ | {"GRADE_START_METHOD": "spawn"}
+    call("--class", folder, "--out", tmp_path / "spawned", "--jobs", "1", env=spawning)
+    rows = [rows_without_times(tmp_path / name) for name in ("one", "two", "parts", "spawned")]
+    assert rows[0] == rows[1] == rows[2] == rows[3] and len(rows[0]) == 6
 
 
 def test_an_exam_names_no_mistake(tmp_path):
