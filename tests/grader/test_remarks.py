@@ -45,9 +45,9 @@ def test_of_a_file_that_stores_no_squares_and_starts_well_nothing_is_said(graded
 
 
 def test_a_sampler_that_takes_seconds_is_right_and_remarked_on(session, monkeypatch):
-    from tests.exercises.ex2 import checks
+    from tests.exercises.battery import sampling
 
-    monkeypatch.setattr(checks, "SLOW_SAMPLER", 0.05)
+    monkeypatch.setattr(sampling, "SLOW", 0.05)
     solution = (REPOSITORY / EXERCISES["ex2"].solution_path).read_text(encoding="utf-8")
     slow = (
         "    kept, missing = [], count\n",
