@@ -106,14 +106,16 @@ def train(
     trainer: Callable[[Callable[[int, float], None]], GPT],
     measure: Callable[[GPT], None],
     steps: int,
+    done: int = 0,
 ) -> int:
     """Train, save, measure, and let it be asked where there is a keyboard. The exit status.
 
-    trainer: (report) -> the model. measure: prints how good it is. Ctrl-C ends the training, and what it has
+    trainer: (report) -> the model. measure: prints how good it is. done: of the steps, by an earlier call.
+    Ctrl-C ends the training, and what it has
     come to is saved, measured and can be asked all the same.
     """
     with _one_sentence() as ended:
-        model, done = _trained(trainer, steps)
+        model, done = _trained(trainer, steps, done)
         if model is None:
             print("There was no model yet, so nothing is saved.")
             return INTERRUPTED
@@ -128,9 +130,9 @@ def train(
     return ended.status
 
 
-def _trained(trainer: Callable, steps: int) -> tuple[GPT | None, int]:
-    """The model, None where there was none when it was stopped, and how many updates it has seen."""
-    last = 0
+def _trained(trainer: Callable, steps: int, done: int) -> tuple[GPT | None, int]:
+    """The model, None where there was none when it was stopped, and how many updates it has had."""
+    last = done
     try:
         with StepsDisplay("training", steps) as show:
 

@@ -148,7 +148,7 @@ def main(
                 prompt, trace, right = found["example"]
                 print(f"     such as  {prompt}{trace}\n     and not  {prompt}{right}")
 
-    sys.exit(train(answerer, trainer, show, options.steps))
+    sys.exit(train(answerer, trainer, show, options.steps, going_on.get("done", 0)))
 
 
 def _going_on(train_calculator: Callable, answerer: Answerer, options, device: str) -> dict:

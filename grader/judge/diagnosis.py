@@ -101,8 +101,8 @@ def name_mistakes(
             named.append(check.mistake)
         elif out_of_time:
             check.details.append(
-                "Some known mistakes were not compared, since the time ran out. Five times as long: "
-                f"GRADE_PATIENCE=5 python grade.py {exercise.name}"
+                "Some known mistakes were not compared, since the time ran out. The same command with "
+                "GRADE_PATIENCE=5 in front of it has five times as long."
             )
     _settle(unnamed)
     for check in unnamed:

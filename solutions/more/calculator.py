@@ -4,14 +4,14 @@ The idea: a model computes a bounded amount before each token. A product of two 
 that, and so is a division; written down step by step, each token needs a few digits of what stands before it
 (Nye et al. 2021, arXiv 2112.00114). So the answer is long, and every piece of it easy.
 
-What the scratchpad is worth (`python tests/bench/bench_calculator.py --steps 1500`, seed 0; held-out problems
+What the scratchpad is worth (`python tests/bench/bench_calculator.py --seeds 0 --steps 1500`; held-out problems
 with every written digit right): with it + 100 %, - 100 %, * 100 %, / 90 %; without it, the result alone,
 * 23 % and / 1 %, while + and -, which have none, come to 99.7 % and more.
 
 What one tries first:
 - A mean of the loss over all tokens. A division has 41 of them and a sum 5, and the sums learn nothing for
   most of the run. Here each operator has its share of the loss, whatever its length.
-- AdamW alone. After 200 steps its loss is 0.75 where Muon, for the matrices of the blocks, has 0.42.
+- AdamW alone. After 200 steps its loss is 0.75 where Muon, for the matrices of the blocks, has 0.46.
 - Embeddings as small as the other weights. Where a digit stands decides everything here, and with tables of
   0.08 either + or - stayed behind for hundreds of steps.
 - A rate that stays high. The quotient's digit is the hardest token: it compares three digits with the

@@ -20,7 +20,7 @@ from tests.exercises.calculator.answers import (
     said_of,
     scratchpad_use,
 )
-from tests.exercises.calculator.readings import encode
+from tests.exercises.calculator.readings import encode, tokens
 
 DIVISION, PRODUCT = (6007, "/", 83), (34, "*", 57)
 RIGHT = {problem[1]: encode(*problem)[1] for problem in (DIVISION, PRODUCT)}
@@ -109,6 +109,26 @@ def test_a_run_says_before_it_begins_how_long_it_will_take_and_then_what_is_left
     assert "left" not in said[-1]
     progress.begin(0.0)
     assert said[-1] == "training 100 steps"
+
+
+def test_only_what_is_not_right_at_every_place_is_decoded_token_by_token(monkeypatch):
+    problems, asked = [DIVISION, (1234, "/", 56), (9999, "/", 99)], []
+
+    def predicted(reference, config, weights, rows, seconds):
+        found = np.roll(rows, -1, axis=1)  # the token that stands next; at the end the ";" that was cut off
+        found[:, -1] = tokens(";")[0]
+        found[1, -3] = (found[1, -3] + 1) % 10
+        return found
+
+    def decoded(reference, config, weights, prompts, count, seconds):
+        asked.append(prompts.tolist())
+        return np.array([tokens(encode(1234, "/", 57)[1])])
+
+    monkeypatch.setattr(training, "predicted", predicted)
+    monkeypatch.setattr(training, "decoded", decoded)
+    found = training.solved(None, training.Trained({}, {}, None), problems)
+    assert asked == [[tokens("1234/56=")]]
+    assert found.right == [True, False, True] and found.written[1] == encode(1234, "/", 57)[1]
 
 
 @pytest.mark.slow

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grader.cli import main
 from grader.judge import kept
 from grader.judge.grade import Source, grade
 from grader.judge.kept import Kept
-from grader.workbook import REPOSITORY
+from grader.learner import progress
+from grader.workbook import REPOSITORY, InstallationError
 from tests.exercises import EXERCISES
 from tests.exercises.asked import Looks
 from tests.exercises.ex2 import training
@@ -102,3 +104,17 @@ def test_the_same_file_is_not_trained_twice_and_gets_the_same_verdict(session, t
     assert first.checks[-1].message == again.checks[-1].message
     assert not first.remarks and "not repeated" in again.remarks[0] and str(tmp_path) in again.remarks[0]
     assert graded(data + b"\n# changed\n")[1] and graded(data, seed=1)[1]
+
+
+def test_the_command_line_keeps_what_it_trained(monkeypatch, capsys):
+    given = {}
+
+    def stopped(*_, **options):
+        given.update(options)
+        raise InstallationError("as far as this test goes.")
+
+    monkeypatch.setattr("grader.judge.grade.grade", stopped)
+    assert (
+        main(["ex2", "--device", "cpu", "--attempt", str(REPOSITORY / EXERCISES["ex2"].solution_path)]) == 2
+    )
+    assert given["trained"] == progress.FOLDER / "trained"

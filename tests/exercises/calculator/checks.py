@@ -618,7 +618,8 @@ def test_calculate_prompt(exam):
             fail(
                 asking.as_case(),
                 f"Every call of the model must begin with {asking.prompt!r}; yours has one that begins with "
-                f"{odd!r}. Are zeros put in front, and is a the first number?",
+                f"{odd!r}. Are zeros put in front, is a the first number, and does every call get all tokens "
+                "so far?",
             )
 
 

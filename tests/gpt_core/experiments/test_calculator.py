@@ -129,6 +129,19 @@ def test_a_run_that_was_stopped_goes_on(capsys):
         assert "A new calculator" in capsys.readouterr().out
 
 
+def test_a_run_that_is_stopped_again_at_once_has_lost_no_update(capsys):
+    run(trainer(interrupt), "--steps", "5")
+
+    def at_once(*, steps, device, seed, report, start=None, done=0):
+        model = start
+        assert model is not None
+        raise KeyboardInterrupt
+
+    assert run(at_once, "--steps", "5") == INTERRUPTED
+    seen = []
+    assert run(trainer(seen.append), "--steps", "5") == 0 and seen == [4, 5]
+
+
 def test_with_anew_it_begins_from_the_start(capsys):
     run(trainer(interrupt), "--steps", "5")
     seen = []
