@@ -10,6 +10,7 @@ import torch
 from data.arithmetic import OPERATORS, VOCABULARY, is_held_out, sample_held_out
 from gpt_core import GPT
 from gpt_core.experiments.answering import Answerer, ask_kept, kept, train
+from gpt_core.sampling import GREEDY, stream
 from gpt_core.training.checkpoint import CheckpointError
 from gpt_core.training.command import BAD_INPUT, Parser, begin
 from gpt_core.training.device import choose_device
@@ -20,17 +21,12 @@ PROBLEMS = 500  # of each operator
 ID = {character: id for id, character in enumerate(VOCABULARY)}
 
 
-@torch.no_grad()
 def written(model: GPT, prompts: list[str], count: int) -> Iterator[list[str]]:
     """The next character after each prompt (all of one length), greedily, `count` times."""
     device = next(model.parameters()).device
     tokens = torch.tensor([[ID[character] for character in prompt] for prompt in prompts], device=device)
-    model.eval()
-    for _ in range(count):
-        logits, _ = model(tokens[:, -model.config.block_size :])
-        following = logits[:, -1].argmax(dim=-1, keepdim=True)  # (B, 1)
-        tokens = torch.cat([tokens, following], dim=1)
-        yield [VOCABULARY[token] for token in following[:, 0].tolist()]
+    for following in stream(model, tokens, count, generator=torch.Generator(device), sampling=GREEDY):
+        yield [VOCABULARY[token] for token in following.tolist()]
 
 
 def whole(model: GPT, prompts: list[str], count: int) -> list[str]:

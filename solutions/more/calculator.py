@@ -4,9 +4,9 @@ The idea: a model computes a bounded amount before each token. A product of two 
 that, and so is a division; written down step by step, each token needs a few digits of what stands before it
 (Nye et al. 2021, arXiv 2112.00114). So the answer is long, and every piece of it easy.
 
-What the scratchpad is worth (`python tests/bench/bench_calculator.py --seeds 0 --steps 1500`; held-out problems
-with every written digit right): with it + 100 %, - 100 %, * 100 %, / 90 %; without it, the result alone,
-* 23 % and / 1 %, while + and -, which have none, come to 99.7 % and more.
+What the scratchpad is worth (`python tests/bench/bench_calculator.py --seeds 0 --steps 1500`; held-out
+problems with every written digit right): with it + 100 %, - 100 %, * 100 %, / 90 %; without it, the result
+alone, * 23 % and / 1 %, while + and -, which have none, come to 99.7 % and more.
 
 What one tries first:
 - A mean of the loss over all tokens. A division has 41 of them and a sum 5, and the sums learn nothing for
