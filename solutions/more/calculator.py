@@ -9,11 +9,11 @@ problems with every written digit right): with it + 100 %, - 100 %, * 100 %, / 9
 alone, * 23 % and / 1 %, while + and -, which have none, come to 99.7 % and more.
 
 What one tries first:
-- A mean of the loss over all tokens. A division has 41 of them and a sum 5, and the sums learn nothing for
-  most of the run. Here each operator has its share of the loss, whatever its length.
+- A mean of the loss over all tokens. A division has 41 of them and a sum 5: with 16 sums and 48 divisions in
+  a batch + was at 1 % after 800 steps. Here each operator has its share of the loss, whatever its length.
 - AdamW alone. After 200 steps its loss is 0.75 where Muon, for the matrices of the blocks, has 0.46.
-- Embeddings as small as the other weights. Where a digit stands decides everything here, and with tables of
-  0.08 either + or - stayed behind for hundreds of steps.
+- Embeddings as small as the other weights. Where a digit stands decides everything in a sum: with tables of
+  0.08 + is at 10 % and - at 35 % after 500 steps, and with those below at 96 % and 94 %.
 - A rate that stays high. The quotient's digit is the hardest token: it compares three digits with the
   multiples of two, and only small steps make that exact. Most of what division learns comes while the rate
   falls.
