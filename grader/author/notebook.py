@@ -9,7 +9,7 @@ the standard library is needed to write it (https://nbformat.readthedocs.io, for
 import json
 import tomllib
 
-from grader.author.sheets import SHEETS
+from grader.author.sheets import NOTHING, SHEETS
 from grader.learner.notebook import sheet
 from grader.workbook import REPOSITORY
 from tests.exercises import EXERCISES, FOUR, MENU, Exercise
@@ -135,7 +135,7 @@ def _book(path, exercises, cells: list[dict]) -> dict:
 def _exercise(exercise: Exercise) -> list[dict]:
     text, code, _ = sheet(exercise)
     cells = [_text(_sheet(exercise, text)), _code(f"%%exercise {exercise.name}\n{code}")]
-    tries = SHEETS[exercise.name].tries.strip("\n")
+    tries = SHEETS.get(exercise.name, NOTHING).tries.strip("\n")
     if tries:
         # As long as the exercise is not written this cell fails, and what follows is to run all the same.
         cells.append(_code(f"# Try it.\n{tries}", tags=["raises-exception"]))
@@ -151,7 +151,7 @@ def _sheet(exercise: Exercise, docstring: str) -> str:
     heading = exercise.title if exercise.of_menu else f"Exercise {exercise.name[2:]}, {exercise.title}"
     _, _, after_title = docstring.partition("\n")
     introduction, _, contract = after_title.partition("The contract (")
-    shown = SHEETS[exercise.name]
+    shown = SHEETS.get(exercise.name, NOTHING)
     return (
         f"## {heading}\n\n{introduction.strip()}\n\n{shown.formulas}\n\n"
         f"```text\n{shown.drawing.strip(chr(10))}\n```\n\n"

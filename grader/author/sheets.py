@@ -21,6 +21,7 @@ _ATTENTION = r"""$$\text{scores} = \frac{q\,k^\top}{\sqrt D}, \qquad
 \text{weights} = \operatorname{softmax}(\text{scores}, -\infty \text{ where } s > t), \qquad
 \text{out} = \text{weights}\; v$$"""
 
+NOTHING = Sheet("", "", "")
 SHEETS = {
     "ex1": Sheet(
         _ATTENTION,

@@ -133,32 +133,41 @@ def work(name: str) -> None:
 def show_grade(named: Exercise, training: bool) -> None:
     """Grade an exercise's file and show the report: the page with pictures where there is one, else text."""
     quick = ["--quick"] if named.training and not training else []
-    with tempfile.TemporaryDirectory() as folder:
-        page = Path(folder) / "report.html"
-        pictures = ["--html", str(page)] if _has_pictures() else []
-        run("grade.py", named.name, *quick, *pictures)
-        if page.is_file():
-            _display_page(page.read_text(encoding="utf-8"))
+    if _has_pictures():
+        _show_page(named, quick)
+    else:
+        run("grade.py", named.name, *quick)
     if quick:
         print("The training runs were left out; check(.., training=True) makes them.")
 
 
 def _has_pictures() -> bool:
+    """Whether the grader can write its report as a page."""
     from grader.cli import parser
 
     return "--html" in parser().format_help()
 
 
-def _display_page(page: str) -> None:
-    from IPython.display import HTML, display
+def _show_page(named: Exercise, quick: list[str]) -> None:
+    """The report as a page in a frame, and as text below it, for who opens it; text alone without a page."""
+    from IPython.display import display
 
+    print(f"Grading {named.attempt_path} ..", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html"
+        with _started("grade.py", named.name, *quick, "--html", str(path)) as command:
+            text = command.stdout.read()
+        page = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not page:
+        print(text)
+        return
     # In a frame of its own, the page's style and script do not meet the notebook's.
-    display(
-        HTML(
-            f'<iframe srcdoc="{html.escape(page)}" sandbox="allow-scripts" title="the report" '
-            'style="width:100%;height:640px;border:1px solid #8886"></iframe>'
-        )
+    frame = (
+        f'<iframe srcdoc="{html.escape(page)}" sandbox="allow-scripts" title="the report of {named.name}" '
+        'style="width:100%;height:640px;border:1px solid #8886"></iframe>'
+        f"<details><summary>the report as text</summary><pre>{html.escape(text)}</pre></details>"
     )
+    display({"text/html": frame, "text/plain": text}, raw=True)
 
 
 def _started(*arguments: str) -> subprocess.Popen:
@@ -208,11 +217,10 @@ def sheet(named: Exercise) -> tuple[str, str, str]:
     """The stub in three parts: its docstring, what a learner fills in, and what a script does at the end."""
     stub = (REPOSITORY / named.stub_path).read_text(encoding="utf-8")
     tree = ast.parse(stub)
-    lines = stub.splitlines(keepends=True)
-    end = tree.body[0].end_lineno
-    body = "".join(lines[end:])
+    docstring = ast.get_docstring(tree)
+    body = "".join(stub.splitlines(keepends=True)[tree.body[0].end_lineno if docstring else 0 :])
     script = MAIN.search(body)
-    return ast.get_docstring(tree), body[: script.start()].strip("\n"), script[0].strip("\n")
+    return docstring or "", MAIN.sub("", body).strip("\n"), script[0].strip("\n") if script else ""
 
 
 def _save(named: Exercise, cell: str, source: str) -> None:
@@ -225,7 +233,7 @@ def _save(named: Exercise, cell: str, source: str) -> None:
                 f'it is. work("{named.name}") puts it into a cell.'
             )
         return
-    if not MAIN.search(source):
+    if script and not MAIN.search(source):
         source += f"\n\n{script}\n"
     if path.exists() and path.read_bytes() == source.encode():
         return

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
@@ -20,7 +21,6 @@ from tests.grader.attempts import SOLUTION
 FOUR = [exercises.EXERCISES[name] for name in exercises.FOUR]
 EX1 = exercises.EXERCISES["ex1"]
 WHY = 'an optional extra that is not installed: pip install -e ".[notebook]"'
-MISTAKE = "def forward(self, x):\n    return x\n"
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,20 @@ def test_every_exercise_has_a_sheet_with_formulas_and_a_drawing():
     for name, shown in SHEETS.items():
         assert shown.formulas.count("$$") == 2, name
         assert max(map(len, shown.drawing.splitlines())) <= 110, name
+
+
+@pytest.mark.parametrize("name", [name for name, shown in SHEETS.items() if shown.tries])
+def test_what_a_sheet_tries_works_with_the_solution_and_is_not_written_in_the_stub(name, capsys):
+    exercise, tries = exercises.EXERCISES[name], SHEETS[name].tries
+    assert run_here(exercise.solution_path, tries) is None and capsys.readouterr().out
+    with pytest.raises(NotImplementedError):
+        run_here(exercise.stub_path, tries)
+
+
+def run_here(path: str, tries: str) -> None:
+    module: dict = {"__name__": "tried"}
+    exec(compile((REPOSITORY / path).read_text(encoding="utf-8"), path, "exec"), module)
+    exec(compile(tries, "what is tried", "exec"), module)
 
 
 def test_the_badge_opens_the_notebook_where_the_workbook_has_an_address():
@@ -59,6 +73,7 @@ def shell(tmp_path, monkeypatch, own_progress):
     monkeypatch.chdir(tmp_path)
     made = interactive.InteractiveShell()
     made.history_manager.enabled = False
+    monkeypatch.setattr(notebook, "_has_pictures", lambda: False)
     monkeypatch.setattr(notebook, "_ip", lambda: made)
     monkeypatch.setattr(notebook, "run", lambda *arguments: print("run", *arguments))
     monkeypatch.setattr(notebook, "_defined", {})
@@ -162,11 +177,30 @@ def test_a_cell_that_does_not_run_is_saved_all_the_same_since_its_grade_says_why
 def test_one_line_runs_saves_and_grades_with_training_runs_on_request(shell, capsys):
     cell(shell, "%%grade ex1\n" + TWO.format(1))
     assert "run grade.py ex1" in capsys.readouterr().out and "size = 3" in own_file()
-    monkey = exercises.EXERCISES["ex2"]
-    notebook.show_grade(monkey, training=False)
-    notebook.show_grade(monkey, training=True)
+    ex2 = exercises.EXERCISES["ex2"]
+    notebook.show_grade(ex2, training=False)
+    notebook.show_grade(ex2, training=True)
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("run")]
     assert "--quick" in said[0] and "--quick" not in said[1]
+
+
+def test_a_report_with_pictures_is_shown_in_a_frame_and_one_without_as_text(shell, monkeypatch, capsys):
+    shown = []
+    monkeypatch.setattr(notebook, "_has_pictures", lambda: True)
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: shown.append(data))
+    script = (
+        "import pathlib, sys; print('<b>text</b>');"
+        "pathlib.Path(sys.argv[-1]).write_text('<p onclick=\"x\">') if {} else 0"
+    )
+    for writes in (True, False):
+        called = partial(notebook._started, "-c", script.format(writes))
+        with monkeypatch.context() as m:
+            m.setattr(notebook, "_started", called)
+            notebook.show_grade(EX1, training=False)
+    [data] = shown
+    assert 'srcdoc="&lt;p onclick=&quot;x&quot;&gt;"' in data["text/html"]
+    assert "<pre>&lt;b&gt;text" in data["text/html"] and data["text/plain"] == "<b>text</b>\n"
+    assert capsys.readouterr().out.count("<b>text</b>") == 1
 
 
 @pytest.fixture
@@ -223,7 +257,9 @@ def test_the_notebook_runs_with_a_failing_attempt_and_passes_with_the_solutions(
     client.execute()
 
     def shown(cell) -> str:
-        return "".join(output.get("text", "") for output in cell.outputs)
+        return "".join(
+            output.get("text", output.get("data", {}).get("text/plain", "")) for output in cell.outputs
+        )
 
     codes = [cell for cell in book.cells if cell.cell_type == "code"]
     [failed] = [shown(cell) for cell in codes if cell.source.startswith("%%grade ex1")]
