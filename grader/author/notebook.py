@@ -152,11 +152,12 @@ def _sheet(exercise: Exercise, docstring: str) -> str:
     _, _, after_title = docstring.partition("\n")
     introduction, _, contract = after_title.partition("The contract (")
     shown = SHEETS.get(exercise.name, NOTHING)
-    return (
-        f"## {heading}\n\n{introduction.strip()}\n\n{shown.formulas}\n\n"
-        f"```text\n{shown.drawing.strip(chr(10))}\n```\n\n"
-        f"```text\nThe contract ({contract.strip()}\n```"
-    )
+    parts = [f"## {heading}", introduction.strip(), shown.formulas]
+    if shown.drawing:
+        parts.append("```text\n" + shown.drawing.strip("\n") + "\n```")
+    first, _, rest = contract.partition("\n")
+    parts += [f"The contract ({first}", "```text\n" + rest.strip("\n") + "\n```"]
+    return "\n\n".join(filter(None, parts))
 
 
 def _text(source: str) -> dict:

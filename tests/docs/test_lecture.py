@@ -4,6 +4,8 @@ ones that there are."""
 import doctest
 import re
 import shlex
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -80,6 +82,19 @@ def test_every_command_on_the_pages_takes_the_options_that_it_is_given():
     assert tried_ones >= 10
     scripts = {words[0] for words in map(shlex.split, commands()) if words[0].endswith(".py")}
     assert all((lecture.REPOSITORY / script).is_file() for script in scripts)
+
+
+@pytest.mark.slow
+def test_every_option_of_a_script_on_the_pages_is_one_that_it_has():
+    known = tuple(parsers())
+    given = {words[0]: words[1:] for words in map(shlex.split, commands()) if words[0].endswith(".py")}
+    given = {script: [w for w in words if w.startswith("--")] for script, words in given.items()}
+    given = {script: options for script, options in given.items() if options and script not in known}
+    assert given
+    for script, options in given.items():
+        call = [sys.executable, script, "--help"]
+        shown = subprocess.run(call, cwd=lecture.REPOSITORY, capture_output=True, text=True, check=True)
+        assert set(options) <= set(re.findall(r"--[a-z-]+", shown.stdout)), script
 
 
 def test_every_preset_on_the_pages_is_one_that_there_is():
