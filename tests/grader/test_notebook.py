@@ -252,7 +252,7 @@ def test_the_notebook_runs_with_a_failing_attempt_and_passes_with_the_solutions(
         cells.append(cell)
     book.cells = [*cells, nbformat.from_dict(code(set_up.source)), nbformat.from_dict(code('hint("ex1")'))]
     client = nbclient.NotebookClient(
-        book, timeout=400, resources={"metadata": {"path": workbook / "exercises"}}
+        book, timeout=900, resources={"metadata": {"path": workbook / "exercises"}}
     )
     client.execute()
 
