@@ -67,18 +67,19 @@ class Batches:
         self.windows = tokens.unfold(0, block_size + 1, 1)
         self.order, self.device = order, device or tokens.device
         self.generator = torch.Generator().manual_seed(seed)
-        self._epoch, self._drawn = torch.empty(0, dtype=torch.long), 0
+        self._epoch, self._offset, self._drawn = torch.empty(0, dtype=torch.int32), 0, 0
         self._before = self.generator.get_state()  # the generator's state before the epoch was drawn
 
     def draw(self, count: int) -> torch.Tensor:
         """The starts of the next `count` windows, (count,) long on the CPU."""
         if self.order == "random":
             return torch.randint(len(self.windows), (count,), generator=self.generator)
-        parts = [self._epoch[:0]]
+        parts = [torch.empty(0, dtype=torch.long)]
         while count > 0:
             if self._drawn == len(self._epoch):
                 self._begin_epoch()
-            parts.append(self._epoch[self._drawn : self._drawn + count])
+            T = self.windows.shape[1] - 1
+            parts.append(self._offset + T * self._epoch[self._drawn : self._drawn + count].long())
             self._drawn += len(parts[-1])
             count -= len(parts[-1])
         return torch.cat(parts)
@@ -87,9 +88,10 @@ class Batches:
         """Another offset, and another order of the windows that follow from it."""
         self._before = self.generator.get_state()
         T, starts = self.windows.shape[1] - 1, len(self.windows)
-        offset = int(torch.randint(min(T, starts), (1,), generator=self.generator))
-        whole = (starts - 1 - offset) // T + 1
-        self._epoch = offset + T * torch.randperm(whole, generator=self.generator)
+        self._offset = int(torch.randint(min(T, starts), (1,), generator=self.generator))
+        whole = (starts - 1 - self._offset) // T + 1
+        # 4 bytes a window: of a text of gigabytes there are many.
+        self._epoch = torch.randperm(whole, generator=self.generator, dtype=torch.int32)
         self._drawn = 0
 
     def state(self) -> tuple[torch.Tensor, int]:

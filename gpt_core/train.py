@@ -38,7 +38,8 @@ from gpt_core.training.out_of_memory import is_out_of_memory
 from gpt_core.training.plugins import failure_in_part
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.state import find_corpus, load_run
-from gpt_core.training.terminal import TrainingDisplay, fail, load_corpus
+from gpt_core.training.terminal import TrainingDisplay, fail, load_text
+from gpt_core.training.token_file import TokenFile
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trainer import Trainer
 
@@ -193,12 +194,12 @@ def _left_alone(error: Exception, world: World) -> str | None:
     return None
 
 
-def _load_text(corpus: str, world: World) -> str:
-    """One process of each machine downloads, then the others find the files there."""
+def _load_text(corpus: str, world: World) -> str | TokenFile:
+    """One process of each machine downloads or encodes, then the others find the files there."""
     if world.local_rank == 0:
-        text = load_corpus(corpus)
+        text = load_text(corpus)
     world.wait()
-    return text if world.local_rank == 0 else load_corpus(corpus)
+    return text if world.local_rank == 0 else load_text(corpus)
 
 
 if __name__ == "__main__":

@@ -40,14 +40,19 @@ from gpt_core.training.optimizer import learning_rate
 from gpt_core.training.out_of_memory import MemoryOfRun, memory_for
 from gpt_core.training.plugins import build_model, build_optimizers, source_digests
 from gpt_core.training.run_log import RunLog
+from gpt_core.training.token_file import TokenFile
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trained import does_not_fit
+
+MANY = 1_000_000  # characters to validate on, of a text that is larger than memory
 
 
 class Trainer:
     """One run in one folder; built by `start` or `resume`."""
 
-    def __init__(self, config: TrainConfig, text: str, folder: Path, report: Report, world: World):
+    def __init__(
+        self, config: TrainConfig, text: str | TokenFile, folder: Path, report: Report, world: World
+    ):
         self.config, self.folder, self.report, self.world = config, folder, report, world
         self.device = choose_device(
             config.device, world.local_rank, processes=world.size, note=lambda text: report(Notice(text))
@@ -72,9 +77,20 @@ class Trainer:
         # The same weights everywhere, then dropout of its own in every process.
         torch.manual_seed(config.seed + world.rank)
 
-    def _take(self, text: str) -> None:
+    def _take(self, text: str | TokenFile) -> None:
         """The text as tokens, its two parts, and the batches of the first one."""
         config = self.config
+        if isinstance(text, TokenFile):
+            self.text_sha256, self.tokenizer = text.sha256, text.tokenizer
+            self._split(text.tokens)
+            if not config.val_chars and len(self.val_tokens) > MANY:
+                self.report(
+                    Notice(
+                        f"Each evaluation scores the last {len(self.val_tokens):,} characters of "
+                        f"{config.corpus}; --val-chars {MANY} takes the first {MANY:,} of them."
+                    )
+                )
+            return
         size = f"{len(text):,} characters of {config.corpus}"
         with memory_for(f"to encode the {size}", "take a shorter text"):
             self.text_sha256 = corpora.sha256(text)
@@ -82,10 +98,15 @@ class Trainer:
             self.tokenizer = CharTokenizer.from_text(text)
             tokens = encode_text(self.tokenizer, text)
         with memory_for(f"on {self.device} for the {size}, which all stay there", "take a shorter text"):
-            self.train_tokens, val_tokens = corpora.split(tokens.to(self.device))
+            self._split(tokens.to(self.device))
+
+    def _split(self, tokens: torch.Tensor) -> None:
+        """The tokens to train on and to validate on, and the batches of the first."""
+        config = self.config
+        self.train_tokens, val_tokens = corpora.split(tokens)
         self.val_tokens = val_tokens[: config.val_chars or None]
         # The batches have a generator of their own: dropout must not change which windows come next.
-        windows = {"block_size": config.block_size, "seed": config.seed}
+        windows = {"block_size": config.block_size, "seed": config.seed, "device": self.device}
         part = f"the first 90 % of {config.corpus}, to train on,"
         self.batches = Batches(self.train_tokens, **windows, part=part, order=config.windows)
         # Raises where it is too short to sample from.
@@ -106,9 +127,17 @@ class Trainer:
 
     @classmethod
     def start(
-        cls, config: TrainConfig, text: str, folder: Path, *, report: Report = ignore, world: World = World()
+        cls,
+        config: TrainConfig,
+        text: str | TokenFile,
+        folder: Path,
+        *,
+        report: Report = ignore,
+        world: World = World(),
     ) -> "Trainer":
-        """A new run. Raises ValueError where the folder exists or the text cannot be trained on."""
+        """A new run; text: a string, or a large text as tokens in a file.
+
+        Raises ValueError where the folder exists or the text cannot be trained on."""
         if world.is_first:
             state.refuse_existing(folder)  # before anything is computed
         trainer = cls(config, text, folder, report, world)
@@ -122,7 +151,7 @@ class Trainer:
     def resume(
         cls,
         path: Path,
-        text: str,
+        text: str | TokenFile,
         *,
         report: Report = ignore,
         world: World = World(),
