@@ -32,7 +32,7 @@ UNIT = Unit(
     sets="are problems taken from a set in its order",
     seconds=180.0,
 )
-STEPS, WANTED = 2500, 0.99  # the budget, and the share of held-out problems to be right with each operator
+STEPS, WANTED = 5000, 0.99  # the budget, and the share of held-out problems to be right with each operator
 SECONDS = 3600.0
 ROW_WIDTH = 256  # tokens of a row of training input that are looked at: several problems, if it holds so many
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
