@@ -15,6 +15,7 @@ from rich.text import Text
 
 from grader.judge.results import SOLUTION_READ, CheckResult, Verdict
 from grader.judge.text import clean, one_line
+from grader.learner import blocks
 from grader.workbook import Call
 from tests.exercises import EXERCISES, Exercise
 
@@ -142,9 +143,10 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
     mistake += _candidates(out, known, check)
     room = max(rows - len(head) - len(mistake), LEAST_BODY)
     details = [line for text in check.details for line in _detail(out, text)]
-    body = message + _case(out, check) + details
+    matrices = [line for one in check.matrices[:1] for line in blocks.lines(out, one, room - len(message))]
+    body = message + _case(out, check) + matrices + details
     if len(body) > room:
-        body = message + details
+        body = message + matrices + details
     if len(body) > room:
         more = f"      .. {len(body) - room + 1} more lines: --verbose shows everything"
         body = body[: room - 1] + [Text(more, style="dim")]
@@ -244,6 +246,10 @@ def _failure(out: Console, check: CheckResult) -> None:
     _print(out, _case(out, check))
     for line in check.details:
         _print(out, _detail(out, line))
+    for one in check.matrices[:1]:
+        _print(out, blocks.lines(out, one))
+        for line in one.lines():
+            _print(out, [Text("      " + line, style="cyan")])
     if check.replay:
         hanging(out, Text("    replay: ", style="dim"), Text(check.replay, style="dim"))
 
