@@ -83,3 +83,54 @@ def telling_part(bad: np.ndarray, rows: int, columns: int) -> tuple[slice, slice
     inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
     top, left = np.unravel_index(int(inside.argmax()), inside.shape)
     return slice(int(top), int(top) + rows), slice(int(left), int(left) + columns)
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorMap:
+    """How many problems there were with a in a range and b in one, and how many of them were answered wrong.
+
+    wrong, total: (rows, columns). rows and columns: the borders of the ranges, one more than there are.
+    """
+
+    title: str
+    wrong: np.ndarray
+    total: np.ndarray
+    rows: list[int]
+    columns: list[int]
+    row: str = "a"
+    column: str = "b"
+
+    @classmethod
+    def of(cls, title: str, a, b, wrong, tops: tuple[int, int], bottom: tuple[int, int] = (0, 0), cells=20):
+        """From problems (N,) with a < tops[0] and b < tops[1], and which of them were answered wrong."""
+        borders = [np.unique(np.linspace(low, top, cells + 1).astype(int)) for low, top in zip(bottom, tops)]
+        a, b, wrong = np.asarray(a), np.asarray(b), np.asarray(wrong, dtype=bool)
+        total, bad = (np.histogram2d(one, other, borders)[0] for one, other in ((a, b), (a[wrong], b[wrong])))
+        return cls(title, bad, total, *(border.tolist() for border in borders))
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares from 0 to 1 by name, and of how many each is: right by digit, right by carries."""
+
+    title: str
+    rows: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers by name."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Lines of points (x, y) by name."""
+
+    title: str
+    x: str
+    y: str
+    lines: dict[str, list[tuple[float, float]]]
