@@ -18,7 +18,7 @@ STYLE = """
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8881;padding:.5rem;margin:.5rem 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem;font-size:.9rem}
 dd{margin:0;overflow-wrap:anywhere}
-details,div[class]:is(.passed,.not_reached,.not_run,.failed){border-top:1px solid #8884;padding:.3rem 0}
+details,div:is(.passed,.not_reached,.not_run,.failed){border-top:1px solid #8884;padding:.2rem 0}
 summary{cursor:pointer}summary b,div.passed b,div.not_run b{margin:0 .4rem}
 .passed>b,.passed>summary b{color:#2a9d4a}.failed>b,.failed>summary b{color:#d33}
 .mistake{border-left:.3rem solid #d90;padding-left:.8rem}
@@ -83,7 +83,10 @@ def _verdict(verdict: Verdict, call: Call, title: str, drawn: dict[str, str]) ->
         *(("read as", said) for said in verdict.read_as),
     ]
     parts.append(f"<dl>{''.join(f'<dt>{name}<dd>{text(said)}' for name, said in facts)}</dl>")
-    checks = sorted(verdict.checks, key=lambda check: (check is not first, check.status != "failed"))
+    # What to mend first comes first, then what else failed, and then what has pictures.
+    checks = sorted(
+        verdict.checks, key=lambda check: (check is not first, check.status != "failed", not check.shown)
+    )
     parts.append("<h3>Checks</h3>")
     parts += [_check(exercise, verdict, check, drawn, open=check is first) for check in checks]
     if verdict.printed.strip():
