@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from tests.exercises.shown import Matrices
+from tests.exercises.shown import WEIGHTS, Matrices
 
 STATUSES = ("passed", "failed", "not_reached", "not_run")
 SCHEMA = 1
@@ -42,12 +42,12 @@ class CheckResult:
 
     @property
     def matrices(self) -> list[Matrices]:
-        """The attention matrices that may be drawn: those of the check itself, then what the same code gives
-        in the call that its numbers hold (exam.Numbers), where that is wrong as well."""
+        """The matrices that may be drawn: those of the check itself; where there are no attention weights
+        among them, those that its numbers hold (exam.Numbers), if they are wrong as well."""
         found = [one for one in self.shown if isinstance(one, Matrices)]
-        numbers = self.numbers and [self.numbers, *self.numbers.facts.get("again", ())]
-        for one in numbers or ():
-            if one.kind == "attention" and not (one is self.numbers and found):
+        numbers = [self.numbers, *self.numbers.facts.get("again", ())] if self.numbers else []
+        for one in numbers:
+            if one.kind == "attention" and not any(other.what == WEIGHTS for other in found):
                 size = {name: one.facts[name] for name in ("B", "T", "C", "H") if name in one.facts}
                 found.append(Matrices.of(one.expected, one.got, one.allowed, case=size))
         return [one for one in found if one.wrong.any()]

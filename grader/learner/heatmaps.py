@@ -12,7 +12,7 @@ CELL = 10  # units of the SVG
 LABELS, TOP = 22, 12  # units left of and above the cells
 NUMBERED = 16  # tokens; more have no room for a number each
 MOST_RUNS = 200  # outlines in one picture
-LEVELS = 16
+LEVELS, APART = 16, 8  # colours of a weight, and of a difference each way
 # matplotlib's viridis, which is read in light, in the dark, and without the eye for colours
 VIRIDIS = (
     "440154481a6c472f7d41448739568c31688e2a788e23888e"
@@ -25,13 +25,13 @@ def _rgb(text: str) -> tuple[int, int, int]:
 
 
 CLEAR, NAN = 0, 1
-WEIGHT, LESS, MORE = 2, 2 + LEVELS, 2 + 2 * LEVELS  # the first index of each kind
+WEIGHT, LESS, MORE = 2, 2 + LEVELS, 2 + LEVELS + APART  # the first index of each kind
 PALETTE: Palette = (
     (0, 0, 0, 0),
     (255, 0, 255, 255),
     *((*_rgb(VIRIDIS[6 * level : 6 * level + 6]), 255) for level in range(LEVELS)),
-    *((30, 100, 255, 80 + 11 * level) for level in range(LEVELS)),
-    *((235, 60, 20, 80 + 11 * level) for level in range(LEVELS)),
+    *((30, 100, 255, 80 + 25 * level) for level in range(APART)),
+    *((235, 60, 20, 80 + 25 * level) for level in range(APART)),
 )
 # Of an error map: no problem there, none wrong, and from few to all wrong.
 ERRORS: Palette = (
@@ -49,7 +49,7 @@ def weights(matrix: np.ndarray) -> np.ndarray:
 
 def differences(apart: np.ndarray, bad: np.ndarray) -> np.ndarray:
     """Indices of the colours of differences from -1 to 1; clear where nothing is wrong."""
-    level = np.minimum(np.abs(np.nan_to_num(apart)) * LEVELS, LEVELS - 1)
+    level = np.minimum(np.abs(np.nan_to_num(apart)) * APART, APART - 1)
     index = np.where(apart < 0, LESS, MORE) + np.floor(level)
     return np.where(np.isnan(apart), NAN, np.where(bad, index, CLEAR)).astype(np.uint8)
 
@@ -62,8 +62,9 @@ def with_sums(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.nd
     return made
 
 
-def heads(shown: Matrices) -> str:
-    """All heads small, and one of them, the worst, large; a click makes another one large."""
+def heads(shown: Matrices, id: str) -> str:
+    """All heads small, and one of them, the worst, large; a click makes another one large. id: no other
+    figure's on the page."""
     _, T, S = shown.sizes
     parts = [f"{shown.what}: expected, got and the difference (got - expected) on one scale"]
     parts.append(f"a row is {_a(shown.row)}, a column {_a(shown.column)}")
@@ -79,10 +80,12 @@ def heads(shown: Matrices) -> str:
         )
         parts.append(f"shown are heads {count}, rows {rows} and columns {columns}, where most is wrong")
     bad, worst = shown.wrong, shown.worst
-    drawn = [_head(shown, index, bad[index], index == worst) for index in range(len(shown.got))]
+    outlines: dict[str, str] = {}
+    drawn = [_head(shown, index, bad[index], index == worst, outlines, id) for index in range(len(shown.got))]
     click = " Click a head to see it large." if len(drawn) > 1 else ""
     return (
-        f"<figure><figcaption>{escape('; '.join(parts))}.{click}</figcaption>{LEGEND}"
+        f"<figure><figcaption>{escape('; '.join(parts))}.{click}</figcaption>"
+        f"<p class=legend>{LEGEND}{OUTLINED if outlines else ''}</p>"
         f"<div class=heads>{''.join(drawn)}</div></figure>"
     )
 
@@ -91,7 +94,8 @@ def _a(name: str) -> str:
     return f"an {name}" if name[0] in "aeiou" else f"a {name}"
 
 
-def _head(shown: Matrices, index: int, bad: np.ndarray, large: bool) -> str:
+def _head(shown: Matrices, index: int, bad, large: bool, outlines: dict[str, str], id: str) -> str:
+    """One head. outlines: those of the figure's heads so far, path to id: the same one is drawn again."""
     expected, got = shown.expected[index], shown.got[index]
     number, (T, S) = index + shown.heads, got.shape
     with np.errstate(invalid="ignore", over="ignore"):
@@ -113,7 +117,12 @@ def _head(shown: Matrices, index: int, bad: np.ndarray, large: bool) -> str:
         for n, name in enumerate(("expected", "got", "difference"))
     ]
     if future:
-        marks.append(f'<path transform="translate({LABELS + step} {TOP})scale({CELL})" d="{future}"/>')
+        place = f'transform="translate({LABELS + step} {TOP})scale({CELL})"'
+        if future in outlines:
+            marks.append(f'<use href="#{outlines[future]}"/>')
+        else:
+            outlines[future] = f"{id}o{len(outlines)}"
+            marks.append(f'<path id="{outlines[future]}" {place} d="{future}"/>')
     marks.append(_numbers(shown, sums, step))
     said = _said(shown, index, bad, sums, bool(future))
     name = f"head {number}" if shown.sizes[0] > 1 else shown.what
@@ -143,7 +152,7 @@ def _outlines(shown: Matrices, bad: np.ndarray, got: np.ndarray) -> str:
 def _numbers(shown: Matrices, sums, step: int) -> str:
     """The numbers of rows and columns, and their sums where there is room for them."""
     T, S = shown.got.shape[1:]
-    every = 1 if T <= NUMBERED else 8
+    every = 1 if T <= NUMBERED else 16
     made = [
         f'<text x="{LABELS - 3}" y="{TOP + t * CELL + 7}" class=e>{t + shown.queries}</text>'
         for t in range(0, T, every)
@@ -195,20 +204,17 @@ def _between(sums: np.ndarray) -> str:
 def _scale() -> str:
     """What the colours mean, as a picture with words."""
     weight = np.arange(WEIGHT, WEIGHT + LEVELS)
-    apart = np.concatenate(
-        [np.arange(LESS, LESS + LEVELS)[::-1], [CLEAR] * 3, np.arange(MORE, MORE + LEVELS)]
-    )
+    less, more = np.arange(LESS, LESS + APART)[::-1], np.arange(MORE, MORE + APART)
+    apart = np.concatenate([less, [CLEAR], more])
     pictures = [
         f'<img class=scale alt="{alt}" src="{data_uri(row[None].astype(np.uint8), PALETTE)}">'
         for row, alt in ((weight, "from dark to yellow"), (apart, "from blue over nothing to red"))
     ]
-    return (
-        f"<p class=legend><span>0 {pictures[0]} 1</span> <span>difference -1 {pictures[1]} +1</span> "
-        "<span><b class=out></b> weight on the future</span></p>"
-    )
+    return f"<span>0 {pictures[0]} 1</span> <span>difference -1 {pictures[1]} +1</span>"
 
 
 LEGEND = _scale()
+OUTLINED = " <span><b class=out></b> weight on the future</span>"
 
 
 def errors(shown: ErrorMap) -> str:
@@ -221,7 +227,7 @@ def errors(shown: ErrorMap) -> str:
     left = LABELS + 8
     said = f"{int(shown.wrong.sum())} of {int(shown.total.sum())} are wrong"
     if shown.wrong.any():
-        t, s = np.unravel_index(int(np.where(shown.total > 0, share, -1).argmax()), share.shape)
+        t, s = np.unravel_index(int((shown.wrong + share).argmax()), share.shape)
         (r, rows), (c, columns) = (shown.row, shown.rows), (shown.column, shown.columns)
         said += (
             f", most for {r} from {rows[t]} to {rows[t + 1] - 1} and {c} from {columns[s]} to "
@@ -236,7 +242,7 @@ def errors(shown: ErrorMap) -> str:
     marks += f'<text x="{left + S * CELL // 2}" y="{TOP + T * CELL + 9}">{escape(shown.column)}</text>'
     marks += f'<text class=e x="{left - 3}" y="{TOP + T * CELL // 2 + 3}">{escape(shown.row)}</text>'
     return (
-        f"<figure class=map><figcaption>{escape(shown.title)}: {escape(said)}. Grey: all right; yellow "
+        f"<br><figure class=map><figcaption>{escape(shown.title)}: {escape(said)}. Grey: all right; yellow "
         f"to red: few to all wrong; empty: none was asked.</figcaption>"
         f'<svg viewBox="0 0 {width} {height}" role=img aria-label="{escape(shown.title)}: {escape(said)}">'
         f'<image x="{left}" y="{TOP}" width="{S * CELL}" height="{T * CELL}" preserveAspectRatio=none '

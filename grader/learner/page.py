@@ -31,15 +31,15 @@ figure{margin:1rem 0}figcaption,.legend{font-size:.85rem;max-width:45rem}
 width:13rem;max-width:100%;text-align:left;cursor:pointer}.head.large{width:60rem;order:-1;cursor:default}
 .head i{display:none;font-style:normal;font-size:.85rem}.head.large i{display:inline}
 svg{width:100%;height:auto;display:block}svg text{font:6px ui-monospace,monospace;fill:currentColor}
-svg .t{font-size:8px}svg .s{font-size:5px}svg .e{text-anchor:end}svg .m{text-anchor:middle}
+svg .t{font-size:8px}svg .s{font-size:4.5px}svg .e{text-anchor:end}svg .m{text-anchor:middle}
 .head text{display:none}.head.large text{display:inline}
 image{image-rendering:pixelated}rect{fill:none;stroke:currentColor;stroke-opacity:.4;stroke-width:.5}
 path{fill:none;stroke:#f30;stroke-width:2;vector-effect:non-scaling-stroke}
-.map{display:inline-block;width:24rem;max-width:100%;vertical-align:top;margin-right:1rem}
+.map,.side{display:inline-block;max-width:100%;vertical-align:top;margin-right:2rem}.map{width:24rem}
+.map svg text{font-size:9px}.side progress{width:9rem}
 .curves svg text{font-size:11px}.curves{max-width:45rem}path.axis{stroke:currentColor;stroke-width:1}
 polyline,line{fill:none;stroke-width:2}.c0{stroke:#2b7de9}.c1{stroke:#e07b00}.c2{stroke:#2a9d4a}.c3{stroke:#c43bd4}
 .legend .key{width:2rem;display:inline-block;vertical-align:middle}
-.shares td{white-space:nowrap}
 @media print{body{margin:0;max-width:none}.head{break-inside:avoid;width:11rem}.head.large{width:100%}
 *{print-color-adjust:exact}}
 """
@@ -107,9 +107,9 @@ def _check(exercise: Exercise, verdict: Verdict, check: CheckResult, drawn, open
     if explained := check.explained(known):
         name, why = explained
         also = report.explained_too(verdict, check)
-        also = f" {also.strip(' ()').capitalize()}." if also else ""
+        also = f"{also.strip(' ()').capitalize()}." if also else ""
         name = f"<strong>The mistake: {text(name)}.</strong>"
-        body.append(f"<p class=mistake>{name} {text(why, 2000)}{text(also)}</p>")
+        body.append(f"<p class=mistake>{name} {text(why, 2000)} {text(also)}</p>")
     elif check.mistake == SOLUTION_READ:
         body.append(f"<p class=mistake>{report.SOLUTION_WAS_READ}</p>")
     if check.candidates:
@@ -136,7 +136,7 @@ def _picture(shown, drawn: dict[str, str]) -> str:
         if key in drawn:
             return f'<p><a href="#{drawn[key]}">The same matrices as above.</a></p>'
         drawn[key] = f"m{len(drawn)}"
-        return f'<div id="{drawn[key]}">{heatmaps.heads(shown)}</div>'
+        return f'<div id="{drawn[key]}">{heatmaps.heads(shown, drawn[key])}</div>'
     if isinstance(shown, ErrorMap):
         return heatmaps.errors(shown)
     if isinstance(shown, Curves):
@@ -147,8 +147,8 @@ def _picture(shown, drawn: dict[str, str]) -> str:
             f"<td><small>of {count}</small>"
             for name, share, count in shown.rows
         )
-        title = f"<figure><figcaption>{escape(shown.title)}</figcaption>"
-        return f"{title}<table class=shares>{''.join(rows)}</table></figure>"
+        title = f"<figure class=side><figcaption>{escape(shown.title)}</figcaption>"
+        return f"{title}<table>{''.join(rows)}</table></figure>"
     assert isinstance(shown, Table)
     head = "".join(f"<th>{escape(name)}" for name in shown.columns)
     rows = ("".join(f"<td>{_cell(value)}" for value in row) for row in shown.rows)

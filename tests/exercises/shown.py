@@ -11,6 +11,8 @@ import numpy as np
 from tests.exercises.numbers import picture, wrong
 
 MOST_HEADS, MOST_TOKENS = 64, 64
+MOST_CELLS = 20  # of an error map, each way
+WEIGHTS = "attention weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +30,7 @@ class Matrices:
     expected: np.ndarray
     got: np.ndarray
     allowed: float
-    what: str = "attention weights"
+    what: str = WEIGHTS
     row: str = "query"
     column: str = "key"
     case: dict | None = None
@@ -101,9 +103,12 @@ class ErrorMap:
     column: str = "b"
 
     @classmethod
-    def of(cls, title: str, a, b, wrong, tops: tuple[int, int], bottom: tuple[int, int] = (0, 0), cells=20):
-        """From problems (N,) with a < tops[0] and b < tops[1], and which of them were answered wrong."""
-        borders = [np.unique(np.linspace(low, top, cells + 1).astype(int)) for low, top in zip(bottom, tops)]
+    def of(cls, title: str, a, b, wrong, tops: tuple[int, int]):
+        """From problems (N,) with a < tops[0] and b < tops[1], and which of them were answered wrong.
+
+        A cell holds some eight problems, so that its share is no chance."""
+        cells = min(max(int((len(a) / 8) ** 0.5), 4), MOST_CELLS)
+        borders = [np.unique(np.linspace(0, top, cells + 1).astype(int)) for top in tops]
         a, b, wrong = np.asarray(a), np.asarray(b), np.asarray(wrong, dtype=bool)
         total, bad = (np.histogram2d(one, other, borders)[0] for one, other in ((a, b), (a[wrong], b[wrong])))
         return cls(title, bad, total, *(border.tolist() for border in borders))

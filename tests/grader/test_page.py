@@ -106,9 +106,9 @@ def test_every_head_is_there_and_the_worst_one_is_large():
 def test_only_cells_of_the_future_with_weight_are_outlined():
     expected, got = causal(4, heads=1)
     got = np.where(np.arange(4) == 3, 0, got)
-    drawn = heatmaps.heads(Matrices.of(expected, got, 1e-5))
+    drawn = heatmaps.heads(Matrices.of(expected, got, 1e-5), "m0")
     assert re.search(r'<path [^>]* d="M1 0h2v1h-2zM2 1h1v1h-1z"/>', drawn)
-    assert "<path" not in heatmaps.heads(Matrices.of(expected, expected / 2, 1e-5))
+    assert "<path" not in heatmaps.heads(Matrices.of(expected, expected / 2, 1e-5), "m0")
 
 
 def test_a_picture_holds_every_cell_as_its_colour():
