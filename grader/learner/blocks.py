@@ -1,7 +1,7 @@
 """Attention matrices in a terminal: expected and got side by side, two columns a cell, what differs marked.
 
-In a terminal of 256 colours a cell is coloured, from dark for 0 to yellow for 1. With fewer colours, and in a
-file, shades stand for the weight, and where even those cannot be written, ASCII does.
+In a terminal of 256 colours a cell is coloured, from dark blue for 0 to yellow for 1. With fewer colours, and
+in a file, shades stand for the weight, and where even those cannot be written, ASCII does.
 """
 
 import numpy as np
@@ -14,9 +14,10 @@ INDENT, LABEL = 6, 12
 MOST_ROWS, MOST_COLUMNS = 13, 14  # cells; so many columns, twice, fit 80 characters
 LEAST_ROWS = 3  # fewer show nothing
 SHADES, ASCII = " ░▒▓█", " .:+#"
-# Every eighth of matplotlib's viridis: each step is seen, without the eye for colours too.
+# Of the 256 colours of a terminal, each lighter than the one before it: it is read without the eye for
+# colours, too.
 COLOURS = (
-    "#440154", "#472d7b", "#3b528b", "#2c728e", "#21918c", "#28ae80", "#5ec962", "#addc30", "#fde725",
+    "#00005f", "#5f0087", "#005faf", "#0087af", "#00af87", "#00d75f", "#87d700", "#d7d700", "#ffff00",
 )  # fmt: skip
 ZERO = 0.005  # what is below is shown as nothing
 
@@ -69,7 +70,7 @@ def _cells(out: Console, matrix: np.ndarray, bad: np.ndarray) -> list[Text]:
             level = min(max(float(value), 0.0), 1.0)
             if colours:
                 ground = COLOURS[0 if level < ZERO else max(1, round(level * (len(COLOURS) - 1)))]
-                ink = "#000000" if level > 0.55 else "#ffffff"
+                ink = "#000000" if level > 0.4 else "#ffffff"
                 row.append(" x" if mark else "  ", style=f"bold {ink} on {ground}")
             else:
                 shade = shades[0 if level < ZERO else max(1, round(level * (len(shades) - 1)))]

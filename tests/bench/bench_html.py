@@ -2,8 +2,9 @@
 
 A grade of the example attempt at exercise 1 with --html against the same without it, in alternation; the
 bound is 0.3 s on top. On a busy machine the difference of two such times says little, so the part that
---html adds is timed alone, too: to import what draws, to draw, and to write the file. The page of a check with 36 heads of 64 tokens without a mask against the same page
-without them; the bound is 150 KiB. Prints medians and the ratio to each bound.
+--html adds is timed alone, too: to import what draws, to draw, and to write the file. Then the page of a
+check with 36 heads of 64 tokens against the same page without them; the bound is 150 KiB. Prints medians and
+the ratio to each bound.
 """
 
 import statistics

@@ -69,7 +69,7 @@ def test_where_there_are_too_few_lines_there_is_no_half_of_a_picture():
 def test_colours_say_it_where_there_are_256_and_shades_or_ascii_elsewhere():
     expected, got = causal(4)
     shown = Matrices.of(expected, got, 1e-5)
-    assert "48;2;253;231;37m" in "".join(drawn(shown, colours="truecolor"))
+    assert "48;2;255;255;0m" in "".join(drawn(shown, colours="truecolor"))
     assert "▓" in "".join(drawn(shown, colours="standard"))
     assert "+" in "".join(drawn(shown, encoding="ascii"))
 
