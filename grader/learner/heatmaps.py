@@ -11,7 +11,7 @@ from tests.exercises.shown import ErrorMap, Matrices, distance
 CELL = 10  # units of the SVG
 LABELS, TOP = 22, 12  # units left of and above the cells
 NUMBERED = 16  # tokens; more have no room for a number each
-MOST_RUNS = 200  # outlines in one picture
+MOST_RUNS = 300  # lines of the outlines in one picture
 LEVELS, APART = 16, 8  # colours of a weight, and of a difference each way
 # matplotlib's viridis, which is read in light, in the dark, and without the eye for colours
 VIRIDIS = (
@@ -85,7 +85,8 @@ def heads(shown: Matrices, id: str) -> str:
     click = " Click a head to see it large." if len(drawn) > 1 else ""
     return (
         f"<figure><figcaption>{escape('; '.join(parts))}.{click}</figcaption>"
-        f"<p class=legend>{LEGEND}{OUTLINED if outlines else ''}</p>"
+        f"<p class=legend>{LEGEND}{OUTLINED if outlines else ''}"
+        f"{PINK if np.isnan(shown.got).any() else ''}</p>"
         f"<div class=heads>{''.join(drawn)}</div></figure>"
     )
 
@@ -108,28 +109,30 @@ def _head(shown: Matrices, index: int, bad, large: bool, outlines: dict[str, str
     )
     gap = np.full((T + 2, GAP), CLEAR, dtype=np.uint8)
     pixels = np.concatenate([panels[0], gap, panels[1], gap, panels[2]], axis=1)
-    step = (S + 2 + GAP) * CELL
-    width, height = LABELS + pixels.shape[1] * CELL + 2 * CELL, TOP + pixels.shape[0] * CELL + CELL
+    cell = CELL * min(1.0, NUMBERED / max(T, S))  # so that what is written has one size, whatever T is
+    step = (S + 2 + GAP) * cell
+    across, down = (size * cell for size in reversed(pixels.shape))
     future = _outlines(shown, bad, got)
     marks = [
-        f'<text x="{LABELS + n * step}" y="8" class=t>{name}</text>'
-        f'<rect x="{LABELS + n * step}" y="{TOP}" width="{S * CELL}" height="{T * CELL}"/>'
+        f'<text x="{LABELS + n * step:g}" y="8" class=t>{name}</text>'
+        f'<rect x="{LABELS + n * step:g}" y="{TOP}" width="{S * cell:g}" height="{T * cell:g}"/>'
         for n, name in enumerate(("expected", "got", "difference"))
     ]
     if future:
-        place = f'transform="translate({LABELS + step} {TOP})scale({CELL})"'
+        place = f'transform="translate({LABELS + step:g} {TOP})scale({cell:g})"'
         if future in outlines:
             marks.append(f'<use href="#{outlines[future]}"/>')
         else:
             outlines[future] = f"{id}o{len(outlines)}"
             marks.append(f'<path id="{outlines[future]}" {place} d="{future}"/>')
-    marks.append(_numbers(shown, sums, step))
+    marks.append(_numbers(shown, sums, cell, step))
     said = _said(shown, index, bad, sums, bool(future))
     name = f"head {number}" if shown.sizes[0] > 1 else shown.what
+    view = f"0 0 {LABELS + across + 20:g} {TOP + down + 10:g}"
     return (
         f'<button type=button class="head{" large" * large}" aria-expanded={"true" if large else "false"}>'
-        f'<svg viewBox="0 0 {width} {height}" role=img aria-label="{escape(f"{name}: {said}")}">'
-        f'<image x="{LABELS}" y="{TOP}" width="{pixels.shape[1] * CELL}" height="{pixels.shape[0] * CELL}" '
+        f'<svg viewBox="{view}" role=img aria-label="{escape(f"{name}: {said}")}">'
+        f'<image x="{LABELS}" y="{TOP}" width="{across:g}" height="{down:g}" '
         f'preserveAspectRatio=none href="{data_uri(pixels, PALETTE)}"/>{"".join(marks)}</svg>'
         f"<span><b>{escape(name)}</b><i> {escape(said)}</i></span></button>"
     )
@@ -143,28 +146,37 @@ def _outlines(shown: Matrices, bad: np.ndarray, got: np.ndarray) -> str:
     queries = np.arange(got.shape[0])[:, None] + shown.queries
     keys = np.arange(got.shape[1])[None] + shown.keys
     wrong = bad & (keys > queries) & ((got > 0) | np.isnan(got))
-    edges = np.diff(np.pad(wrong, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    begins, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)
-    runs = [(int(y), int(x), int(end - x)) for (y, x), (_, end) in zip(begins, ends)]
-    return "".join(f"M{x} {y}h{size}v1h-{size}z" for y, x, size in runs[:MOST_RUNS])
+    around = np.pad(wrong, 1)
+    across = around[1:, 1:-1] != around[:-1, 1:-1]  # an edge above the cell
+    down = around[1:-1, 1:] != around[1:-1, :-1]  # an edge to the left of it
+    path = [f"M{x} {y}h{size}" for y, x, size in _runs(across)]
+    path += [f"M{x} {y}v{size}" for x, y, size in _runs(down.T)]
+    return "".join(path[:MOST_RUNS])
 
 
-def _numbers(shown: Matrices, sums, step: int) -> str:
+def _runs(rows: np.ndarray) -> list[tuple[int, int, int]]:
+    """The (row, beginning, length) of what is true without a gap."""
+    steps = np.diff(np.pad(rows, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    begins, ends = np.argwhere(steps == 1).tolist(), np.argwhere(steps == -1).tolist()
+    return [(row, begin, end - begin) for (row, begin), (_, end) in zip(begins, ends)]
+
+
+def _numbers(shown: Matrices, sums, cell: float, step: float) -> str:
     """The numbers of rows and columns, and their sums where there is room for them."""
     T, S = shown.got.shape[1:]
     every = 1 if T <= NUMBERED else 16
     made = [
-        f'<text x="{LABELS - 3}" y="{TOP + t * CELL + 7}" class=e>{t + shown.queries}</text>'
+        f'<text x="{LABELS - 3}" y="{TOP + t * cell + 7:g}" class=e>{t + shown.queries}</text>'
         for t in range(0, T, every)
     ]
     if max(T, S) <= NUMBERED:
         for n, (rows, columns) in enumerate(sums):
-            right, below = LABELS + n * step + (S + 2) * CELL + 1, TOP + (T + 2) * CELL + 6
+            right, below = LABELS + n * step + (S + 2) * cell + 1, TOP + (T + 2) * cell + 6
             made += [
-                f'<text x="{right}" y="{TOP + t * CELL + 7}">{_sum(s)}</text>' for t, s in enumerate(rows)
+                f'<text x="{right:g}" y="{TOP + t * cell + 7:g}">{_sum(s)}</text>' for t, s in enumerate(rows)
             ]
             made += [
-                f'<text x="{LABELS + n * step + s * CELL + 5}" y="{below}" class="m s">{_sum(c)}</text>'
+                f'<text x="{LABELS + n * step + s * cell + 5:g}" y="{below:g}" class="m s">{_sum(c)}</text>'
                 for s, c in enumerate(columns)
             ]
     return f"<g>{''.join(made)}</g>"
@@ -201,6 +213,11 @@ def _between(sums: np.ndarray) -> str:
     return low if low == high else f"{low} .. {high}"
 
 
+def _sample(index: int) -> str:
+    """A spot of one colour."""
+    return f'<img class=spot alt="pink" src="{data_uri(np.array([[index]]), PALETTE)}">'
+
+
 def _scale() -> str:
     """What the colours mean, as a picture with words."""
     weight = np.arange(WEIGHT, WEIGHT + LEVELS)
@@ -214,6 +231,7 @@ def _scale() -> str:
 
 
 LEGEND = _scale()
+PINK = f" <span>{_sample(NAN)} not a number</span>"
 OUTLINED = " <span><b class=out></b> weight on the future</span>"
 
 

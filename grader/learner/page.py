@@ -18,13 +18,15 @@ STYLE = """
 pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#8881;padding:.5rem;margin:.5rem 0}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:0 1rem;font-size:.9rem}
 dd{margin:0;overflow-wrap:anywhere}
-details,div:is(.passed,.not_reached,.not_run,.failed){border-top:1px solid #8884;padding:.2rem 0}
-summary{cursor:pointer}summary b,div.passed b,div.not_run b{margin:0 .4rem}
-.passed>b,.passed>summary b{color:#2a9d4a}.failed>b,.failed>summary b{color:#d33}
+details,div:is(.passed,.not_reached,.not_run){border-top:1px solid #8884;padding:.2rem 0}
+summary{cursor:pointer}summary b,div>b{margin:0 .4rem}
+.passed>b,.passed>summary b{color:#2a9d4a}.failed>summary b{color:#d33}.todo>summary b{color:#c80}
+small{white-space:nowrap}
 .mistake{border-left:.3rem solid #d90;padding-left:.8rem}
 figure{margin:1rem 0}figcaption,.legend{font-size:.85rem;max-width:45rem}
 .legend>span{margin-right:1.2rem;white-space:nowrap}
 .scale{width:6rem;height:.8rem;image-rendering:pixelated;vertical-align:middle}
+.spot{width:.8rem;height:.8rem;vertical-align:middle}
 .out{display:inline-block;width:.7rem;height:.7rem;border:2px solid #f30;vertical-align:middle}
 .heads{display:flex;flex-wrap:wrap;gap:.5rem}
 .head{font:inherit;color:inherit;background:none;border:1px solid #8884;border-radius:.3rem;padding:.3rem;
@@ -34,7 +36,8 @@ svg{width:100%;height:auto;display:block}svg text{font:6px ui-monospace,monospac
 svg .t{font-size:8px}svg .s{font-size:4.5px}svg .e{text-anchor:end}svg .m{text-anchor:middle}
 .head text{display:none}.head.large text{display:inline}
 image{image-rendering:pixelated}rect{fill:none;stroke:currentColor;stroke-opacity:.4;stroke-width:.5}
-path{fill:none;stroke:#f30;stroke-width:2;vector-effect:non-scaling-stroke}
+path{fill:none;stroke:#f30;stroke-width:2;stroke-linecap:square;vector-effect:non-scaling-stroke}
+.head:not(.large) path{stroke-width:1}
 .map,.side{display:inline-block;max-width:100%;vertical-align:top;margin-right:2rem}.map{width:24rem}
 .map svg text{font-size:9px}.side progress{width:9rem}
 .curves svg text{font-size:11px}.curves{max-width:45rem}path.axis{stroke:currentColor;stroke-width:1}
@@ -53,11 +56,17 @@ document.addEventListener('click', event => {
   }
 });
 addEventListener('beforeprint', () => {
-  for (const check of document.querySelectorAll('.failed')) check.open = true;
+  for (const check of document.querySelectorAll('details.failed')) check.open = true;
 });
 """
-MARKS = {"passed": "&#10003;", "failed": "&#10007;", "not_reached": "&middot;", "not_run": "&ndash;"}
-STATUS = {"passed": "passed", "failed": "failed", "not_reached": "not reached", "not_run": "left out"}
+# How a check came out: its mark, and the words.
+STATUS = {
+    "passed": ("&#10003;", "passed"),
+    "failed": ("&#10007;", "failed"),
+    "todo": ("&#9675;", "to do"),
+    "not_reached": ("&middot;", "not reached"),
+    "not_run": ("&ndash;", "left out"),
+}
 
 
 def html(graded: list[tuple[Verdict, Call]]) -> str:
@@ -74,7 +83,8 @@ def html(graded: list[tuple[Verdict, Call]]) -> str:
 
 def _verdict(verdict: Verdict, call: Call, title: str, drawn: dict[str, str]) -> str:
     exercise, first = EXERCISES[verdict.exercise], verdict.first_to_mend
-    good = "good" if verdict.passed else "bad"
+    unwritten = all(check.unfinished for check in verdict.checks if check.status == "failed")
+    good = "good" if verdict.passed else "" if verdict.not_started or unwritten else "bad"
     parts = [title, f'<div class="v {good}"><pre>{lines(report.ending(verdict, call))}</pre></div>']
     facts = [
         ("file", f"{verdict.path} (sha256 {verdict.sha256[:12]})"),
@@ -95,11 +105,10 @@ def _verdict(verdict: Verdict, call: Call, title: str, drawn: dict[str, str]) ->
 
 
 def _check(exercise: Exercise, verdict: Verdict, check: CheckResult, drawn, open: bool) -> str:
-    status = STATUS[check.status] if not check.unfinished else "to do"
-    head = (
-        f"{MARKS[check.status]}<b>{text(check.id)}</b>{text(check.title)} "
-        f"<small>({status}{f', {check.seconds:.2f} s' if check.seconds else ''})</small>"
-    )
+    status = "todo" if check.unfinished else check.status
+    mark, said = STATUS[status]
+    took = f", {check.seconds:.1f} s" if check.seconds >= 0.1 else ""
+    head = f"{mark}<b>{text(check.id)}</b>{text(check.title)} <small>({said}{took})</small>"
     pictures = "".join(_picture(one, drawn) for one in (*check.matrices, *check.shown))
     open = open or bool(pictures and check.status == "passed")
     body = [f"<p>{text(check.message, 2000)}</p>"] if check.message else []
@@ -122,9 +131,9 @@ def _check(exercise: Exercise, verdict: Verdict, check: CheckResult, drawn, open
         case = ", ".join(f"{name} = {value}" for name, value in check.case.items())
         body.append(f"<p><small>case: {text(case)}</small></p>")
     if not any(body):
-        return f"<div class={check.status}>{head}</div>"
+        return f"<div class={status}>{head}</div>"
     opened = " open" if open else ""
-    return f"<details class={check.status}{opened}><summary>{head}</summary>{''.join(body)}</details>"
+    return f"<details class={status}{opened}><summary>{head}</summary>{''.join(body)}</details>"
 
 
 def _picture(shown, drawn: dict[str, str]) -> str:

@@ -291,8 +291,10 @@ def _summary(out: Console, exercise: Exercise, verdict: Verdict, call: Call, wat
 
 
 def ending(verdict: Verdict, call: Call) -> str:
-    """The last part of the report as plain text: how many checks pass, and what to do next."""
+    """The last part of the report as plain text: how many checks pass, and what to do next. Its lines are as
+    long as they come, for a page that wraps them itself."""
     out, exercise = console(file=io.StringIO()), EXERCISES[verdict.exercise]
+    out.width = 10_000
     if verdict.not_started:
         _not_started(out, exercise, verdict, call, watched=False)
         return out.file.getvalue().strip()

@@ -286,7 +286,7 @@ class Observer:
         self._loss = float(loss)
         self.seen.curve.append((float(min(max(int(step), -1), 10**9)), self._loss))
         if len(self.seen.curve) > MOST_POINTS:
-            del self.seen.curve[1::2]
+            del self.seen.curve[1:-1:2]
         self._progress(int(step))
 
     def _progress(self, step: int) -> None:
