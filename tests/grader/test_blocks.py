@@ -83,8 +83,8 @@ def failing():
     return verdict
 
 
-def shown_in(verdict, **options) -> str:
-    out = report.console(file=io.StringIO(), force_terminal=True, color_system=None, width=80, height=40)
+def shown_in(verdict, height=40, **options) -> str:
+    out = report.console(file=io.StringIO(), force_terminal=True, color_system=None, width=80, height=height)
     report.show(out, verdict, call=Call("ex1"), **options)
     return out.file.getvalue()
 
@@ -110,3 +110,13 @@ def test_a_check_without_matrices_of_its_own_shows_those_beside_its_numbers(fail
     assert "B = 1, T = 5, C = 20, H = 2" in shown_in(failing)
     check.numbers = replace(check.numbers, facts={"again": (replace(beside, got=expected),)})
     assert "query 4" not in shown_in(failing)  # it is right there
+
+
+@pytest.mark.parametrize("height", [24, 30, 40])
+def test_the_failure_with_its_blocks_fits_the_terminal(failing, height):
+    check, mistake = failing.first_to_mend, EXERCISES["ex1"].mistakes()[0]
+    check.message, check.mistake, check.details = 12 * "Which keys? ", mistake.id, ["worst at query 0"] * 4
+    check.shown = [Matrices.of(*causal(20), 1e-5)]
+    lines = shown_in(failing, height=height).splitlines()
+    last = lines[next(i for i, line in enumerate(lines) if "FAIL" in line) :]
+    assert len(last) - 1 + report.BELOW <= height and sum("│" in line for line in last) >= 3

@@ -18,7 +18,7 @@ from grader.learner.png import png
 from grader.workbook import Call
 from tests.exercises import EXERCISES
 from tests.exercises.shown import Curves, ErrorMap, Matrices, Shares, Table
-from tests.grader.attempts import REPOSITORY, verdict_of
+from tests.grader.attempts import REPOSITORY, in_forward, verdict_of, with_mistake
 from tests.grader.browser import needs_chromium, opened
 from tests.grader.test_blocks import causal
 
@@ -171,6 +171,26 @@ def test_the_command_writes_it_whole_beside_the_json(tmp_path):
     assert "the softmax runs over the queries" in text and text.endswith("</html>\n")
     assert {path.name for path in tmp_path.iterdir()} == {out.name, record.name}
     assert json.loads(record.read_text())["attempt"]["sha256"][:12] in text
+
+
+@pytest.mark.slow
+def test_what_a_real_attempt_raises_and_prints_is_text(graded):
+    code = 'print("<script>alert(2)</script>"); raise ValueError("<img src=x onerror=alert(1)>")'
+    verdict = graded(in_forward(code), name="<b>mine.py")
+    text, seen = page_of(verdict), _Seen(page_of(verdict))
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text and "&lt;script&gt;alert(2)" in text
+    assert "onerror" not in dict(seen.attributes) and seen.tags.count("script") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "id, check", [("no_mask", "causality"), ("no_scale", "scale"), ("no_mask", "values")]
+)
+def test_a_real_mistake_in_the_attention_shows_its_matrices_where_it_fails(graded, id, check):
+    verdict = graded(with_mistake(EX1, id))
+    failed = next(one for one in verdict.checks if one.id == check)
+    assert failed.status == "failed" and failed.matrices and failed.matrices[0].wrong.any()
+    assert page_of(verdict).count('class="head large"') > 1
 
 
 @pytest.mark.slow
