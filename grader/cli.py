@@ -33,8 +33,8 @@ from tests.exercises import EXERCISES, FOUR, MENU
 # What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the
 # options that go with it.
 MODES = {
-    "": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose", "no-names"),
-    "watch": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
+    "": ("attempt", "with", "device", "seed", "html", "json", "junit", "quick", "verbose", "no-names"),
+    "watch": ("attempt", "with", "device", "seed", "html", "json", "junit", "quick", "verbose"),
     "hint": (),
     "solution": ("attempt", "force"),
     "reset": (),
@@ -89,6 +89,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
+    made.add_argument("--html", metavar="FILE", help="write the report with pictures, as one HTML file")
     made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
     made.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
     made.add_argument("--quick", action="store_true", help="leave out training runs")
@@ -170,7 +171,7 @@ def _run(arguments: list[str]) -> int:
         _check_helper(Path(helper))
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
-    for path in filter(None, (options.json, options.junit)):
+    for path in filter(None, (options.html, options.json, options.junit)):
         _check_writable(Path(path))
     if mode in ("class", "merge", "export") and not options.out:
         raise UsageError(f"--{mode} needs a place for what comes of it: --out RESULTS.")
@@ -231,7 +232,7 @@ def _mode(options) -> str:
             )
     if options.exercise is None and mode not in WITHOUT_EXERCISE and (asked or given):
         name = (asked or given)[0]
-        file = " FILE" if name in ("attempt", "with", "json", "junit") else ""
+        file = " FILE" if name in ("attempt", "with", "html", "json", "junit") else ""
         raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
     for name in (*asked, *given):
         if options.exercise == "all" and name in OF_ONE:
@@ -371,7 +372,12 @@ def _record(verdict, path: Path, note) -> None:
 def _write_files(options, verdicts: list) -> None:
     from grader.judge.results import json_text, junit_text
 
-    for path, text in ((options.json, json_text), (options.junit, junit_text)):
+    def html(verdicts: list) -> str:
+        from grader.learner import page  # what draws is loaded for whoever asks for it alone
+
+        return page.html([(verdict, _call(verdict.exercise, options)) for verdict in verdicts])
+
+    for path, text in ((options.html, html), (options.json, json_text), (options.junit, junit_text)):
         if path:
             try:
                 write_atomically(Path(path), text(verdicts))

@@ -1,18 +1,16 @@
 """The class report: small, alone, and nothing in it is markup that came from a hand-in."""
 
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import pytest
 
 from grader.classroom.page import html, where
 from grader.classroom.store import Record
+from tests.grader.browser import needs_chromium, opened
 from tests.grader.classroom.classes import EX1, record, result, summary_of
 
 HOSTILE = "<img src=x onerror=alert(1)></style><script>alert(2)</script>&\"'\x1b[31m\u202e\ud800\n"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 def hostile_class():
@@ -130,20 +128,9 @@ def test_the_matrix_has_a_line_for_each_student_and_a_column_for_each_check():
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+@needs_chromium
 def test_a_browser_shows_it_without_a_request_or_an_error(tmp_path):
     path = tmp_path / "report.html"
     path.write_text(html(hostile_class()), encoding="utf-8")
-    log = tmp_path / "net.json"
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    command += [f"--log-net-log={log}", "--enable-logging=stderr", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "<h1>" in done.stdout and "CONSOLE" not in done.stderr
-    requested = set(re.findall(r'"url":"([^"]*)"', log.read_text()))
-    assert not [url for url in requested if url.startswith("http") and "google" not in url]
+    seen = opened(path, tmp_path)
+    assert "<h1>" in seen.dom and seen.console == [] and seen.requested == []
