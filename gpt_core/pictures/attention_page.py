@@ -78,14 +78,14 @@ def read(model: LanguageModel, tokenizer: CharTokenizer, tokens: list[int]) -> R
     )
 
 
-def page(reading: Reading, title: str, about: str, given: int) -> str:
+def page(reading: Reading, title: str, about: str, given: int, head: tuple[int, int]) -> str:
     """The page as HTML. about: one sentence; given: how many characters were the prompt's, the others the
-    model wrote."""
+    model wrote; head: (layer, head) that is shown first, from 1."""
     # The root, since most weights are small: 4 % of the weight is a fifth of the colour.
     pictures = [
         data_uri(heat_map(np.sqrt(_quantized(w) / 255))) for of in reading.weights for w in of.numpy()
     ]
-    first = reading.heads().index(reading.clearest())
+    first = reading.heads().index(head)
     sections = (
         f"<p>{text(about)}</p>",
         *_text(reading, given),

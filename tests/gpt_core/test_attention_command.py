@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -113,6 +114,7 @@ def test_a_single_character_is_a_page_too(run, tmp_path):
         (["--temperature", "-1"], "temperature is -1.0"),
         (["--seed", "-1"], "--seed is -1"),
         (["--out", "x.png"], "its name must end in .html"),
+        (["--gif", "x.png"], "the animation's name must end in .gif"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_status_2(run, capsys, options, sentence):
@@ -147,3 +149,35 @@ def test_in_a_browser_the_script_draws_the_arcs_of_the_head_that_stands_out(run,
     page = opened(tmp_path / "attention.html", tmp_path / "profile")
     assert page.all("path") and "gives" in page.text
     assert [b["aria-pressed"] for b in page.all("button")].count("true") == 1
+
+
+def test_the_head_that_was_asked_for_is_shown_first(run, tmp_path, capsys):
+    assert data_of(drawn(run, tmp_path, "--head", "2.1"))["head"] == 2
+    assert call(attention, run, "--head", "3.1") == 2
+    assert "--head is 3.1; the heads go from 1.1 to 2.2." in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_the_animation_goes_through_the_characters_twice_plain_and_weighted(run, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib, an optional extra, is not installed")
+    from matplotlib.axes import Axes
+    from PIL import Image
+
+    titles = []
+    real = Axes.set_title
+    monkeypatch.setattr(Axes, "set_title", lambda self, title: (titles.append(title), real(self, title))[1])
+    out = tmp_path / "a.gif"
+    drawn(run, tmp_path, "--prompt", "A he:", "--tokens", 0, "--gif", out, "--head", "2.1")
+    with Image.open(out) as picture:
+        assert picture.format == "GIF" and picture.n_frames >= 9
+    assert titles[::2] == ["a plain average of the past"] * 5 + ["weighted, by head 1 of layer 2"] * 5
+
+
+def test_without_matplotlib_the_page_is_there_and_one_sentence_says_how_to_get_the_animation(
+    run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "matplotlib.animation", None)
+    assert call(attention, run, "--out", tmp_path / "x.html", "--gif") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert 'x.gif: matplotlib is not installed; get it with: pip install -e ".[plot]"' in said
+    assert (tmp_path / "x.html").exists() and not (tmp_path / "x.gif").exists()
