@@ -23,6 +23,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attributes):
         self.tags.append((tag, dict(attributes)))
         self.inside = tag
+        if tag in ("td", "th", "text", "title", "h1", "p"):
+            self.parts.append(" ")
 
     def handle_endtag(self, tag):
         self.inside = ""
