@@ -1,7 +1,7 @@
 """Look at the attention of a trained model: python -m gpt_core.attention RUN
 
-    python -m gpt_core.attention runs/cpu --prompt "ROMEO:" --out attention.html
-    python -m gpt_core.attention runs/cpu --prompt "ROMEO:" --gif     needs: pip install -e ".[plot]"
+    python -m gpt_core.attention runs/toy --prompt "ANNE:" --out attention.html
+    python -m gpt_core.attention runs/toy --prompt "ANNE:" --gif      needs: pip install -e ".[plot]"
 
 One page of HTML shows every head of every layer on a text: your prompt, and what the model writes on.
 RUN is the folder of a run, which means its best checkpoint, or one of its checkpoints.

@@ -51,7 +51,7 @@ def draw(found: list[Curve], out: Path, x: str = "steps") -> None:
         if curve.band:
             lows, highs = zip(*curve.band)
             axes.fill_between([place for place, _ in curve.val], lows, highs, color=colour, alpha=0.2)
-    axes.legend(fontsize="small")
+    axes.legend(fontsize="small", handlelength=4)  # long enough to see the dashes
     axes.set_title("thick: validation, a ring at the lowest; thin: training", fontsize="small")
     figure.savefig(out, format="png")
 

@@ -16,6 +16,7 @@ from gpt_core.pictures.attention_weights import attention_weights
 from gpt_core.pictures.document import data_block, document, text
 from gpt_core.pictures.png import data_uri, heat_map
 from gpt_core.tokenizer import CharTokenizer
+from gpt_core.training.terminal import printable
 
 FOLDER = Path(__file__).parent
 STYLE = (FOLDER / "attention_page.css").read_text(encoding="utf-8")
@@ -128,7 +129,7 @@ def _size(reading: Reading) -> int:
 
 def _shown(char: str) -> str:
     """A character that one can see."""
-    return SHOWN.get(char, char)
+    return SHOWN.get(char, printable(char))
 
 
 def _text(reading: Reading, given: int) -> Iterable[str]:
@@ -229,10 +230,10 @@ def _words(reading: Reading) -> Iterable[str]:
         yield f"<ul>{items}</ul>"
     others = len(reading.heads()) - len(found)
     if others:
-        yield (
-            f"<p>{'The other ' * bool(found)}{_count(others, 'head')} {'shows' if others == 1 else 'show'} "
-            "none of the patterns looked for by far enough.</p>".replace("The other 1 head", "The other head")
-        )
+        who = f"The other {others} heads show" if found else f"{others} heads show"
+        if others == 1:
+            who = "The other head shows" if found else "The one head shows"
+        yield f"<p>{who} none of the patterns that are looked for by far enough.</p>"
 
 
 def _shares(reading: Reading) -> Iterable[str]:

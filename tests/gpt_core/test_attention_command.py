@@ -66,10 +66,11 @@ def test_the_page_asks_for_nothing_and_its_script_is_short(run, tmp_path):
 def test_all_text_is_escaped_that_of_the_run_and_that_of_the_model(hostile, tmp_path):
     page = drawn(hostile, tmp_path, "--prompt", "</script><script>", "--tokens", 3)
     assert_asks_for_nothing(page)
-    kinds = {name for name, _ in page.tags}
-    assert not {"b", "i"} & kinds - {"b"} and [name for name, _ in page.tags].count("script") == 2
+    assert not page.all("i") and len(page.all("script")) == 2  # the data and the script
     assert "<b>&'run" in page.text and "on <i>" in page.text and "\x1b" not in page.content
     assert data_of(page)["chars"][:9] == list("</script>")
+    control = drawn(hostile, tmp_path, "--prompt", "\x1b(", "--tokens", 0)
+    assert data_of(control)["chars"] == ["\\x1b", "("] and "\x1b" not in control.content
 
 
 def test_the_losses_and_what_may_come_next_are_the_models(run):
