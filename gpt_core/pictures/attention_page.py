@@ -195,8 +195,9 @@ def _one_head(reading: Reading, pictures: list[str], first: int) -> Iterable[str
     )
     wide = ARC * len(chars)
     yield (
-        f'<div class="wide arcs"><svg width="{wide}" height="{HEIGHT + 20}" role="img" aria-label="Arcs from '
-        f'the character that looks to those that it looks at"><g id="arcs"></g>{places}</svg></div>'
+        f'<div class="wide arcs"><svg width="{wide}" viewBox="0 0 {wide} {HEIGHT + 20}" role="img" '
+        f'aria-label="Arcs from the character that looks to those that it looks at"><g id="arcs"></g>{places}'
+        "</svg></div>"
     )
     yield '<div class="one">'
     name = text(_alt(reading, *reading.heads()[first]))
@@ -259,9 +260,9 @@ def _shares(reading: Reading) -> Iterable[str]:
     )
     yield (
         '<p class="note">Shares of the weight on this text, means over the characters that have such a place '
-        "to look at. The start of the line is its first character and the line end before it. The start, the "
-        "same letter and what followed it count from two characters back, so that what looks at the previous "
-        "character is not counted again. Bold: at least 30 %, and twice what an even spread would give.</p>"
+        "to look at. The start of a line or a word is its first character and the one before it. All but "
+        "the first and the last count from two characters back, so that what looks at the previous character "
+        "is not counted again. Bold: at least 30 %, and twice what an even spread would give.</p>"
     )
 
 

@@ -22,14 +22,31 @@ def _itself(text: str) -> torch.Tensor:
     return torch.eye(len(text), dtype=torch.bool)
 
 
-def _line_start(text: str) -> torch.Tensor:
-    """The line's first character and the line end before it, for queries two or more places further on."""
+def _near(text: str) -> torch.Tensor:
+    distance = torch.arange(len(text))[:, None] - torch.arange(len(text))
+    return (distance >= 2) & (distance <= 4)
+
+
+def _starts(text: str, borders: str) -> torch.Tensor:
+    """The first character after the last border, and that border, for queries two or more places on."""
     found = torch.zeros(len(text), len(text), dtype=torch.bool)
     for i in range(len(text)):
-        start = text.rfind("\n", 0, i) + 1
+        start = 1 + max(text.rfind(border, 0, i) for border in borders)
         if i >= start + 2:
             found[i, max(0, start - 1) : start + 1] = True
     return found
+
+
+def _line_start(text: str) -> torch.Tensor:
+    return _starts(text, "\n")
+
+
+def _word_start(text: str) -> torch.Tensor:
+    return _starts(text, " \n")
+
+
+def _each(char: str) -> Callable[[str], torch.Tensor]:
+    return lambda text: torch.tensor([one == char for one in text]).expand(len(text), -1)
 
 
 def _same(text: str) -> torch.Tensor:
@@ -57,8 +74,12 @@ class Pattern:
 
 PATTERNS = (
     Pattern("the previous character", "previous", _previous, 1),
-    # What is one or two places back would count for the previous character's heads as well.
+    # The others begin two places back: else those of the previous character would show them as well.
+    Pattern("the characters two to four places back", "2 to 4 back", _near),
+    Pattern("the start of the word", "word start", _word_start),
     Pattern("the start of the line", "line start", _line_start),
+    Pattern("spaces", "spaces", _each(" "), 2),
+    Pattern("line ends", "line ends", _each("\n"), 2),
     Pattern("the same letter, earlier in the text", "same letter", _same, 2),
     Pattern("what followed the same letter earlier", "after same", _after_same, 2),
     Pattern("the character itself", "itself", _itself),
