@@ -26,7 +26,7 @@ PROMPTS = {
     "plays": '--prompt "ROMEO:"',
     "toy": '--prompt "ANNE:" --temperature 0.7',
 }
-
+NO_MATPLOTLIB = 'matplotlib is not installed; get it with: pip install -e ".[plot]"'
 
 # Control characters but for the tab and the line end; marks that change the direction of writing; half
 # characters.
