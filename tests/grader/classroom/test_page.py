@@ -3,11 +3,15 @@
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from grader.classroom.page import html, where
+from grader.classroom.page import html, pairs_html, where
+from grader.classroom.similar import Pair
 from grader.classroom.store import Record
 from tests.grader.classroom.classes import EX1, record, result, summary_of
 
@@ -129,21 +133,39 @@ def test_the_matrix_has_a_line_for_each_student_and_a_column_for_each_check():
     assert table.count("<td class=f>") == 2 and table.index("bob") < table.index("ada")
 
 
+# Where Chromium itself calls home, whatever page it shows.
+OWN_HOSTS = ("accounts.google.com", "clients2.google.com", "update.googleapis.com")
+QUIET = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--host-resolver-rules=MAP * ~NOTFOUND",
+)  # fmt: skip
+
+
+def shown_by_chromium(folder: Path, page: str) -> tuple[str, list[str], list[str]]:
+    """(the document, its requests, lines of the console) of a page that is opened in Chromium."""
+    folder.mkdir()
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    log = folder / "net.json"
+    command = [CHROMIUM, *QUIET, f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}"]
+    command += ["--enable-logging=stderr", "--dump-dom", (folder / "page.html").as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    urls = {url for url in re.findall(r'"url":"([^"]*)"', log.read_text()) if not url.startswith("file:")}
+    asked = sorted(url for url in urls if urlsplit(url).hostname not in OWN_HOSTS)
+    return done.stdout, asked, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-def test_a_browser_shows_it_without_a_request_or_an_error(tmp_path):
-    path = tmp_path / "report.html"
-    path.write_text(html(hostile_class()), encoding="utf-8")
-    log = tmp_path / "net.json"
-    command = [
-        CHROMIUM,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        f"--user-data-dir={tmp_path / 'profile'}",
-    ]
-    command += [f"--log-net-log={log}", "--enable-logging=stderr", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert "<h1>" in done.stdout and "CONSOLE" not in done.stderr
-    requested = set(re.findall(r'"url":"([^"]*)"', log.read_text()))
-    assert not [url for url in requested if url.startswith("http") and "google" not in url]
+def test_a_browser_shows_both_pages_without_a_request_or_an_error(tmp_path):
+    evil = "<h1>x</h1><img src='http://192.0.2.1/a.png'><script>console.log('y')</script>"
+    _, asked, said = shown_by_chromium(tmp_path / "evil", evil)
+    assert asked == ["http://192.0.2.1/a.png"] and len(said) == 1  # so this test would see them
+    results = [replace(one, record=replace(one.record, source=HOSTILE)) for one in hostile_class().results]
+    pair = Pair(results[0], results[1], 0.5, 20, ((1,), (1,)))
+    for name, page in (
+        ("report", html(summary_of(*results), [pair])),
+        ("similar", pairs_html(summary_of(*results), [pair])),
+    ):
+        document, asked, said = shown_by_chromium(tmp_path / name, page)
+        assert "<h1>" in document and "<body>" in document and "alert(1)" in document
+        assert (asked, said) == ([], []), name
