@@ -92,7 +92,7 @@ def test_mistakes_come_by_how_many_made_them_each_with_its_paragraph():
         )
     )
     known = {mistake.id: mistake for mistake in EX1.mistakes()}
-    first, second = re.findall(r"<h3>(\d) &times; ", page)
+    first, second = re.findall(r"<(?:h3|summary)>(\d) &times; ", page)
     assert (first, second) == ("2", "1")
     assert "bob, cy" in page and " ".join(known["no_scale"].why.split())[:60] in page
     assert "For the next lecture" in page
@@ -103,6 +103,8 @@ def test_failures_without_a_name_are_together_where_they_say_the_same_but_for_nu
     assert where("Token 0 is wrong.") != where("Token 0 is missing.")
     page = html(summary_of(*(result(name, f"{name}.py", record("scale")) for name in ("ada", "bob"))))
     assert "<h3>2 &times; scale" in page
+    said = [where(f"Your code raised {error}. Look.") for error in ("TypeError: no 'x'", "TypeError: no 'y'")]
+    assert said[0] == said[1] and said[0].startswith("Your code raised TypeError: no")
 
 
 def test_who_must_be_looked_at_by_hand_is_listed_with_the_reason():
