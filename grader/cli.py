@@ -48,6 +48,7 @@ MODES = {
     "export": ("out", "weights", "seed", "quick", "no-names"),
 }  # fmt: skip
 WITHOUT_EXERCISE = ("replay", "demo", "selftest", "merge")
+STUDENT = "student"  # behind --export, and then without an exercise: the workbook without its solutions
 STYLES = "styles"  # behind --selftest, instead of an exercise: the mistakes in other styles
 OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset", "class", "export")  # not of all
 # Every option by the name of its value in what the parser gives.
@@ -126,7 +127,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--shard", metavar="I/N", help="with --class: only the I-th of N parts")
     made.add_argument(
-        "--export", metavar="PLATFORM", help="write what gradescope, classroom50 or github needs to grade it"
+        "--export",
+        metavar="PLATFORM",
+        help="write what gradescope, classroom50 or github needs to grade it; --export student: the workbook "
+        "without its solutions",
     )
     made.add_argument("--merge", nargs="+", metavar="RESULTS", help="put the parts of a class together")
     return made
@@ -167,6 +171,11 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
+    if mode != "reset" and not (REPOSITORY / "solutions").is_dir():
+        raise UsageError(
+            "this is the release for students: a grade compares with the solutions, which are not in it, so "
+            "your instructor grades what you hand in; --reset alone works here."
+        )
     for helper in options.helpers:
         _check_helper(Path(helper))
     if not 0 <= options.seed < 2**32:
@@ -186,6 +195,8 @@ def _run(arguments: list[str]) -> int:
         return _selftest_in_styles(options)
     if mode == "selftest":  # without an exercise: of the menu too
         return _selftest(options, _exercises(options.exercise) if options.exercise else list(EXERCISES))
+    if mode == "export" and options.export == STUDENT:
+        return _export_student(Path(options.out))
     exercises = _exercises(options.exercise or "all")
     if options.exercise is None:
         from grader.learner import status
@@ -230,7 +241,10 @@ def _mode(options) -> str:
                 f"--{name} goes with {with_}, and not with {f'--{mode}' if mode else 'a plain grade'}; leave "
                 f"it away."
             )
-    if options.exercise is None and mode not in WITHOUT_EXERCISE and (asked or given):
+    whole = mode == "export" and options.export == STUDENT
+    if whole and (options.exercise or set(given) - {"out"}):
+        raise UsageError("--export student takes the whole workbook: it needs no exercise, and --out alone.")
+    if options.exercise is None and mode not in WITHOUT_EXERCISE and not whole and (asked or given):
         name = (asked or given)[0]
         file = " FILE" if name in ("attempt", "with", "html", "json", "junit") else ""
         raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
@@ -466,6 +480,16 @@ def _export(options, name: str) -> int:
     settings = Settings(name, options.seed, options.quick, "cpu", options.no_names)
     export(options.export, settings, weights, out)
     print(f"Written: {out}. What to do with it: docs/instructor.md")
+    return PASSED
+
+
+def _export_student(out: Path) -> int:
+    from grader.classroom import student
+
+    if out.suffix.lower() == ".zip":
+        _check_writable(out)
+    student.export(out)
+    print(f"Written: {out}, without solutions, checks and mistakes. Its README.md says what works there.")
     return PASSED
 
 

@@ -28,10 +28,15 @@ WARNING = (
 )
 CELLS = {"passed": "", "failed": " class=f", "not_reached": " class=n", "not_run": " class=o"}
 STYLE = """
+summary{font-weight:bold;cursor:pointer;margin:.3rem 0}summary small{font-weight:normal}li{max-width:45rem}
+.pair{table-layout:fixed;width:100%}.pair pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}
+@media(max-width:45rem){.pair td{display:block}}
 .m th,.m td{padding:0 .2rem;font-size:12px;text-align:center;border:1px solid #8884;min-width:.8rem}
 .m thead th{writing-mode:vertical-rl;vertical-align:bottom;padding:.2rem 0}
 .m thead th{position:sticky;top:0;background:Canvas}
 .m tbody th{text-align:left;white-space:nowrap;position:sticky;left:0;background:Canvas}
+.m tbody th{max-width:min(20rem,35vw);overflow:hidden;text-overflow:ellipsis}
+.m thead th:first-child{writing-mode:horizontal-tb;text-align:left;left:0;z-index:1;padding:.2rem}
 .m td{background:#2a92}.f::before{content:"\\2717"}.m .f{background:#d338}
 .n::before{content:"\\B7"}.m .n{background:none}.o::before{content:"\\2013"}.m .o{background:none}
 """
@@ -60,10 +65,10 @@ def pairs_html(summary: Summary, found: list[Pair]) -> str:
     sections = [f"<p>{text(WARNING)}</p>"]
     for pair in found:
         names = [_name(result) for result in (pair.one, pair.other)]
-        sections.append(f"<h2>{pair.share:.0%}: {names[0]} and {names[1]}</h2><div class=wide><table><tr>")
+        sections.append(f"<h2>{pair.share:.0%}: {names[0]} and {names[1]}</h2><table class=pair><tr>")
         for result, name, lines in zip((pair.one, pair.other), names, pair.lines):
             sections.append(f"<td><b>{name}</b><pre>{_common(result.record.source, lines)}</pre>")
-        sections.append("</table></div>")
+        sections.append("</table>")
     return document(f"{summary.exercise.name}: similar hand-ins", sections, style=STYLE)
 
 
@@ -168,13 +173,20 @@ def _mistakes(summary: Summary, rows: list[Row]) -> str:
     for mistake, by in sorted(made.items(), key=lambda item: (-len(item[1]), item[0])):
         name, why = known.get(mistake) or by[0][1].record.explained.get(mistake) or (mistake, "")
         title = _title_of(by[0][1], mistake)
-        lines += [
-            f"<h3>{len(by)} &times; {text(name)}</h3>",
-            f"<p>{text(why, 1500)}</p>",
-            f"<p>For the next lecture: show that this must hold: {text(title)}.</p>",
-            f"<p><small>{_listed(row for row, _ in by)}</small></p>",
-        ]
+        said = (
+            f"<p>{text(why, 1500)}</p><p>For the next lecture: show that this must hold: {text(title)}.</p>"
+        )
+        lines.append(_made_by([row for row, _ in by], name, said))
     return "\n".join(lines if made else [*lines, "<p>None was named.</p>"])
+
+
+def _made_by(rows: list[Row], title: str, said: str) -> str:
+    """What went wrong, by how many and by whom; what one alone did, of which there is much, in a line that
+    opens."""
+    head, who = f"{len(rows)} &times; {text(title)}", f"<small>{_listed(rows)}</small>"
+    if len(rows) == 1:
+        return f"<details><summary>{head} {who}</summary>{said}</details>"
+    return f"<h3>{head}</h3>{said}<p>{who}</p>"
 
 
 def _title_of(result: Result, mistake: str) -> str:
@@ -193,16 +205,13 @@ def _unnamed(summary: Summary, rows: list[Row]) -> str:
             found.setdefault((check["title"], where(check["message"])), []).append(row)
     lines = ["<h2>Failures without a name</h2>"]
     for (title, said), by in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines += [
-            f"<h3>{len(by)} &times; {text(title)}</h3>",
-            f"<p>{text(said)}</p><p><small>{_listed(by)}</small></p>",
-        ]
+        lines.append(_made_by(by, title, f"<p>{text(said)}</p>"))
     return "\n".join(lines if found else [*lines, "<p>None.</p>"])
 
 
 def where(message: str) -> str:
     """What a failed check says, without what differs from one file to the next: numbers and quotes."""
-    said = re.split(r"(?<=[.?:])\s", one_line(message, 600), maxsplit=1)[0]
+    said = re.split(r"(?<=[.?])\s", one_line(message, 600), maxsplit=1)[0]
     return re.sub(r"['\"`].*?['\"`]", "…", re.sub(r"-?\d[\d.,e+-]*", "#", said))
 
 
