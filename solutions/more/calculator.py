@@ -159,12 +159,9 @@ def calculate(model: GPT, text: str) -> str:
 
 
 STEPS = 5000
-FIRST = 0.16  # of the steps are for all operators alike; the others are mostly for division
-ROWS = ({"+": 32, "-": 32, "*": 16, "/": 12}, {"+": 8, "-": 8, "*": 8, "/": 40})  # in an update
-SHARES = (
-    {"+": 0.2, "-": 0.2, "*": 0.25, "/": 0.35},
-    {"+": 0.1, "-": 0.1, "*": 0.15, "/": 0.65},
-)  # of the loss
+FIRST = 0.2  # of the steps are for all operators; the others are mostly for division
+ROWS = ({"+": 32, "-": 64, "*": 16, "/": 12}, {"+": 12, "-": 24, "*": 8, "/": 40})  # in an update
+SHARES = ({"+": 0.25, "-": 0.35, "*": 0.2, "/": 0.2}, {"+": 0.1, "-": 0.2, "*": 0.1, "/": 0.6})  # of the loss
 QUOTIENT = [7, 16, 25, 34]  # the places of y at which a division's quotient has its digits
 QUOTIENT_WEIGHT = 5
 MUON_RATE, ADAM_RATE = 0.014, 3e-3
