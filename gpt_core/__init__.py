@@ -3,7 +3,8 @@
 Start with `layers.py` (one head, many heads, a block), then `models.py` (the ladder of models), `batches.py`
 and `evaluation.py` (what it is trained and measured on), `sampling.py` (from logits to text) and
 `kv_cache.py`. The training loop is `training/trainer.py`, with all that a run needs beside it; `experiments/`
-compares runs. The commands are `train.py`, `sample.py`, `plot.py` and `experiment.py`.
+compares runs, `pictures/` draws them. The commands are `train.py`, `sample.py`, `attention.py`, `plot.py` and
+`experiment.py`.
 """
 
 import sys

@@ -1,57 +1,58 @@
-"""Draw the losses of one or several runs to a PNG: python -m gpt_core.plot RUN... --out losses.png
+"""Draw the losses of runs: python -m gpt_core.plot RUN...
 
-Needs matplotlib, which is an optional extra: pip install -e ".[plot]"
+python -m gpt_core.plot runs/toy runs/cpu --out losses.png          needs: pip install -e ".[plot]"
+python -m gpt_core.plot runs/cpu --html losses.html                 a page, without matplotlib
+python -m gpt_core.plot runs/cpu --live                             a page that follows a run as it trains
+python -m gpt_core.plot runs/experiments/*                          an arm of several seeds is a band
+python -m gpt_core.plot --compare runs/a runs/b --x tokens          one colour, solid and dashed
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-from gpt_core.training.command import BAD_INPUT, FAILED, OK, Parser, begin
-from gpt_core.training.run_log import read
-from gpt_core.training.terminal import fail, printable
+from gpt_core.pictures import curves_page
+from gpt_core.pictures.curves import AXES, COLOURS, DASHES, LOSS, Curve, curves, each_run
+from gpt_core.pictures.document import write
+from gpt_core.pictures.live import follow
+from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser, begin
+from gpt_core.training.terminal import NO_MATPLOTLIB, fail, note, printable
+
+PNG, PAGE = Path("losses.png"), Path("losses.html")
+EVERY = 3  # seconds between two pages of --live
 
 
-def draw(runs: list[Path], out: Path) -> None:
-    """One colour per run: training loss thin, exhaustive validation loss thick with dots.
+def draw(found: list[Curve], out: Path, x: str = "steps") -> None:
+    """Draw curves to a PNG: validation losses thick with dots and a ring around the lowest, training losses
+    thin; a band reaches from the lowest to the highest of several seeds.
 
-    runs: folders with a log.jsonl. Raises ValueError for a folder without one or without a row, OSError
-    where `out` cannot be written, ImportError without matplotlib.
+    x: a key of AXES, what their points are over. Raises ValueError where `out` is no PNG, OSError where it
+    cannot be written, ImportError without matplotlib.
     """
     if out.suffix.lower() != ".png":
         raise ValueError(f"--out is {out}; the plot is a PNG file, so its name must end in .png.")
-    logs = {run: read(run) for run in runs}
-    for run, rows in logs.items():
-        if not rows:
-            raise ValueError(f"the log of {run} is empty; train it for a few steps first.")
-    figure, axes = _figure("step", "loss (nats per character)")
-    for number, (run, rows) in enumerate(logs.items()):
-        colour = f"C{number}"
-        train = [(row["step"], row["loss"]) for row in rows if row["kind"] == "train"]
-        val = [(row["step"], row["val_loss"]) for row in rows if row["kind"] == "eval"]
-        if train:
+    figure, axes = _figure(AXES[x], LOSS)
+    for curve in found:
+        colour, dash = COLOURS[curve.colour], (0, DASHES[curve.dash] or None)
+        label = _literal(curve.label)
+        if curve.train:
+            alone = not curve.val
             axes.plot(
-                *zip(*train), color=colour, linewidth=0.8, alpha=0.6, label=f"{_literal(run.name)}, training"
+                *zip(*curve.train),
+                color=colour,
+                linestyle=dash,
+                linewidth=0.8,
+                alpha=0.5,
+                label=f"{label}, training" if alone else None,
             )
-        if val:
-            label = f"{_literal(run.name)}, validation (lowest {min(loss for _, loss in val):.4f})"
-            axes.plot(*zip(*val), color=colour, marker="o", markersize=3, label=label)
-    axes.legend()
-    figure.savefig(out, format="png")
-
-
-def draw_bands(arms: dict[str, list[Path]], out: Path) -> None:
-    """Validation loss over the steps: per arm the mean of its runs, in a band from the lowest to the highest.
-
-    arms: name to the folders of runs that were evaluated at the same steps. Raises as `draw` does.
-    """
-    figure, axes = _figure("step", "validation loss (nats per character)")
-    for number, (name, runs) in enumerate(arms.items()):
-        logs = [[row for row in read(run) if row["kind"] == "eval"] for run in runs]
-        steps = [row["step"] for row in logs[0]]
-        losses = list(zip(*([row["val_loss"] for row in rows] for rows in logs)))
-        _band(axes, number, steps, losses, f"{name}, mean and range of {len(runs)} seeds")
-    axes.legend()
+        if curve.val:
+            axes.plot(*zip(*curve.val), color=colour, linestyle=dash, marker="o", markersize=3, label=label)
+            axes.plot(*curve.best, color=colour, marker="o", markersize=9, fillstyle="none")
+        if curve.band:
+            lows, highs = zip(*curve.band)
+            axes.fill_between([place for place, _ in curve.val], lows, highs, color=colour, alpha=0.2)
+    axes.legend(fontsize="small", handlelength=4)  # long enough to see the dashes
+    axes.set_title("thick: validation, a ring at the lowest; thin: training", fontsize="small")
     figure.savefig(out, format="png")
 
 
@@ -69,11 +70,14 @@ def draw_positions(
         length = len(runs[0]) // bin * bin
         places = [start + bin / 2 for start in range(0, length, bin)]
         means = [[sum(run[i : i + bin]) / bin for i in range(0, length, bin)] for run in runs]
-        _band(axes, number, places, list(zip(*means)), name)
+        values = list(zip(*means))  # of all runs, for each place
+        colour = f"C{number}"
+        axes.plot(places, [sum(v) / len(v) for v in values], color=colour, label=name)
+        axes.fill_between(places, [min(v) for v in values], [max(v) for v in values], color=colour, alpha=0.2)
         axes.plot(
             [block_size, length],
             [cropped[name]] * 2,
-            color=f"C{number}",
+            color=colour,
             linestyle="--",
             label=f"{name}, context cropped to {block_size}",
         )
@@ -98,33 +102,80 @@ def _literal(name: str) -> str:
     return printable(name).replace("$", r"\$")
 
 
-def _band(axes, number: int, x: list, values: list[tuple], label: str) -> None:
-    """values: of all runs, for each x."""
-    axes.plot(x, [sum(v) / len(v) for v in values], color=f"C{number}", label=label)
-    axes.fill_between(x, [min(v) for v in values], [max(v) for v in values], color=f"C{number}", alpha=0.2)
-
-
 def parser() -> argparse.ArgumentParser:
-    p = Parser(prog="python -m gpt_core.plot", description="Draw the losses of runs to a PNG.")
-    p.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="the folder of a run")
-    p.add_argument("--out", type=Path, default=Path("losses.png"), help="default: losses.png")
+    p = Parser(prog="python -m gpt_core.plot", description="Draw the losses of runs.")
+    p.add_argument(
+        "runs",
+        nargs="*",
+        type=Path,
+        metavar="RUN",
+        help="the folder of a run; of the runs seed1, seed2, .., which become a band; or of other runs",
+    )
+    p.add_argument(
+        "--compare",
+        nargs="+",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="RUN",
+        help="runs in one colour, the first one solid, the others dashed; repeatable",
+    )
+    p.add_argument("--x", choices=AXES, default="steps", help="what the axis counts; default: steps")
+    p.add_argument("--out", type=Path, metavar="FILE", help=f"the PNG (default: {PNG}, without --html)")
+    p.add_argument(
+        "--html", nargs="?", type=Path, const=PAGE, metavar="FILE", help=f"a page (default: {PAGE})"
+    )
+    p.add_argument(
+        "--live",
+        nargs="?",
+        type=int,
+        const=EVERY,
+        metavar="SECONDS",
+        help=f"write the page anew every so many seconds until the runs end (default: {EVERY})",
+    )
     return p
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 drawn, 1 no matplotlib, 2 bad input."""
+    """Exit status: 0 drawn, 1 it could not be, 2 bad input, 130 stopped by Ctrl-C."""
     begin()
     options = parser().parse_args(arguments)
+    out = options.out or (None if options.html or options.live is not None else PNG)
     try:
-        draw(options.runs, options.out)
+        return _draw(options, out)
     except ValueError as error:
         return fail(str(error), BAD_INPUT)
     except ImportError:
-        return fail('matplotlib is not installed; get it with: pip install -e ".[plot]"', FAILED)
+        return fail(NO_MATPLOTLIB, FAILED)
     except OSError as error:
-        return fail(f"{options.out} cannot be written: {error.strerror}.", BAD_INPUT)
-    print(printable(f"drew {len(options.runs)} run{'s' if len(options.runs) > 1 else ''} to {options.out}"))
-    return OK
+        return fail(f"{error.filename or out} cannot be written: {error.strerror}.", BAD_INPUT)
+
+
+def _draw(options, out: Path | None) -> int:
+    groups = [*([run] for folder in options.runs for run in each_run(folder)), *options.compare]
+    if not groups:
+        raise ValueError("there is nothing to draw: name the folder of a run, such as runs/cpu.")
+    html = options.html or (PAGE if options.live is not None else None)
+    if html and html.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--html is {html}; the page's name must end in .html.")
+    status = OK
+    if options.live is not None:
+        if options.live < 1:
+            raise ValueError(f"--live is {options.live}; it must be at least 1 second.")
+        status = OK if follow(groups, options.x, html, options.live, note) else INTERRUPTED
+    elif html:
+        found = curves(groups, options.x)
+        write(curves_page.page(found, options.x, "Losses"), html)
+        print(printable(f"drew {_count(found)} to {html}"))
+    if out:
+        found = curves(groups, options.x)
+        draw(found, out, options.x)
+        print(printable(f"drew {_count(found)} to {out}"))
+    return status
+
+
+def _count(found: list[Curve]) -> str:
+    return f"{len(found)} curve{'' if len(found) == 1 else 's'}"
 
 
 if __name__ == "__main__":

@@ -87,12 +87,12 @@ def _sample(options) -> int:
     if trained.step == 0:
         note(f"{options.run}: this model is from before the first step; what it writes is noise.")
     text = _prompt(options, trained.start)
-    prompt = _encode(tokenizer, text, "the prompt")
+    prompt = encode(tokenizer, text, "the prompt")
     if not prompt:
         raise ValueError("the prompt is empty; give at least one character.")
     if options.stop == "":
         raise ValueError("--stop is empty; give the text after which to stop, or leave it out.")
-    stop = _encode(tokenizer, options.stop or "", "--stop")
+    stop = encode(tokenizer, options.stop or "", "--stop")
     cache = False if options.no_cache else None
     fewer = "fewer --samples take less" if options.samples > 1 else "sample on a machine that has more"
     with memory_for(f"to write {options.samples} text{'s at once' if options.samples > 1 else ''}", fewer):
@@ -127,7 +127,7 @@ def _prompt(options, default: str) -> str:
     return default if options.prompt is None else options.prompt
 
 
-def _encode(tokenizer: CharTokenizer, text: str, what: str) -> list[int]:
+def encode(tokenizer: CharTokenizer, text: str, what: str) -> list[int]:
     """The tokens of a text that was typed; ValueError, saying what to do, where the model cannot write it."""
     try:
         return tokenizer.encode(text)

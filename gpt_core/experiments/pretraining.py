@@ -4,27 +4,34 @@ given to it, and prints the comparison.
     out/pretrain.txt   the pretraining text, without what overlaps with the text that is measured on
     out/pretrained     the pretraining run, as gpt_core.train writes one
     out/finetuned ..   one folder per run that it is compared with, with its log and its best weights
-    out/losses.png     all of them, where matplotlib is installed
+    out/losses.html    the curves of all of them; losses.png, too, where matplotlib is installed
 
 What is there already is not done again, so a stopped experiment goes on where it was: within a training
 run of `pretrained` and `scratch-b` from the last evaluation, in the others from the beginning of a run.
 """
 
+import contextlib
+import copy
 import dataclasses
 import math
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from data import corpora, toy
 from gpt_core.batches import encode_text
 from gpt_core.evaluation import exhaustive_loss
 from gpt_core.models import GPT
+from gpt_core.pictures import curves_page
+from gpt_core.pictures.curves import curves
+from gpt_core.pictures.document import write
+from gpt_core.plot import draw
 from gpt_core.tokenizer import CharTokenizer
 from gpt_core.training import checkpoint
 from gpt_core.training.command import (
@@ -40,11 +47,14 @@ from gpt_core.training.device import choose_device
 from gpt_core.training.out_of_memory import memory_for
 from gpt_core.training.presets import PRESETS
 from gpt_core.training.run_log import RunLog, read
-from gpt_core.training.terminal import StepsDisplay, TrainingDisplay, fail, load_corpus, note
+from gpt_core.training.terminal import NO_MATPLOTLIB, StepsDisplay, TrainingDisplay, fail, load_corpus, note
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trained import load_trained
 from gpt_core.training.trainer import Trainer
 
+# The runs of a comparison have one colour in the plot: those on the whole text, and those on a part of it.
+COMPARED = (("finetuned", "scratch-a", "scratch-b"), ("finetuned-c", "scratch-c"))
+EVALUATIONS = 5  # of a short run, for its curve; the last one is that of the model that is returned
 WINDOW = 50  # characters in a row that count as a leak
 
 
@@ -141,6 +151,50 @@ def known(text: str, tokenizer: CharTokenizer) -> str:
     return text.translate({ord(char): None for char in set(text) - set(tokenizer.chars)})
 
 
+@contextlib.contextmanager
+def model_in_training() -> Iterator[list[GPT]]:
+    """A list that holds, inside, the GPT that is being trained: the last one that ran with its dropout and
+    its gradients on. It is empty before that.
+
+    A finetune function returns its model at the end only, and its loss on the way is worth a curve.
+    """
+    seen: list[GPT] = []
+
+    def look(module, _):
+        if isinstance(module, GPT) and module.training and torch.is_grad_enabled():
+            seen[:] = [module]
+
+    hook = register_module_forward_pre_hook(look)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The weights of a model on its way. Which character has which token is known at the end only, so they
+    are kept until then."""
+
+    weights: dict[str, torch.Tensor]
+    step: int
+    seconds: float
+
+    @classmethod
+    def of(cls, model: GPT, step: int, seconds: float) -> "Snapshot":
+        weights = {name: t.detach().to("cpu", copy=True) for name, t in model.state_dict().items()}
+        return cls(weights, step, seconds)
+
+    def loss(self, model: GPT, tokens: torch.Tensor) -> float | None:
+        """The exhaustive loss of `model` with these weights; None where they are not this model's."""
+        probe = copy.deepcopy(model)
+        try:
+            probe.load_state_dict(self.weights)
+        except RuntimeError:
+            return None
+        return exhaustive_loss(probe, tokens)
+
+
 class Comparison:
     """The runs of one plan in one folder; `remove_overlap` and `finetune` are those of exercise 3."""
 
@@ -232,11 +286,15 @@ class Comparison:
         log.cut_after(-1)  # what a stopped run left
         began = time.perf_counter()
         memory = memory_for("to finetune a model of this size", "a smaller --size takes less")
-        with StepsDisplay(name, self.plan.steps) as report, memory:
+        with StepsDisplay(name, self.plan.steps) as report, memory, model_in_training() as trained:
+            snapshots: list[Snapshot] = []
 
             def reported(step: int, loss: float) -> None:
-                log.write({"kind": "train", "step": step, "loss": loss})
+                seconds = time.perf_counter() - began
+                log.write({"kind": "train", "step": step, "loss": loss, "seconds": seconds})
                 report(step, loss)
+                if trained and len(snapshots) + 1 <= step * EVALUATIONS // self.plan.steps < EVALUATIONS:
+                    snapshots.append(Snapshot.of(trained[0], step, seconds))
 
             found, tokenizer = self.finetune(
                 model,
@@ -250,8 +308,14 @@ class Comparison:
             )
         # A model of the reduced text may not know every character of the validation text.
         scored = known(self.validation, tokenizer)
-        loss = exhaustive_loss(found, encode_text(tokenizer, scored))
-        log.write({"kind": "eval", "step": self.plan.steps, "val_loss": loss})
+        tokens = encode_text(tokenizer, scored)
+        for snapshot in snapshots:
+            if (before := snapshot.loss(found, tokens)) is not None:
+                row = {"kind": "eval", "step": snapshot.step, "val_loss": before}
+                log.write({**row, "seconds": snapshot.seconds})
+        loss = exhaustive_loss(found, tokens)
+        seconds = time.perf_counter() - began
+        log.write({"kind": "eval", "step": self.plan.steps, "val_loss": loss, "seconds": seconds})
         config = replace(self.config, corpus="the text", steps=self.plan.steps, lr=lr, min_lr=0.0, warmup=0)
         chars = "".join(tokenizer.chars)
         info = {"train_config": dataclasses.asdict(config), "tokenizer": chars, "step": self.plan.steps}
@@ -309,11 +373,12 @@ def main(remove_overlap: Callable, finetune: Callable, arguments: list[str] | No
         sys.exit(fail("Stopped; the same command goes on with what is left.", INTERRUPTED))
     for line in ["", *comparison.table(losses)]:
         comparison.say(line)
+    found = curves([[out / name for name in names] for names in COMPARED])
+    write(curves_page.page(found, "steps", "Pretraining, and training from scratch"), out / "losses.html")
+    comparison.say(f"drawn in {out / 'losses.html'}")
     try:
-        from gpt_core.plot import draw
-
-        draw([out / name for name in losses], out / "losses.png")
+        draw(found, out / "losses.png")
         comparison.say(f"drawn in {out / 'losses.png'}")
     except ImportError:
-        comparison.say('no plot: matplotlib is not installed; get it with: pip install -e ".[plot]"')
+        comparison.say(f"no PNG: {NO_MATPLOTLIB}")
     comparison.say(f"next: python -m gpt_core.sample {shlex.quote(str(out / 'finetuned'))}")

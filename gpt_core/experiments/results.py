@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from gpt_core import plot
 from gpt_core.experiments.arms import Arm, ByPosition, Run
 from gpt_core.experiments.paired import conclusion, paired_difference
+from gpt_core.pictures import curves_page
+from gpt_core.pictures.curves import curve_of
+from gpt_core.pictures.document import write
 from gpt_core.training.run_log import read
 from gpt_core.training.terminal import sentence
 from gpt_core.training.train_config import TrainConfig
@@ -126,7 +129,7 @@ class Results:
         )
 
     def write(self, say) -> None:
-        """results.json and, with matplotlib, the plots, in the folder of the feature's runs."""
+        """results.json, losses.html and, with matplotlib, the plots, in the folder of the feature's runs."""
         folder = self.arms[1].folder
         found = {
             "arms": [dataclasses.asdict(arm.config) for arm in self.arms],
@@ -139,10 +142,14 @@ class Results:
             "positions": [dataclasses.asdict(of_arm) for of_arm in self.positions],
         }
         (folder / "results.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+        names = [arm.name for arm in self.arms]
+        found = [
+            curve_of(name, [run.folder for run in of_arm], colour=number)
+            for number, (name, of_arm) in enumerate(zip(names, self.runs))
+        ]
+        write(curves_page.page(found, "steps", f"{names[1]} and the {names[0]}"), folder / "losses.html")
         try:
-            names = [arm.name for arm in self.arms]
-            folders = [[run.folder for run in of_arm] for of_arm in self.runs]
-            plot.draw_bands(dict(zip(names, folders)), folder / "losses.png")
+            plot.draw(found, folder / "losses.png")
             if self.positions:
                 length = self.arms[0].config.block_size
                 plot.draw_positions(

@@ -139,6 +139,20 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(tensors, info)
 
 
+def read_info(path: Path) -> dict:
+    """What a checkpoint says of its run, without reading its tensors or its sha256.
+
+    Raises CheckpointError as `load` does.
+    """
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            return _read_info(path, file.metadata() or {})
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no checkpoint {path}.") from None
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} is damaged or is no checkpoint ({error}).") from None
+
+
 def find(run: Path, name: str = LAST) -> Path:
     """The checkpoint that `run` means: itself where it is a file, else `name` in that folder.
 

@@ -1,9 +1,10 @@
 """Published settings by name, so that their results can be had with one word.
 
-The ladder (`bigram`, `single-head`, `multi-head`, `transformer`, `gpt`) is the lecture's small size,
-`lecture` its final model; `cpu` is nanoGPT's setting for a machine without a GPU; `p100` and `a100`
-are settings that others published for one such card; `best` is this workbook's recipe for the lowest
-validation loss with the lecture's 10.7 million parameters; `toy` needs no download and half a minute.
+The ladder (`bigram`, `single-head`, `multi-head`, `transformer`, `gpt`) is the lecture's small size, `small`
+its last rung twice as deep, published for a small device; `lecture` is the lecture's final model; `cpu` is
+nanoGPT's setting for a machine without a GPU; `p100` and `a100` are settings that others published for one
+such card; `best` is this workbook's recipe for the lowest validation loss with the lecture's 10.7 million
+parameters; `toy` needs no download and half a minute.
 """
 
 from dataclasses import replace
@@ -60,6 +61,7 @@ PRESETS: dict[str, TrainConfig] = {
     "multi-head": replace(_small, model="multi-head"),
     "transformer": replace(_small, model="transformer"),
     "gpt": replace(_small, model="gpt"),
+    "small": replace(_small, model="gpt", n_layer=6),
     "cpu": _cpu,
     "lecture": _lecture,
     "p100": replace(

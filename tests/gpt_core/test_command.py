@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import gpt_core
-from gpt_core import experiment, plot, sample, train
+from gpt_core import attention, experiment, plot, sample, train
 from gpt_core.experiments import pretraining
 from gpt_core.training.interrupt import imports_begin
 from gpt_core.training.presets import PRESETS
@@ -19,7 +19,7 @@ from gpt_core.training.terminal import printable, sentence
 from tests.gpt_core.tiny import call
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"train": train, "sample": sample, "plot": plot, "experiment": experiment}
+COMMANDS = {"train": train, "sample": sample, "plot": plot, "experiment": experiment, "attention": attention}
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,7 @@ COMMANDS = {"train": train, "sample": sample, "plot": plot, "experiment": experi
         (sample, ["run", "--start", "A"], "--start (did you mean --prompt?)"),
         (sample, ["run", "--topk", "3"], "--topk (did you mean --top-k?)"),
         (plot, ["run", "--output", "x.png"], "--output (did you mean --out?)"),
+        (attention, ["run", "--start", "A"], "--start (did you mean --prompt?)"),
         (experiment, ["--feed_forward", "a:B"], "--feed_forward (did you mean --feed-forward?)"),
         (experiment, ["--max-iters", "9"], "--max-iters (did you mean --steps?)"),
     ],

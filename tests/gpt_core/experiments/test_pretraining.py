@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from data import corpora
-from gpt_core import CharTokenizer
+from gpt_core import GPT, CharTokenizer, GPTConfig
+from gpt_core.evaluation import exhaustive_loss
 from gpt_core.experiments import pretraining
 from gpt_core.experiments.pretraining import Plan, first_characters, known, shared_places
 from gpt_core.training.presets import PRESETS
@@ -77,10 +79,44 @@ def test_the_experiment_prints_the_leak_check_the_gap_and_three_comparisons_that
             for word in next(text for text in said.splitlines() if text.startswith(line)).split()[-3:]
         ]
         of = [
-            min(row["val_loss"] for row in rows(tmp_path / "out" / name) if row["kind"] == "eval")
+            [row["val_loss"] for row in rows(tmp_path / "out" / name) if row["kind"] == "eval"]
             for name in (one, other)
         ]
+        # A run of finetune ends with its best weights; its last row is theirs.
+        of = [min(losses) if name == "scratch-b" else losses[-1] for name, losses in zip((one, other), of)]
         assert numbers == pytest.approx([*of, of[1] - of[0]], abs=6e-4)
+
+
+@pytest.mark.slow
+def test_a_short_run_is_evaluated_on_its_way_and_drawn_as_a_curve(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(pretraining.PLANS, "toy", replace(PLAN, steps=60))
+    run()
+    for name in ("finetuned", "scratch-a", "finetuned-c", "scratch-c"):
+        evaluated = [row for row in rows(tmp_path / "out" / name) if row["kind"] == "eval"]
+        assert [row["step"] for row in evaluated] == [20, 30, 40, 50, 60]
+        assert all(row["seconds"] > 0 for row in evaluated)
+    page = (tmp_path / "out" / "losses.html").read_text()
+    assert page.count('<polyline class="line') == 5
+    assert page.count('<polyline class="line s0"') == 3 and page.count('<polyline class="line s1"') == 2
+
+
+def test_the_weights_on_the_way_are_those_of_the_model_that_is_trained_and_of_no_other():
+    config = GPTConfig(vocab_size=5, block_size=4, n_layer=1, n_head=1, n_embd=4, dropout=0.0)
+    trained, other, tokens = GPT(config), GPT(config).eval(), torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    with pretraining.model_in_training() as seen:
+        assert not seen
+        trained(tokens[None, :4])
+        other(tokens[None, :4])
+        with torch.no_grad():
+            GPT(config)(tokens[None, :4])
+        assert seen == [trained]
+    snapshot = pretraining.Snapshot.of(trained, 1, 0.5)
+    expected = exhaustive_loss(trained, tokens)
+    with torch.no_grad():
+        trained.lm_head.bias += torch.arange(5.0)
+    assert exhaustive_loss(trained, tokens) != expected
+    assert snapshot.loss(trained, tokens) == expected
+    assert snapshot.loss(GPT(replace(config, vocab_size=6)), tokens) is None
 
 
 def test_what_is_there_is_not_trained_again_and_gives_the_same_table(run):

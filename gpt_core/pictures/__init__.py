@@ -1,0 +1,1 @@
+"""Pictures of runs and models: pages of HTML that load nothing, attention matrices, curves of losses."""
