@@ -59,9 +59,9 @@ def test_a_page_has_every_part_that_a_page_has_and_a_picture(name):
 
 
 def parsers() -> dict:
-    from gpt_core import experiment, plot, sample, train
+    from gpt_core import attention, experiment, plot, sample, train
 
-    modules = {"train": train, "sample": sample, "plot": plot, "experiment": experiment}
+    modules = dict(attention=attention, experiment=experiment, plot=plot, sample=sample, train=train)
     return {f"-m gpt_core.{name}": module.parser() for name, module in modules.items()} | {
         "grade.py": cli.parser()
     }
