@@ -4,8 +4,6 @@ import json
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
-from tests.exercises.shown import WEIGHTS, Matrices
-
 STATUSES = ("passed", "failed", "not_reached", "not_run")
 SCHEMA = 1
 # These stand where a mistake's id would.
@@ -37,14 +35,25 @@ class CheckResult:
     @property
     def text(self) -> str:
         """The message with all further lines, and the numbers of what a report draws."""
-        numbers = [line for one in self.shown if isinstance(one, Matrices) for line in one.lines()]
+        numbers = [line for one in self._own_matrices() for line in one.lines()]
         return "\n".join([self.message, *self.details, *numbers])
 
+    def _own_matrices(self) -> list:
+        if not self.shown:
+            return []
+        from tests.exercises.shown import Matrices  # here: the overview, which shows none, loads no numpy
+
+        return [one for one in self.shown if isinstance(one, Matrices)]
+
     @property
-    def matrices(self) -> list[Matrices]:
-        """The matrices that may be drawn: those of the check itself; where there are no attention weights
-        among them, those that its numbers hold (exam.Numbers), if they are wrong as well."""
-        found = [one for one in self.shown if isinstance(one, Matrices)]
+    def matrices(self) -> list:
+        """The Matrices (tests/exercises/shown.py) that may be drawn: those of the check itself; where there
+        are no attention weights among them, those that its numbers hold (exam.Numbers), if they are wrong."""
+        if not self.shown and not self.numbers:
+            return []
+        from tests.exercises.shown import WEIGHTS, Matrices
+
+        found = self._own_matrices()
         numbers = [self.numbers, *self.numbers.facts.get("again", ())] if self.numbers else []
         for one in numbers:
             if one.kind == "attention" and not any(other.what == WEIGHTS for other in found):

@@ -12,6 +12,7 @@ from tests.exercises.shown import Matrices, telling_part
 
 INDENT, LABEL = 6, 12
 MOST_ROWS, MOST_COLUMNS = 13, 14  # cells; so many columns, twice, fit 80 characters
+MOST_LINES = MOST_ROWS + 4  # with those above and below
 LEAST_ROWS = 3  # fewer show nothing
 SHADES, ASCII = " ░▒▓█", " .:+#"
 # Of the 256 colours of a terminal, each lighter than the one before it: it is read without the eye for
@@ -22,7 +23,7 @@ COLOURS = (
 ZERO = 0.005  # what is below is shown as nothing
 
 
-def lines(out: Console, shown: Matrices, rows: int = MOST_ROWS + 3) -> list[Text]:
+def lines(out: Console, shown: Matrices, rows: int = MOST_LINES) -> list[Text]:
     """The worst head, expected and got, 80 characters wide and in at most `rows` lines; none where those are
     too few."""
     head = shown.worst
@@ -33,9 +34,10 @@ def lines(out: Console, shown: Matrices, rows: int = MOST_ROWS + 3) -> list[Text
     left = 80 - INDENT - LABEL - 2 * (2 * min(S, MOST_COLUMNS) + 3)
     beside = left >= max(map(len, legend)) and T >= len(legend)
     under = [] if beside else list(Text(", ".join(legend)).wrap(out, 80 - INDENT))
-    part = telling_part(bad, min(rows - 1 - len(under), MOST_ROWS), MOST_COLUMNS)
+    room = min(max(rows - 1 - len(under), 1), MOST_ROWS)
+    part = telling_part(bad, room, MOST_COLUMNS)
     if part[0].stop - part[0].start < T or part[1].stop - part[1].start < S:
-        part = telling_part(bad, min(rows - 2 - len(under), MOST_ROWS), MOST_COLUMNS)
+        part = telling_part(bad, min(max(rows - 2 - len(under), 1), MOST_ROWS), MOST_COLUMNS)
         queries, keys = _span(part[0], shown.queries, T), _span(part[1], shown.keys, S)
         under.append(Text(f"Shown: {shown.row} {queries}, {shown.column} {keys}; --html FILE shows more."))
     if part[0].stop - part[0].start < min(LEAST_ROWS, T):
@@ -49,7 +51,8 @@ def lines(out: Console, shown: Matrices, rows: int = MOST_ROWS + 3) -> list[Text
         said = legend[number] if beside and number < len(legend) else ""
         found.append(Text(f"{'':{INDENT}}{label:{LABEL}}") + one + Text(" ") + other)
         found[-1].append(f"  {said}" if said else "", style="dim")
-    return found + [Text(" " * INDENT) + line for line in under]
+    found += [Text(" " * INDENT) + line for line in under]
+    return found if len(found) <= rows else []
 
 
 def _span(part: slice, first: int, size: int) -> str:

@@ -21,7 +21,7 @@ dd{margin:0;overflow-wrap:anywhere}
 details,div:is(.passed,.not_reached,.not_run){border-top:1px solid #8884;padding:.2rem 0}
 summary{cursor:pointer}summary b,div>b{margin:0 .4rem}
 .passed>b,.passed>summary b{color:#2a9d4a}.failed>summary b{color:#d33}.todo>summary b{color:#c80}
-small{white-space:nowrap}
+summary small,div>small{white-space:nowrap}p small{overflow-wrap:anywhere}
 .mistake{border-left:.3rem solid #d90;padding-left:.8rem}
 figure{margin:1rem 0}figcaption,.legend{font-size:.85rem;max-width:45rem}
 .legend>span{margin-right:1.2rem;white-space:nowrap}

@@ -16,7 +16,6 @@ from rich.text import Text
 
 from grader.judge.results import SOLUTION_READ, CheckResult, Verdict
 from grader.judge.text import clean, one_line
-from grader.learner import blocks
 from grader.workbook import Call
 from tests.exercises import EXERCISES, Exercise
 
@@ -144,7 +143,7 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
     mistake += _candidates(out, known, check)
     room = max(rows - len(head) - len(mistake), LEAST_BODY)
     details = [line for text in check.details for line in _detail(out, text)]
-    matrices = [line for one in check.matrices[:1] for line in blocks.lines(out, one, room - len(message))]
+    matrices = _matrix(out, check, room - len(message))
     body = message + _case(out, check) + matrices + details
     if len(body) > room:
         body = message + matrices + details
@@ -169,6 +168,16 @@ def _case(out: Console, check: CheckResult) -> list[Text]:
         return []
     values = ", ".join(f"{name} = {value}" for name, value in check.case.items())
     return hung(out, Text("    "), Text(clean(f"case: {values}")))
+
+
+def _matrix(out: Console, check: CheckResult, rows: int | None = None) -> list[Text]:
+    """The first of its matrices, expected and got side by side, in at most `rows` lines."""
+    shown = check.matrices[:1]
+    if not shown:
+        return []
+    from grader.learner import blocks  # here: the overview shows none, and loads no numpy
+
+    return blocks.lines(out, shown[0], blocks.MOST_LINES if rows is None else rows)
 
 
 def _detail(out: Console, text: str) -> list[Text]:
@@ -247,10 +256,9 @@ def _failure(out: Console, check: CheckResult) -> None:
     _print(out, _case(out, check))
     for line in check.details:
         _print(out, _detail(out, line))
+    _print(out, _matrix(out, check))
     for one in check.matrices[:1]:
-        _print(out, blocks.lines(out, one))
-        for line in one.lines():
-            _print(out, [Text("      " + line, style="cyan")])
+        _print(out, [Text("      " + line, style="cyan") for line in one.lines()])
     if check.replay:
         hanging(out, Text("    replay: ", style="dim"), Text(check.replay, style="dim"))
 

@@ -63,7 +63,8 @@ def test_only_so_much_is_carried_as_can_be_drawn():
 
 def test_where_there_are_too_few_lines_there_is_no_half_of_a_picture():
     expected, got = causal(6)
-    assert drawn(Matrices.of(expected, got, 1e-5), rows=3) == []
+    for rows in (-5, 0, 1, 3):
+        assert drawn(Matrices.of(expected, got, 1e-5), rows=rows) == []
 
 
 def test_colours_say_it_where_there_are_256_and_shades_or_ascii_elsewhere():
