@@ -39,31 +39,36 @@ def exhaustive_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int =
         raise ValueError(f"the text has {len(tokens)} characters; a loss takes at least 2.")
     T = model.config.block_size
     device = next(model.parameters()).device
-    x, y = tokens[:-1], tokens[1:]
-    whole = len(x) // T * T
+    targets_in_all = len(tokens) - 1
+    whole = targets_in_all // T * T
+    bounds = [(start, min(start + batch_size * T, whole), T) for start in range(0, whole, batch_size * T)]
+    if whole < targets_in_all:
+        bounds.append((whole, targets_in_all, targets_in_all - whole))
     place = _float64_place(device)
     total = torch.zeros((), dtype=torch.float64, device=place)
     with eval_mode(model), torch.no_grad():
-        parts = list(zip(x[:whole].view(-1, T).split(batch_size), y[:whole].view(-1, T).split(batch_size)))
-        if whole < len(x):
-            parts.append((x[whole:].view(1, -1), y[whole:].view(1, -1)))
-        for inputs, targets in parts:
-            logits, _ = model(inputs.to(device).long())
-            targets = targets.to(device).long().reshape(-1)
+        for start, end, length in bounds:
+            part = tokens[start : end + 1]
+            if not isinstance(part, torch.Tensor):  # of a text that lies in a file
+                part = part.tensor()
+            part = part.to(device).long()
+            logits, _ = model(part[:-1].view(-1, length))
+            targets = part[1:]
             # Summed in float64: a float32 sum of 111,540 losses would be wrong in the sixth digit.
             loss = F.cross_entropy(logits.float().flatten(0, 1), targets, reduction="sum")
             total += loss.to(place).double()
-    return total.item() / len(x)
+    return total.item() / targets_in_all
 
 
 def sampled_loss(model: nn.Module, tokens: torch.Tensor, *, batch_size: int, iters: int, seed: int) -> float:
     """The lecture's estimate_loss: the mean over `iters` random batches, eval mode.
 
-    tokens (N,) on the model's device. The same seed samples the same windows; the global generators
+    tokens (N,) on any device. The same seed samples the same windows; the global generators
     are not touched.
     """
-    batches = Batches(tokens, model.config.block_size, seed)
-    place = _float64_place(tokens.device)
+    device = next(model.parameters()).device
+    batches = Batches(tokens, model.config.block_size, seed, device=device)
+    place = _float64_place(device)
     total = torch.zeros((), dtype=torch.float64, device=place)
     with eval_mode(model), torch.no_grad():
         for _ in range(iters):

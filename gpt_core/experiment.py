@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 from data import corpora
+from gpt_core.batches import ORDERS
 from gpt_core.experiments.arms import Arm, Run, by_position, make_arm, train
 from gpt_core.experiments.results import Results
 from gpt_core.training.command import (
@@ -68,6 +69,7 @@ def parser(of_script: bool = False) -> argparse.ArgumentParser:
         default=True,
         help="whether the model with the feature keeps the position table",
     )
+    p.add_argument("--windows", choices=ORDERS, help="the feature: how the windows are drawn; epochs, say")
     p.add_argument(
         "--baseline-attention",
         default="",
@@ -140,14 +142,20 @@ def _arms(options) -> list[Arm]:
     )
     own = {field: spec for field in (*PARTS, "model", "optimizer") if (spec := getattr(options, field))}
     changed = dataclasses.replace(
-        config, **own, optimizer_lr=options.optimizer_lr, position_embedding=options.position_embedding
+        config,
+        **own,
+        optimizer_lr=options.optimizer_lr,
+        position_embedding=options.position_embedding,
+        windows=options.windows or config.windows,
     )
     if changed == config:
         raise ValueError(
             "there is nothing to compare: name a feature with --attention, --norm, --feed-forward, --model, "
-            "--optimizer or --no-position-embedding."
+            "--optimizer, --windows or --no-position-embedding."
         )
-    name = "+".join(spec.partition(":")[2] for spec in own.values()) or "no-positions"
+    named = [spec.partition(":")[2] for spec in own.values()]
+    named += [options.windows] if changed.windows != config.windows else []
+    name = "+".join(named) or "no-positions"
     for each in (config, changed):
         # Before anything is trained: raises, saying which class fails.
         build_optimizers(build_model(each, vocab_size=2), each)

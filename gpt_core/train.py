@@ -3,6 +3,8 @@
 python -m gpt_core.train toy                     half a minute, no download
 python -m gpt_core.train cpu --steps 500         a preset, one value changed
 python -m gpt_core.train --resume runs/cpu       go on as if it had never stopped
+python -m gpt_core.train --resume runs/cpu --extend 4000            beyond its last step
+python -m gpt_core.train cpu --init-from runs/cpu --out runs/more   a new run that begins with its weights
 torchrun --nproc_per_node=4 -m gpt_core.train lecture
 """
 
@@ -11,6 +13,7 @@ import contextlib
 import dataclasses
 import os
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -35,7 +38,8 @@ from gpt_core.training.out_of_memory import is_out_of_memory
 from gpt_core.training.plugins import failure_in_part
 from gpt_core.training.presets import PRESETS, preset
 from gpt_core.training.state import find_corpus, load_run
-from gpt_core.training.terminal import TrainingDisplay, fail, load_corpus
+from gpt_core.training.terminal import TrainingDisplay, fail, load_text
+from gpt_core.training.token_file import TokenFile
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trainer import Trainer
 
@@ -53,6 +57,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("preset", nargs="?", help=f"where the values come from (default: {DEFAULT})")
     p.add_argument("--out", type=Path, help="the folder of the run (default: runs/PRESET)")
     p.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run, or from a checkpoint of one")
+    p.add_argument(
+        "--extend", type=int, metavar="STEPS", help="with --resume: go on to so many steps, more than it has"
+    )
     group = p.add_argument_group("values of the run, each in place of the preset's")
     for field in dataclasses.fields(TrainConfig):
         flag = "--" + field.name.replace("_", "-")
@@ -70,18 +77,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = vars(parser().parse_args(arguments))
     world = World.from_environment()
     name, out, resume = options.pop("preset"), options.pop("out"), options.pop("resume")
+    extend = options.pop("extend")
     display = TrainingDisplay() if world.is_first else None
     report = display.report if display else ignore
     trainer = None
     try:
         if not (name or resume):
             report(Notice(f"No preset was named, so this is {DEFAULT}; there are {', '.join(PRESETS)}."))
-        trainer = _set_up(name, out, resume, options, world, report)
+        trainer = _set_up(name, out, resume, extend, options, world, report)
         if trainer.step >= trainer.config.steps:
             report(
                 Notice(
-                    f"{trainer.folder} is finished: it has made its {trainer.step} steps. For a longer run, "
-                    "begin a new one with more --steps and another --out."
+                    f"{trainer.folder} is finished: it has made its {trainer.step} steps. For more of them: "
+                    f"--resume {shlex.quote(str(trainer.folder))} --extend {2 * trainer.step}"
                 )
             )
             return OK
@@ -114,32 +122,35 @@ def main(arguments: list[str] | None = None) -> int:
     return OK if result.finished else INTERRUPTED
 
 
-def _set_up(name, out, resume, options, world, report) -> Trainer:
+def _set_up(name, out, resume, extend, options, world, report) -> Trainer:
+    if extend is not None and not resume:
+        raise ValueError("--extend goes on with a run: name it with --resume. A new run takes --steps.")
     if resume:
         device, corpus = options.pop("device", None), options.pop("corpus", None)
         if name or out or options:
             given = name or (f"--out {out}" if out else "--" + next(iter(options)).replace("_", "-"))
             raise ValueError(
-                f"--resume takes all values but --device and --corpus from the run, so {given} cannot be "
-                f"given with it."
+                f"--resume takes all values but --device, --corpus and --extend from the run, so {given} "
+                f"cannot be given with it."
             )
         path = checkpoint.find(resume)
-        return _resume(path, corpus, device, world, report)
+        return _resume(path, corpus, device, extend, world, report)
     config = _config(preset(name or DEFAULT), options)
     world.connect(choose_device(config.device, world.local_rank, processes=world.size))
     text = _load_text(config.corpus, world)
     return Trainer.start(config, text, out or Path("runs") / (name or DEFAULT), report=report, world=world)
 
 
-def _resume(path: Path, corpus: str | None, device: str | None, world: World, report) -> Trainer:
-    """corpus, device: what was asked for; None for those of the run."""
+def _resume(path: Path, corpus: str | None, device: str | None, extend: int | None, world, report) -> Trainer:
+    """corpus, device, extend: what was asked for; None for those of the run."""
     saved = load_run(path)
     source = corpus or find_corpus(saved)
     device_of_run = saved.info["train_config"]["device"]
     world.connect(choose_device(device or device_of_run, world.local_rank, processes=world.size))
     text = _load_text(source, world)
     moved_to = None if source == saved.info.get("corpus_path") else source
-    return Trainer.resume(path, text, report=report, world=world, device=device, corpus=moved_to)
+    places = {"device": device, "corpus": moved_to}
+    return Trainer.resume(path, text, report=report, world=world, steps=extend, **places)
 
 
 def _config(of_preset: TrainConfig, options: dict) -> TrainConfig:
@@ -183,12 +194,12 @@ def _left_alone(error: Exception, world: World) -> str | None:
     return None
 
 
-def _load_text(corpus: str, world: World) -> str:
-    """One process of each machine downloads, then the others find the files there."""
+def _load_text(corpus: str, world: World) -> str | TokenFile:
+    """One process of each machine downloads or encodes, then the others find the files there."""
     if world.local_rank == 0:
-        text = load_corpus(corpus)
+        text = load_text(corpus)
     world.wait()
-    return text if world.local_rank == 0 else load_corpus(corpus)
+    return text if world.local_rank == 0 else load_text(corpus)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,8 @@ from tests.exercises import EXERCISES, FOUR, MENU
 # What can be asked for, one thing at a time ("": a grade, or without an exercise the overview), and the
 # options that go with it.
 MODES = {
-    "": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose", "no-names"),
-    "watch": ("attempt", "with", "device", "seed", "json", "junit", "quick", "verbose"),
+    "": ("attempt", "with", "device", "seed", "html", "json", "junit", "quick", "verbose", "no-names"),
+    "watch": ("attempt", "with", "device", "seed", "html", "json", "junit", "quick", "verbose"),
     "hint": (),
     "solution": ("attempt", "force"),
     "reset": (),
@@ -48,6 +48,7 @@ MODES = {
     "export": ("out", "weights", "seed", "quick", "no-names"),
 }  # fmt: skip
 WITHOUT_EXERCISE = ("replay", "demo", "selftest", "merge")
+STUDENT = "student"  # behind --export, and then without an exercise: the workbook without its solutions
 STYLES = "styles"  # behind --selftest, instead of an exercise: the mistakes in other styles
 OF_ONE = ("attempt", "with", "watch", "hint", "solution", "reset", "class", "export")  # not of all
 # Every option by the name of its value in what the parser gives.
@@ -89,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="default: auto")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="decides every drawn case; default: 0")
+    made.add_argument("--html", metavar="FILE", help="write the report with pictures, as one HTML file")
     made.add_argument("--json", metavar="FILE", help="write the verdict as JSON")
     made.add_argument("--junit", metavar="FILE", help="write the verdict as JUnit XML")
     made.add_argument("--quick", action="store_true", help="leave out training runs")
@@ -125,7 +127,10 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--shard", metavar="I/N", help="with --class: only the I-th of N parts")
     made.add_argument(
-        "--export", metavar="PLATFORM", help="write what gradescope, classroom50 or github needs to grade it"
+        "--export",
+        metavar="PLATFORM",
+        help="write what gradescope, classroom50 or github needs to grade it; --export student: the workbook "
+        "without its solutions",
     )
     made.add_argument("--merge", nargs="+", metavar="RESULTS", help="put the parts of a class together")
     return made
@@ -166,11 +171,16 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str]) -> int:
     options = parser().parse_args(arguments)
     mode = _mode(options)
+    if mode != "reset" and not (REPOSITORY / "solutions").is_dir():
+        raise UsageError(
+            "this is the release for students: a grade compares with the solutions, which are not in it, so "
+            "your instructor grades what you hand in; --reset alone works here."
+        )
     for helper in options.helpers:
         _check_helper(Path(helper))
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
-    for path in filter(None, (options.json, options.junit)):
+    for path in filter(None, (options.html, options.json, options.junit)):
         _check_writable(Path(path))
     if mode in ("class", "merge", "export") and not options.out:
         raise UsageError(f"--{mode} needs a place for what comes of it: --out RESULTS.")
@@ -185,6 +195,8 @@ def _run(arguments: list[str]) -> int:
         return _selftest_in_styles(options)
     if mode == "selftest":  # without an exercise: of the menu too
         return _selftest(options, _exercises(options.exercise) if options.exercise else list(EXERCISES))
+    if mode == "export" and options.export == STUDENT:
+        return _export_student(Path(options.out))
     exercises = _exercises(options.exercise or "all")
     if options.exercise is None:
         from grader.learner import status
@@ -229,9 +241,12 @@ def _mode(options) -> str:
                 f"--{name} goes with {with_}, and not with {f'--{mode}' if mode else 'a plain grade'}; leave "
                 f"it away."
             )
-    if options.exercise is None and mode not in WITHOUT_EXERCISE and (asked or given):
+    whole = mode == "export" and options.export == STUDENT
+    if whole and (options.exercise or set(given) - {"out"}):
+        raise UsageError("--export student takes the whole workbook: it needs no exercise, and --out alone.")
+    if options.exercise is None and mode not in WITHOUT_EXERCISE and not whole and (asked or given):
         name = (asked or given)[0]
-        file = " FILE" if name in ("attempt", "with", "json", "junit") else ""
+        file = " FILE" if name in ("attempt", "with", "html", "json", "junit") else ""
         raise UsageError(f"--{name} needs an exercise: python grade.py ex1 --{name}{file}.")
     for name in (*asked, *given):
         if options.exercise == "all" and name in OF_ONE:
@@ -371,7 +386,12 @@ def _record(verdict, path: Path, note) -> None:
 def _write_files(options, verdicts: list) -> None:
     from grader.judge.results import json_text, junit_text
 
-    for path, text in ((options.json, json_text), (options.junit, junit_text)):
+    def html(verdicts: list) -> str:
+        from grader.learner import page  # what draws is loaded for whoever asks for it alone
+
+        return page.html([(verdict, _call(verdict.exercise, options)) for verdict in verdicts])
+
+    for path, text in ((options.html, html), (options.json, json_text), (options.junit, junit_text)):
         if path:
             try:
                 write_atomically(Path(path), text(verdicts))
@@ -460,6 +480,16 @@ def _export(options, name: str) -> int:
     settings = Settings(name, options.seed, options.quick, "cpu", options.no_names)
     export(options.export, settings, weights, out)
     print(f"Written: {out}. What to do with it: docs/instructor.md")
+    return PASSED
+
+
+def _export_student(out: Path) -> int:
+    from grader.classroom import student
+
+    if out.suffix.lower() == ".zip":
+        _check_writable(out)
+    student.export(out)
+    print(f"Written: {out}, without solutions, checks and mistakes. Its README.md says what works there.")
     return PASSED
 
 

@@ -16,7 +16,7 @@ from gpt_core.training.command import BAD_INPUT, Parser, begin
 from gpt_core.training.device import choose_device
 from gpt_core.training.terminal import fail, note
 
-STEPS = 2500
+STEPS = 5000
 PROBLEMS = 500  # of each operator
 ID = {character: id for id, character in enumerate(VOCABULARY)}
 

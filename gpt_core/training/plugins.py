@@ -34,8 +34,22 @@ def load_class(spec: str, kind: type = nn.Module) -> type:
 
     Raises ValueError, saying what is missing, where there is no such module or class.
     """
-    module_name, _, class_name = spec.partition(":")
-    if not module_name or not class_name:
+    part = load_attribute(spec)
+    if not (isinstance(part, type) and issubclass(part, kind)):
+        wanted = _KINDS[kind]
+        found = "nothing of that name" if part is None else f"something that is no {wanted} class"
+        module_name = spec.partition(":")[0]
+        raise ValueError(f"{spec!r}: {module_name} has {found}; name a class that is a {wanted}.")
+    return part
+
+
+def load_attribute(spec: str):
+    """What "module:Name" names; None where the module has nothing of that name.
+
+    Raises ValueError where there is no such module, or it cannot be imported.
+    """
+    module_name, _, name = spec.partition(":")
+    if not module_name or not name:
         raise ValueError(f"{spec!r} does not name a part; write it as module:Class.")
     try:
         module = importlib.import_module(module_name)
@@ -46,12 +60,7 @@ def load_class(spec: str, kind: type = nn.Module) -> type:
             else ""
         )
         raise ValueError(f"{module_name} cannot be imported: {first_line(error)}{way}") from error
-    part = getattr(module, class_name, None)
-    if not (isinstance(part, type) and issubclass(part, kind)):
-        wanted = _KINDS[kind]
-        found = "nothing of that name" if part is None else f"something that is no {wanted} class"
-        raise ValueError(f"{spec!r}: {module_name} has {found}; name a class that is a {wanted}.")
-    return part
+    return getattr(module, name, None)
 
 
 def build_model(config: TrainConfig, vocab_size: int) -> LanguageModel:

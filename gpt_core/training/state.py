@@ -84,7 +84,8 @@ def save(trainer: "Trainer", name: str) -> None:
     """Write a checkpoint of this name into the folder of the run; every process comes here, the first one
     writes."""
     device, world = trainer.device, trainer.world
-    tensors = {"rng.batches": trainer.batches.generator.get_state()}
+    windows, drawn = trainer.batches.state()
+    tensors = {"rng.batches": windows}
     for kind, state in generator_states(device).items():
         for rank, of_rank in enumerate(world.gather(state, device)):
             tensors[f"rng.{kind}.{rank}"] = of_rank
@@ -102,7 +103,8 @@ def save(trainer: "Trainer", name: str) -> None:
     is_last = name == checkpoint.LAST
     keep_old = trainer.folder / checkpoint.PREVIOUS if is_last and trainer.last_is_good else None
     with trainer.memory.for_model("a checkpoint of a model"):
-        checkpoint.save(trainer.folder / name, tensors, _info(trainer, rest), keep_old=keep_old)
+        info = _info(trainer, rest) | {"windows_drawn": drawn}
+        checkpoint.save(trainer.folder / name, tensors, info, keep_old=keep_old)
     trainer.last_is_good |= is_last
 
 
@@ -157,7 +159,7 @@ def restore(trainer: "Trainer", saved: checkpoint.Checkpoint) -> None:
     rest = info.get("optimizers", {"numbers": {}, "groups": []})
     parameters = dict(trainer.model.named_parameters())
     trainer.optimizers.restore(parameters, saved.part("optimizer"), rest)
-    trainer.batches.generator.set_state(saved.tensors["rng.batches"])
+    trainer.batches.restore(saved.tensors["rng.batches"], info.get("windows_drawn", 0))
     trainer.window = list(saved.tensors.get("log.window", torch.empty(0)).to(trainer.device))
     world = trainer.world
     if info["processes"] != world.size:

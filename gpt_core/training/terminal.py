@@ -14,6 +14,7 @@ from data import corpora
 from gpt_core.training.events import Evaluated, Notice, Result, Started, Updated
 from gpt_core.training.out_of_memory import memory_for
 from gpt_core.training.run_log import read
+from gpt_core.training.token_file import TokenFile, is_large, open_tokens
 
 WIDTH = 100
 BARS = "▁▂▃▄▅▆▇█"
@@ -63,6 +64,14 @@ def load_corpus(name: str) -> str:
     Raises OutOfMemory where it is too long."""
     with DownloadDisplay() as download, memory_for(f"to read {name}", "take a shorter text"):
         return corpora.load(name, report=download.report)
+
+
+def load_text(name: str) -> str | TokenFile:
+    """The same; a file that is too large for memory as tokens, with a bar while it is encoded."""
+    if not is_large(name):
+        return load_corpus(name)
+    with DownloadDisplay() as encoding:
+        return open_tokens(corpora.path_of(name), report=encoding.report)
 
 
 def forgive_output() -> None:
@@ -241,7 +250,8 @@ class StepsDisplay:
 
 
 class DownloadDisplay:
-    """A progress bar per downloaded file; `report` takes the events of data.corpora."""
+    """A progress bar per file that is downloaded or encoded; `report` takes the events of data.corpora and of
+    token_file.py."""
 
     def __init__(self):
         self.bar = Progress(console=Console(stderr=True), transient=True)

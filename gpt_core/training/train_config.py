@@ -4,6 +4,7 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
+from gpt_core.batches import ORDERS
 from gpt_core.config import GPTConfig
 
 RUNGS = ("bigram", "single-head", "multi-head", "transformer", "gpt")
@@ -30,6 +31,16 @@ class TrainConfig:
         "the rung of the ladder: bigram, single-head, multi-head, transformer or gpt; or a GPT of your own, "
         "as module:Class (a subclass of gpt_core.GPT that takes its arguments).",
     )
+    init_from: str = setting(
+        "",
+        "a run, or one of its checkpoints, whose weights the new run begins with, in place of random ones. "
+        "Its sizes and its vocabulary must be the same.",
+    )
+    transfer: str = setting(
+        "",
+        "with --init-from, where the vocabulary is another: your function of exercise 3, as "
+        "exercises.ex3_pretrain_finetune:transfer_weights.",
+    )
     block_size: int = setting(256, "the longest context, in characters.")
     n_layer: int = setting(6, "how many blocks are stacked.")
     n_head: int = setting(6, "how many heads each attention has; must divide n_embd.")
@@ -52,6 +63,11 @@ class TrainConfig:
     )
     optimizer_lr: float = setting(
         0.0, "the highest learning rate of your own optimizer; 0 leaves the one that its class has."
+    )
+    windows: str = setting(
+        "random",
+        "how the windows of the text are drawn: random (the lecture's: each starts anywhere, and may come "
+        "again) or epochs (none comes again before all have come; every epoch cuts it at another place).",
     )
     batch_size: int = setting(64, "sequences per forward and backward pass, on each device.")
     accumulation: int = setting(
@@ -121,8 +137,10 @@ class TrainConfig:
             self.model in RUNGS or ":" in self.model,
             "one of " + ", ".join(RUNGS) + ", or module:Class for a GPT of your own",
         )
+        self._check("transfer", self.init_from or not self.transfer, "left out unless init_from is given")
         given = self.optimizer or not self.optimizer_lr
         self._check("optimizer_lr", given, "left out unless optimizer is given")
+        self._check("windows", self.windows in ORDERS, " or ".join(ORDERS))
         self._check(
             "precision", self.precision in ("auto", "float32", "bfloat16"), "auto, float32 or bfloat16"
         )

@@ -34,19 +34,25 @@ from gpt_core.training.events import (
     ignore,
 )
 from gpt_core.training.forward import autocast, prepare_forward
+from gpt_core.training.initial import initialise
 from gpt_core.training.malloc import keep_freed_memory
 from gpt_core.training.optimizer import learning_rate
 from gpt_core.training.out_of_memory import MemoryOfRun, memory_for
 from gpt_core.training.plugins import build_model, build_optimizers, source_digests
 from gpt_core.training.run_log import RunLog
+from gpt_core.training.token_file import TokenFile
 from gpt_core.training.train_config import TrainConfig
 from gpt_core.training.trained import does_not_fit
+
+MANY = 1_000_000  # characters to validate on, of a text that is larger than memory
 
 
 class Trainer:
     """One run in one folder; built by `start` or `resume`."""
 
-    def __init__(self, config: TrainConfig, text: str, folder: Path, report: Report, world: World):
+    def __init__(
+        self, config: TrainConfig, text: str | TokenFile, folder: Path, report: Report, world: World
+    ):
         self.config, self.folder, self.report, self.world = config, folder, report, world
         self.device = choose_device(
             config.device, world.local_rank, processes=world.size, note=lambda text: report(Notice(text))
@@ -67,15 +73,24 @@ class Trainer:
         with self.memory.for_model("the weights of a model"):
             self.model = build_model(config, self.tokenizer.vocab_size)
             self.sources = source_digests(config)
-            self.model.to(self.device)
-            self.optimizers = build_optimizers(self.model, config)
-            self.ema = [p.detach().clone() for p in self.model.parameters()] if config.ema else []
+            self._place_model()
         # The same weights everywhere, then dropout of its own in every process.
         torch.manual_seed(config.seed + world.rank)
 
-    def _take(self, text: str) -> None:
+    def _take(self, text: str | TokenFile) -> None:
         """The text as tokens, its two parts, and the batches of the first one."""
         config = self.config
+        if isinstance(text, TokenFile):
+            self.text_sha256, self.tokenizer = text.sha256, text.tokenizer
+            self._split(text.tokens)
+            if not config.val_chars and len(self.val_tokens) > MANY:
+                self.report(
+                    Notice(
+                        f"Each evaluation scores the last {len(self.val_tokens):,} characters of "
+                        f"{config.corpus}; --val-chars {MANY} takes the first {MANY:,} of them."
+                    )
+                )
+            return
         size = f"{len(text):,} characters of {config.corpus}"
         with memory_for(f"to encode the {size}", "take a shorter text"):
             self.text_sha256 = corpora.sha256(text)
@@ -83,24 +98,51 @@ class Trainer:
             self.tokenizer = CharTokenizer.from_text(text)
             tokens = encode_text(self.tokenizer, text)
         with memory_for(f"on {self.device} for the {size}, which all stay there", "take a shorter text"):
-            self.train_tokens, val_tokens = corpora.split(tokens.to(self.device))
+            self._split(tokens.to(self.device))
+
+    def _split(self, tokens: torch.Tensor) -> None:
+        """The tokens to train on and to validate on, and the batches of the first."""
+        config = self.config
+        self.train_tokens, val_tokens = corpora.split(tokens)
         self.val_tokens = val_tokens[: config.val_chars or None]
         # The batches have a generator of their own: dropout must not change which windows come next.
-        windows = {"block_size": config.block_size, "seed": config.seed}
-        self.batches = Batches(
-            self.train_tokens, **windows, part=f"the first 90 % of {config.corpus}, to train on,"
-        )
+        windows = {"block_size": config.block_size, "seed": config.seed, "device": self.device}
+        part = f"the first 90 % of {config.corpus}, to train on,"
+        self.batches = Batches(self.train_tokens, **windows, part=part, order=config.windows)
         # Raises where it is too short to sample from.
         Batches(self.val_tokens, **windows, part=f"the last 10 % of {config.corpus}, to validate on,")
 
+    def _place_model(self) -> None:
+        """The model on the device, its optimizers, and its average."""
+        self.model.to(self.device)
+        self.optimizers = build_optimizers(self.model, self.config)
+        self.ema = [p.detach().clone() for p in self.model.parameters()] if self.config.ema else []
+
+    def _begin_with_weights(self) -> None:
+        """The weights of another run in place of the random ones."""
+        # On the CPU, where a function of your own that carries them over is at home.
+        self.model.to("cpu")
+        self.report(Notice(initialise(self.model, self.tokenizer, self.config)))
+        self._place_model()
+
     @classmethod
     def start(
-        cls, config: TrainConfig, text: str, folder: Path, *, report: Report = ignore, world: World = World()
+        cls,
+        config: TrainConfig,
+        text: str | TokenFile,
+        folder: Path,
+        *,
+        report: Report = ignore,
+        world: World = World(),
     ) -> "Trainer":
-        """A new run. Raises ValueError where the folder exists or the text cannot be trained on."""
+        """A new run; text: a string, or a large text as tokens in a file.
+
+        Raises ValueError where the folder exists or the text cannot be trained on."""
         if world.is_first:
             state.refuse_existing(folder)  # before anything is computed
         trainer = cls(config, text, folder, report, world)
+        if config.init_from:
+            trainer._begin_with_weights()
         if world.is_first:
             state.make_folder(folder)
         return trainer
@@ -109,18 +151,20 @@ class Trainer:
     def resume(
         cls,
         path: Path,
-        text: str,
+        text: str | TokenFile,
         *,
         report: Report = ignore,
         world: World = World(),
         device: str | None = None,
         corpus: str | None = None,
+        steps: int | None = None,
     ) -> "Trainer":
         """Go on from a checkpoint, bit for bit on the same machine, device and number of processes.
 
         path: a checkpoint, or the folder of a run, which means its last one. device: move the run to
         another device; the losses are then equal up to rounding only. corpus: where the text was found, if
-        it is no longer where the run has it from.
+        it is no longer where the run has it from. steps: the last step, where the run is to go on beyond the
+        one that it was meant to end with; the learning rate is then that of a run of so many steps.
 
         Raises checkpoint.CheckpointError for a file that is none, ValueError where the text is not
         the one that the run was trained on.
@@ -134,6 +178,8 @@ class Trainer:
             device=device or config.device,
             corpus=corpus or config.corpus,
         )
+        if steps is not None:
+            config = extended(config, saved.info["step"], steps, report)
         trainer = cls(config, text, path.parent, report, world)
         if not corpus and (known := saved.info.get("corpus_path")):
             trainer.corpus_path = Path(known)
@@ -352,3 +398,23 @@ class Trainer:
             row.pop("is_best", None)
             self.log.write({"kind": kind, **row})
             self.report(event)
+
+
+def extended(config: TrainConfig, done: int, steps: int, report: Report) -> TrainConfig:
+    """The configuration of a run that goes on to `steps`; reports what that does to the learning rate.
+
+    done: the updates that were made. ValueError where the run was to make as many already.
+    """
+    if steps <= config.steps:
+        raise ValueError(
+            f"the run has {config.steps} steps; --extend takes a larger number, their new total."
+        )
+    longer = dataclasses.replace(config, steps=steps)
+    now, then = learning_rate(max(done, 1), config), learning_rate(done + 1, longer)
+    report(
+        Notice(
+            f"The run goes on to step {steps}, with the learning rate of a run of {steps} steps: after "
+            f"{now:.3g} at step {done} it is {then:.3g} at step {done + 1}, and {config.min_lr:.3g} at last."
+        )
+    )
+    return longer

@@ -179,7 +179,8 @@ def _say_what_came(out: Console, done: Summary, results: Path, seconds: float) -
         _say(out, "Stopped. What was graded is kept; the same command goes on.")
     _say(
         out,
-        f"Written to {shown(results)}: report.html, summary.csv, summary.json, junit.xml, feedback{os.sep}",
+        f"Written to {shown(results)}: report.html, similar.html, summary.csv, summary.json, junit.xml, "
+        f"feedback{os.sep}",
     )
 
 

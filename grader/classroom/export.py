@@ -15,7 +15,7 @@ from tests.exercises import EXERCISES
 # Of the workbook; not exercises/ as the instructor has worked on them: the stubs stand in for these.
 FOLDERS = ("data", "exercises", "gpt_core", "grader", "solutions", "tests/exercises")
 FILES = ("grade.py", "pyproject.toml", "constraints.txt", "LICENSE", "tests/__init__.py")
-KINDS = (".py", ".txt", ".toml")
+KINDS = (".py", ".txt", ".toml", ".md")
 TORCH = "https://download.pytorch.org/whl/cpu"
 
 SETUP = f"""#!/usr/bin/env bash
@@ -91,35 +91,38 @@ def export(platform: str, settings: Settings, weights: dict[str, float] | None, 
         return
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         if platform == "gradescope":
-            _add(archive, "setup.sh", SETUP, mode=0o755)
-            _add(archive, "run_autograder", RUN, mode=0o755)
+            add(archive, "setup.sh", SETUP, mode=0o755)
+            add(archive, "run_autograder", RUN, mode=0o755)
         else:
             text = AUTOGRADER.format(torch=TORCH, path=exercise.attempt_path, file=exercise.file)
-            _add(archive, "autograder.py", text)
-        _add(archive, "config.json", config)
+            add(archive, "autograder.py", text)
+        add(archive, "config.json", config)
         for path in workbook():
             source = REPOSITORY / path
             stub = next((e.stub_path for e in EXERCISES.values() if e.attempt_path == path), None)
-            _add(archive, f"workbook/{path}", (REPOSITORY / stub if stub else source).read_bytes())
+            add(archive, f"workbook/{path}", (REPOSITORY / stub if stub else source).read_bytes())
 
 
 def workbook() -> list[str]:
-    """The files of the workbook that a grade needs, relative to it; of a clone those that git knows."""
+    """The files of the workbook that a grade needs, relative to it."""
     folders = tuple(f"{folder}/" for folder in FOLDERS)
-    tracked = subprocess.run(["git", "-C", str(REPOSITORY), "ls-files", "-z"], capture_output=True)
-    if tracked.returncode == 0 and tracked.stdout:
-        names = tracked.stdout.decode("utf-8", "surrogateescape").split("\0")
+    return [name for name in tracked() if name in FILES or name.startswith(folders)]
+
+
+def tracked() -> list[str]:
+    """The files of the workbook of the kinds that a release holds, relative to it; of a clone those that git
+    knows."""
+    listed = subprocess.run(["git", "-C", str(REPOSITORY), "ls-files", "-z"], capture_output=True)
+    if listed.returncode == 0 and listed.stdout:
+        names = listed.stdout.decode("utf-8", "surrogateescape").split("\0")
     else:
         names = [path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.rglob("*") if path.is_file()]
-    return sorted(
-        name
-        for name in names
-        if (name in FILES or name.endswith(KINDS) and name.startswith(folders))
-        and (REPOSITORY / name).is_file()
-    )
+    kept = (name for name in names if name.endswith(KINDS) or name in FILES)
+    return sorted(name for name in kept if (REPOSITORY / name).is_file())
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: str | bytes, mode: int = 0o644) -> None:
+def add(archive: zipfile.ZipFile, name: str, content: str | bytes, mode: int = 0o644) -> None:
+    """Write a file into a zip."""
     info = zipfile.ZipInfo(name, (2026, 1, 1, 0, 0, 0))  # the same zip whenever it is made
     info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, (0o100000 | mode) << 16
     archive.writestr(info, content)

@@ -40,7 +40,9 @@ def main() -> None:
             print(json.dumps(what), file=answers, flush=True)
 
     # trains: what some files of a class import is imported once, before the first of them.
-    starter = Starter(trains=True, hidden=tuple(asked["hidden"]), user=asked["user"])
+    starter = Starter(
+        trains=True, hidden=tuple(asked["hidden"]), user=asked["user"], namespaces=asked["namespaces"]
+    )
     _end_with(starter, ending)
     sandbox.die_with_parent(signal.SIGTERM)
     try:

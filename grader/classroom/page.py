@@ -3,9 +3,7 @@
 What comes from hand-ins is text between tags and nothing else: it is escaped, and never part of an attribute.
 """
 
-import base64
 import collections
-import hashlib
 import re
 import statistics
 from collections.abc import Iterable
@@ -17,6 +15,7 @@ from grader.classroom.store import GRADED
 from grader.classroom.summary import STATUSES, Result, Row, Summary
 from grader.judge.results import OTHER_FILE_READ, SOLUTION_READ
 from grader.judge.text import clean, one_line
+from grader.page import document, text
 
 LONGEST_NAME = 40  # characters of a student's or a file's name
 SLOWEST = 5
@@ -29,15 +28,15 @@ WARNING = (
 )
 CELLS = {"passed": "", "failed": " class=f", "not_reached": " class=n", "not_run": " class=o"}
 STYLE = """
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:2rem auto;padding:0 1rem}
-h1,h2{line-height:1.2}h3{margin-bottom:0}p{max-width:45rem}progress{width:16rem}
-table{border-collapse:collapse}th,td{padding:.1rem .5rem;text-align:left;vertical-align:top}
-.wide{overflow:auto;max-height:80vh}
+summary{font-weight:bold;cursor:pointer;margin:.3rem 0}summary small{font-weight:normal}li{max-width:45rem}
+.pair{table-layout:fixed;width:100%}.pair pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px}
+@media(max-width:45rem){.pair td{display:block}}
 .m th,.m td{padding:0 .2rem;font-size:12px;text-align:center;border:1px solid #8884;min-width:.8rem}
 .m thead th{writing-mode:vertical-rl;vertical-align:bottom;padding:.2rem 0}
 .m thead th{position:sticky;top:0;background:Canvas}
 .m tbody th{text-align:left;white-space:nowrap;position:sticky;left:0;background:Canvas}
+.m tbody th{max-width:min(20rem,35vw);overflow:hidden;text-overflow:ellipsis}
+.m thead th:first-child{writing-mode:horizontal-tb;text-align:left;left:0;z-index:1;padding:.2rem}
 .m td{background:#2a92}.f::before{content:"\\2717"}.m .f{background:#d338}
 .n::before{content:"\\B7"}.m .n{background:none}.o::before{content:"\\2013"}.m .o{background:none}
 """
@@ -58,32 +57,32 @@ def html(summary: Summary, found: list[Pair] = ()) -> str:
         _alike(summary, found),
         _time(rows),
     )
-    return _document(title, sections)
+    return document(title, sections, style=STYLE)
 
 
 def pairs_html(summary: Summary, found: list[Pair]) -> str:
     """The pairs of similar hand-ins, their common lines side by side."""
-    sections = [f"<p>{_text(WARNING)}</p>"]
+    sections = [f"<p>{text(WARNING)}</p>"]
     for pair in found:
         names = [_name(result) for result in (pair.one, pair.other)]
-        sections.append(f"<h2>{pair.share:.0%}: {names[0]} and {names[1]}</h2><div class=wide><table><tr>")
+        sections.append(f"<h2>{pair.share:.0%}: {names[0]} and {names[1]}</h2><table class=pair><tr>")
         for result, name, lines in zip((pair.one, pair.other), names, pair.lines):
             sections.append(f"<td><b>{name}</b><pre>{_common(result.record.source, lines)}</pre>")
-        sections.append("</table></div>")
-    return _document(f"{summary.exercise.name}: similar hand-ins", sections)
+        sections.append("</table>")
+    return document(f"{summary.exercise.name}: similar hand-ins", sections, style=STYLE)
 
 
 def _name(result: Result) -> str:
-    return _text(visible(f"{result.entry.student} {result.entry.name}"), 2 * LONGEST_NAME)
+    return text(visible(f"{result.entry.student} {result.entry.name}"), 2 * LONGEST_NAME)
 
 
 def _common(source: str, lines: tuple[int, ...]) -> str:
     """The lines of a text that are common, each with its number; a gap where others lie between."""
-    text, shown, before = source.split("\n"), [], None
+    rows, shown, before = source.split("\n"), [], None
     for line in lines[:MOST_LINES]:
         if before is not None and line > before + 1:
             shown.append("")
-        shown.append(f"{line:4}  {escape(clean(text[line - 1], LONGEST_LINE)) if line <= len(text) else ''}")
+        shown.append(f"{line:4}  {escape(clean(rows[line - 1], LONGEST_LINE)) if line <= len(rows) else ''}")
         before = line
     return "\n".join(shown)
 
@@ -92,7 +91,7 @@ def _alike(summary: Summary, found: list[Pair]) -> str:
     """The pairs in short, and who made the same rare mistake."""
     lines = ["<h2>Similar hand-ins</h2>"]
     if found:
-        lines.append(f"<p>{_text(WARNING)} The lines are in similar.html.</p><ul>")
+        lines.append(f"<p>{text(WARNING)} The lines are in similar.html.</p><ul>")
         lines += [f"<li>{pair.share:.0%}: {_name(pair.one)}, {_name(pair.other)}" for pair in found]
         lines.append("</ul>")
     else:
@@ -101,38 +100,17 @@ def _alike(summary: Summary, found: list[Pair]) -> str:
     if rare:
         lines.append("<p>The same rare mistake, which is no more than that:</p><ul>")
         lines += [
-            f"<li>{_text(shared.mistake)}: {', '.join(map(_name, shared.results))}"
+            f"<li>{text(shared.mistake)}: {', '.join(map(_name, shared.results))}"
             for shared in rare[:MOST_RARE]
         ]
         lines.append("</ul>")
     return "\n".join(lines)
 
 
-def _document(title: str, sections: Iterable[str]) -> str:
-    digest = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    return "\n".join(
-        [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-            '<meta name="viewport" content="width=device-width"><meta name="referrer" content="no-referrer">',
-            f"<title>{_text(title)}</title><style>{STYLE}</style></head><body>",
-            f"<h1>{_text(title)}</h1>",
-            *sections,
-            "</body></html>\n",
-        ]
-    )
-
-
-def _text(text: str, limit: int = 400) -> str:
-    """Text of any origin, for between two tags."""
-    return escape(one_line(text, limit))
-
-
 def _who(row: Row) -> str:
     """A student, as short as it can be."""
     name = f"{row.student} ({row.name})" if row.name else row.student
-    return _text(visible(name), LONGEST_NAME)
+    return text(visible(name), LONGEST_NAME)
 
 
 def _listed(rows: Iterable[Row]) -> str:
@@ -147,7 +125,7 @@ def _counts(summary: Summary, rows: list[Row]) -> str:
         f"<p><strong>{count['pass']} of {len(rows)}</strong> pass ({', '.join(how)}).</p>",
         "<table>",
         *(
-            f"<tr><th>{_text(status.replace('_', ' '))}<td>{count[status]}"
+            f"<tr><th>{text(status.replace('_', ' '))}<td>{count[status]}"
             f"<td><progress value={count[status]} max={len(rows) or 1}></progress>"
             for status in STATUSES
             if count[status]
@@ -157,7 +135,7 @@ def _counts(summary: Summary, rows: list[Row]) -> str:
     if summary.stopped:
         lines.insert(0, "<p><strong>The class was stopped before its end.</strong></p>")
     levels = sorted({row.isolation for row in rows if row.status in GRADED})
-    lines += [f"<p>Isolation: {_text(level)}.</p>" for level in levels]
+    lines += [f"<p>Isolation: {text(level)}.</p>" for level in levels]
     return "\n".join(lines)
 
 
@@ -173,8 +151,8 @@ def _by_hand(rows: list[Row]) -> str:
             said.append(f"one check alone fails, {row.first_failure}, and no mistake was named")
         said += [note for note in row.remarks.split("; ") if "roster" in note or "entries are of" in note]
         if said:
-            file = f" <small>{_text(row.file, LONGEST_NAME)}</small>" if row.file else ""
-            lines.append(f"<li>{_who(row)}{file}: {_text('; '.join(said))}")
+            file = f" <small>{text(row.file, LONGEST_NAME)}</small>" if row.file else ""
+            lines.append(f"<li>{_who(row)}{file}: {text('; '.join(said))}")
     missing = [row for row in rows if row.status == "missing"]
     if missing:
         lines.append(f"<li>Nothing was handed in by {len(missing)}: {_listed(missing)}")
@@ -195,13 +173,20 @@ def _mistakes(summary: Summary, rows: list[Row]) -> str:
     for mistake, by in sorted(made.items(), key=lambda item: (-len(item[1]), item[0])):
         name, why = known.get(mistake) or by[0][1].record.explained.get(mistake) or (mistake, "")
         title = _title_of(by[0][1], mistake)
-        lines += [
-            f"<h3>{len(by)} &times; {_text(name)}</h3>",
-            f"<p>{_text(why, 1500)}</p>",
-            f"<p>For the next lecture: show that this must hold: {_text(title)}.</p>",
-            f"<p><small>{_listed(row for row, _ in by)}</small></p>",
-        ]
+        said = (
+            f"<p>{text(why, 1500)}</p><p>For the next lecture: show that this must hold: {text(title)}.</p>"
+        )
+        lines.append(_made_by([row for row, _ in by], name, said))
     return "\n".join(lines if made else [*lines, "<p>None was named.</p>"])
+
+
+def _made_by(rows: list[Row], title: str, said: str) -> str:
+    """What went wrong, by how many and by whom; what one alone did, of which there is much, in a line that
+    opens."""
+    head, who = f"{len(rows)} &times; {text(title)}", f"<small>{_listed(rows)}</small>"
+    if len(rows) == 1:
+        return f"<details><summary>{head} {who}</summary>{said}</details>"
+    return f"<h3>{head}</h3>{said}<p>{who}</p>"
 
 
 def _title_of(result: Result, mistake: str) -> str:
@@ -220,16 +205,13 @@ def _unnamed(summary: Summary, rows: list[Row]) -> str:
             found.setdefault((check["title"], where(check["message"])), []).append(row)
     lines = ["<h2>Failures without a name</h2>"]
     for (title, said), by in sorted(found.items(), key=lambda item: (-len(item[1]), item[0])):
-        lines += [
-            f"<h3>{len(by)} &times; {_text(title)}</h3>",
-            f"<p>{_text(said)}</p><p><small>{_listed(by)}</small></p>",
-        ]
+        lines.append(_made_by(by, title, f"<p>{text(said)}</p>"))
     return "\n".join(lines if found else [*lines, "<p>None.</p>"])
 
 
 def where(message: str) -> str:
     """What a failed check says, without what differs from one file to the next: numbers and quotes."""
-    said = re.split(r"(?<=[.?:])\s", one_line(message, 600), maxsplit=1)[0]
+    said = re.split(r"(?<=[.?])\s", one_line(message, 600), maxsplit=1)[0]
     return re.sub(r"['\"`].*?['\"`]", "…", re.sub(r"-?\d[\d.,e+-]*", "#", said))
 
 
@@ -246,7 +228,7 @@ def _matrix(summary: Summary, rows: list[Row]) -> str:
         checks = result.record.verdict["checks"]
         failed.update(check["id"] for check in checks if check["status"] == "failed")
         body.append(f"<tr><th>{_who(row)}" + "".join(f"<td{CELLS[check['status']]}>" for check in checks))
-    lines.append("".join(f"<th>{_text(id)}" for id in ids))
+    lines.append("".join(f"<th>{text(id)}" for id in ids))
     lines.append("<tbody><tr><th>how many fail" + "".join(f"<td>{failed[id] or ''}" for id in ids))
     return "\n".join([*lines, *body, "</table></div>"])
 

@@ -150,7 +150,9 @@ def grade_here(settings: Settings, hand_in: Path, report=None) -> Record:
         tempfile.tempdir = scratch
         try:
             user = FIRST_USER if can_become(FIRST_USER, Path(scratch)) else None
-            starter = Starter(hidden=(str(hand_in.resolve()),), user=user)
+            # What an optimizer imports is held once, and not by each worker: 768 MB are to be enough.
+            trains = bool(EXERCISES[settings.exercise].training)
+            starter = Starter(trains=trains, hidden=(str(hand_in.resolve()),), user=user)
             with Session(starter) as session:
                 return record_of(session, settings, found, report=report)
         finally:

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from grader.classroom.store import Record, Settings
+from grader.judge import namespaces
 from grader.judge.connection import remove
 from grader.judge.host import Deadlines
 from grader.workbook import REPOSITORY, InstallationError, UsageError
@@ -148,6 +149,7 @@ class Run:
         sandbox.adopt_orphans()
         self.others = set(orphans.children()) if sys.platform == "linux" else set()
         self.as_user = can_become(FIRST_USER, self.scratch)
+        self.namespaces = namespaces.work(self.settings.device)
         return self
 
     def __exit__(self, *_):
@@ -184,6 +186,7 @@ class Run:
             "folder": str(self.folder),
             "hidden": self.hidden,
             "user": user,
+            "namespaces": self.namespaces,
         }
         with self._lock:
             if self.stopped:

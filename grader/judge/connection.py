@@ -36,8 +36,10 @@ class WorkerDied(Exception):
 class Worker:
     """One worker process: ask it, and it answers within the deadline or is killed."""
 
-    def __init__(self, setup: dict, requests: int, answers: int, output: int, kill):
+    def __init__(self, setup: dict, requests: int, answers: int, output: int, kill, place: str = ""):
+        """place: under which name this process reaches the scratch folder, if not by the worker's name."""
         self.setup, self.hello = setup, {}
+        self._place = place or setup["scratch"]
         self._requests, self._answers, self._output = requests, answers, output
         self._kill = kill
         self._arrived: queue.Queue = queue.Queue()
@@ -126,7 +128,7 @@ class Worker:
         while True:
             if time.monotonic() - self._looked > LOOK:
                 self._looked = time.monotonic()
-                if _holds_too_much(self.setup["scratch"]):
+                if _holds_too_much(self._place):
                     return WorkerDied(
                         "scratch", f"it wrote more than {sandbox.SCRATCH >> 30} GiB or {MOST_FILES:,} files"
                     )
@@ -158,7 +160,7 @@ class Worker:
         self.kill()
         self._outgoing.put(None)
         self._drained.join(1)
-        remove(self.setup["scratch"])
+        remove(self._place)
 
     def output_tail(self) -> str:
         """The end of what the worker's code printed."""

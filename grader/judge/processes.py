@@ -74,19 +74,23 @@ class Starter:
         environment: dict[str, str] | None = None,
         hidden: tuple[str, ...] = (),
         user: int | None = None,
+        namespaces: bool = False,
     ):
         """trains: for exercises that train; what torch imports at the first use of an optimizer, a second's
         worth, is then imported once and shared by all workers that are forked.
         environment: variables that its processes get beside those of worker_environment.
         hidden: paths that no attempt may read, wherever they lie.
-        user: root's attempts run as the user of this number, and not as root."""
+        user: root's attempts run as the user of this number, and not as root.
+        namespaces: workers that are forked get namespaces of their own, see namespaces.py."""
         self.method = method or start_method()
         self.trains = trains
         self.environment = environment or {}
         self.hidden, self.user = hidden, user
+        self.namespaces = namespaces and self.method == "fork"
         self._other: Starter | None = None
         self._zygote = None
         self.workers: list = []
+        self._folders: list[int] = []  # file descriptors of the zygotes' folders for scratch
         if self.method == "fork":
             self._start_zygote()
 
@@ -98,14 +102,20 @@ class Starter:
         if self._other is None:
             seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
             other = {"PYTHONHASHSEED": seed}
-            self._other = Starter(self.method, self.trains, other, self.hidden, self.user)
+            self._other = Starter(self.method, self.trains, other, self.hidden, self.user, self.namespaces)
         return self._other
 
     def _start_zygote(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", "grader.worker.zygote", str(theirs.fileno())]
+        if self.namespaces:
+            from grader.judge import namespaces
+
+            folder = tempfile.gettempdir()
+            command = namespaces.around([*command, folder], folder)
         self._zygote = subprocess.Popen(
-            [sys.executable, "-m", "grader.worker.zygote", str(theirs.fileno())],
+            command,
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
@@ -117,23 +127,28 @@ class Starter:
         theirs.close()
         self._control, self._numbers, self._forked = ours, 0, queue.Queue()
         self._by_number: dict = {}
+        self._scratch: queue.Queue = queue.Queue()  # the file descriptor that the zygote sends, or None
+        self._folder: int | None = None
         threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
 
     def _listen(self, control: socket.socket) -> None:
         """Pass on what the zygote reports, until it is gone; then all of its workers are."""
         while True:
             try:
-                data = control.recv(1 << 16)
+                data, fds, _, _ = socket.recv_fds(control, 1 << 16, 1)
             except OSError:
                 data = b""
             if not data:
                 break
             message = json.loads(data)
-            if "forked" in message:
+            if "scratch" in message:
+                self._scratch.put(fds[0])
+            elif "forked" in message:
                 self._forked.put(message["forked"])
             else:
                 self._by_number.pop(message["exited"]).exited(message["status"])
         self._forked.put(None)
+        self._scratch.put(None)
         for worker in list(self._by_number.values()):
             worker.exited(None)
 
@@ -141,15 +156,19 @@ class Starter:
         """A fresh worker, ready for requests. InstallationError where none can be started."""
         from grader.judge.connection import WorkerDied
 
-        scratch = tempfile.mkdtemp(prefix="grade-")
+        if self.method == "fork" and self._zygote.poll() is not None:
+            self._control.close()  # a learner's code may have found and ended the zygote
+            self._start_zygote()
+        place = tempfile.mkdtemp(prefix="grade-", dir=self._scratch_folder())
+        scratch = os.path.join(tempfile.gettempdir(), os.path.basename(place))
         setup = {"role": role, "device": device, "scratch": scratch, "threads": threads, "folder": folder}
-        setup |= {"hidden": self.hidden, "user": self.user}
-        if role == "attempt" and self.user is not None:
-            os.chown(scratch, self.user, self.user)
+        setup |= {"hidden": self.hidden, "user": self.user, "namespaces": self.namespaces}
         try:
-            worker = self._fork(setup) if self.method == "fork" else self._spawn(setup)
+            if role == "attempt" and self.user is not None:
+                os.chown(place, self.user, self.user)
+            worker = self._fork(setup, place) if self.method == "fork" else self._spawn(setup)
         except BaseException:  # Ctrl-C too
-            os.rmdir(scratch)
+            os.rmdir(place)
             raise
         self.workers.append(worker)
         try:
@@ -166,18 +185,34 @@ class Starter:
             ) from None
         return worker
 
-    def _fork(self, setup: dict) -> Worker:
+    def _scratch_folder(self) -> str | None:
+        """Where this process makes the workers' folders for scratch; None: where it makes its own."""
+        if not self.namespaces:
+            return None
+        if self._folder is None:
+            self._folder = self._scratch.get(timeout=START_SECONDS)
+            if self._folder is None:
+                raise self._not_started()
+            self._folders.append(self._folder)
+        return f"/proc/{os.getpid()}/fd/{self._folder}"
+
+    def _not_started(self) -> InstallationError:
+        self._log.seek(0)
+        said = self._log.read().decode(errors="replace").strip().splitlines()
+        return InstallationError(
+            f"the grader could not start: {said[-1] if said else 'its worker process ended at once'}; "
+            f"install it with: python -m pip install -c constraints.txt -e ."
+        )
+
+    def _fork(self, setup: dict, place: str) -> Worker:
         from grader.judge.connection import Worker
 
-        if self._zygote.poll() is not None:  # a learner's code may have found and ended it
-            self._control.close()
-            self._start_zygote()
         (request_read, request_write), (answer_read, answer_write) = os.pipe(), os.pipe()
         output_read, output_write = os.pipe()
         self._numbers += 1
         number = self._numbers
         worker = Worker(
-            setup, request_write, answer_read, output_read, kill=lambda: self._tell({"kill": number})
+            setup, request_write, answer_read, output_read, lambda: self._tell({"kill": number}), place
         )
         self._by_number[number] = worker
         theirs = [request_read, answer_write, output_write]
@@ -189,12 +224,7 @@ class Starter:
         for fd in theirs:
             os.close(fd)
         if self._forked.get(timeout=START_SECONDS) is None:
-            self._log.seek(0)
-            said = self._log.read().decode(errors="replace").strip().splitlines()
-            raise InstallationError(
-                f"the grader could not start: {said[-1] if said else 'its worker process ended at once'}; "
-                f"install it with: python -m pip install -c constraints.txt -e ."
-            )
+            raise self._not_started()
         return worker
 
     def _tell(self, message: dict) -> None:
@@ -242,6 +272,8 @@ class Starter:
                 self._zygote.wait()
             self._log.close()
             self._zygote = None
+        while self._folders:
+            os.close(self._folders.pop())
 
 
 def _kill_tree(process: subprocess.Popen) -> None:

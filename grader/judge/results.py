@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
 
+from tests.exercises.shown import WEIGHTS, Matrices
+
 STATUSES = ("passed", "failed", "not_reached", "not_run")
 SCHEMA = 1
 # These stand where a mistake's id would.
@@ -28,8 +30,27 @@ class CheckResult:
     location: object = None  # exam.Location: where the check looked when it failed
     replay: str = ""  # the token of the failing case (tokens.py)
     numbers: object = None  # exam.Numbers: what was expected and what came
+    shown: list = field(default_factory=list)  # what a report may draw (tests/exercises/shown.py)
     fit: object = None  # fits.Fit: the mistake as it was read off them, where no known one was named
     candidates: list[str] = field(default_factory=list)  # ids of known mistakes of which it may be one
+
+    @property
+    def text(self) -> str:
+        """The message with all further lines, and the numbers of what a report draws."""
+        numbers = [line for one in self.shown if isinstance(one, Matrices) for line in one.lines()]
+        return "\n".join([self.message, *self.details, *numbers])
+
+    @property
+    def matrices(self) -> list[Matrices]:
+        """The matrices that may be drawn: those of the check itself; where there are no attention weights
+        among them, those that its numbers hold (exam.Numbers), if they are wrong as well."""
+        found = [one for one in self.shown if isinstance(one, Matrices)]
+        numbers = [self.numbers, *self.numbers.facts.get("again", ())] if self.numbers else []
+        for one in numbers:
+            if one.kind == "attention" and not any(other.what == WEIGHTS for other in found):
+                size = {name: one.facts[name] for name in ("B", "T", "C", "H") if name in one.facts}
+                found.append(Matrices.of(one.expected, one.got, one.allowed, case=size))
+        return [one for one in found if one.wrong.any()]
 
     def explained(self, known: dict) -> tuple[str, str] | None:
         """The name of the mistake and what to tell the learner of it; None where it has none. known: the
@@ -79,7 +100,7 @@ class Verdict:
                 "title": check.title,
                 "status": check.status,
                 "seconds": check.seconds,
-                "message": "\n".join([check.message, *check.details]),
+                "message": check.text,
                 "mistake": check.mistake,
                 "case": (check.case or {}) | {"replay": check.replay} if check.replay else check.case,
             }

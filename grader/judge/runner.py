@@ -147,7 +147,7 @@ class _Checks:
     def _result(self, id, title, error) -> CheckResult:
         if error is None:
             self.evidence[id] = self.sat.evidence[:KEPT]
-            return CheckResult(id, title, "passed", message=self.sat.measured)
+            return CheckResult(id, title, "passed", message=self.sat.measured, shown=self.sat.shown)
         if isinstance(error, InstallationError):
             self.broken = self.broken or error
             return CheckResult(id, title, "failed")
@@ -178,4 +178,5 @@ class _Checks:
             unfinished=error.unfinished,
             location=location,
             numbers=error.numbers,
+            shown=[*error.shown, *self.sat.shown],
         )

@@ -149,6 +149,7 @@ _OPENING = re.compile(
     r"""\#.*|(?P<long>\"{3}|'{3})|(?P<quote>["'])(?:\\.|(?!(?P=quote)).)*(?P=quote)?|(?P<bracket>[()\[\]{}])""",
     re.S,
 )
+_MAGIC = re.compile(r"\s*%%(\w+)[ \t]*([^\n]*)\n?")
 _RUNS_PYTHON = ("time", "timeit", "capture", "prun", "python", "python3", "debug")
 
 
@@ -169,32 +170,31 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
         return Code(name, problem=f"its language is {language[:40]}; the exercise is written in Python")
     codes = [code for code in codes if code.strip()]  # IPython does not count empty ones either
     lines, places, left_out, dropped, helpers = [], [], 0, [], {}
+    own = max((number for number, code in enumerate(codes, 1) if _is_exercise(code, exercise)), default=0)
     for number, code in enumerate(codes, 1):
-        magic = re.match(r"\s*%%(\w+)[ \t]*([^\n]*)\n?", code)
-        if magic and magic[1] == "writefile":
-            target = PurePosixPath(magic[2].replace("\\", "/").split()[-1] if magic[2].split() else "").name
+        magic = _MAGIC.match(code)
+        if number == own:
             body = code[magic.end() :]
-            # the exercise itself, written into its file, as the workbook's notebook does
-            if target == exercise.file:
-                at = code[: magic.end()].count("\n")
-                count = body.count("\n") + 1
-                return Code(
-                    name,
-                    body.encode("utf-8", "replace"),
-                    tuple(f"cell {number}, line {at + line}" for line in range(1, count + 1)),
-                    (f"Of the notebook, code cell {number} was taken: it writes {exercise.file}.",),
-                    helpers,
-                )
-            if target.endswith(".py"):
-                helpers[target] = body.encode("utf-8", "replace")
-                continue
+            if magic[1] != "writefile":
+                body = "\n".join(python_lines(body))
+            at = code[: magic.end()].count("\n")
+            return Code(
+                name,
+                body.encode("utf-8", "replace"),
+                tuple(f"cell {number}, line {at + line}" for line in range(1, body.count("\n") + 2)),
+                (f"Of the notebook, code cell {number} was taken: {_why_taken(magic, exercise)}.",),
+                helpers,
+            )
+        if magic and magic[1] == "writefile" and _target(magic).endswith(".py"):
+            helpers[_target(magic)] = code[magic.end() :].encode("utf-8", "replace")
+            continue
         if magic and magic[1] not in _RUNS_PYTHON:
             dropped.append(f"%%{magic[1]}")
             continue
         for at, line in enumerate(_without_commands(code), 1):
             left_out += line is None
             places.append(f"cell {number}, line {at}")
-            lines.append(re.match(r"\s*", code.split("\n")[at - 1])[0] + "pass" if line is None else line)
+            lines.append(_nothing(code, at) if line is None else line)
     remarks = [
         f"It is a notebook: its {len(codes)} code cells are run from the first to the last, and counted so."
     ]
@@ -207,9 +207,41 @@ def _notebook(name: str, text: str, exercise: Exercise) -> Code:
     return Code(name, "\n".join(lines).encode("utf-8", "replace"), tuple(places), tuple(remarks), helpers)
 
 
+def _is_exercise(code: str, exercise: Exercise) -> bool:
+    """Whether a cell says in its first line that it is this exercise, as in the workbook's notebook."""
+    magic = _MAGIC.match(code)
+    if magic is None:
+        return False
+    if magic[1] == "writefile":
+        return _target(magic) == exercise.file
+    return magic[1] in ("exercise", "grade") and magic[2].split()[:1] == [exercise.name]
+
+
+def _target(magic: re.Match) -> str:
+    """The name of the file that %%writefile writes."""
+    return PurePosixPath(magic[2].replace("\\", "/").split()[-1] if magic[2].split() else "").name
+
+
+def _why_taken(magic: re.Match, exercise: Exercise) -> str:
+    if magic[1] == "writefile":
+        return f"it writes {exercise.file}"
+    return f"it begins with %%{magic[1]} {exercise.name}"
+
+
 def _cell_text(cell: dict) -> str:
     source = cell.get("source", cell.get("input", ""))
     return "".join(source) if isinstance(source, list) else str(source)
+
+
+def python_lines(code: str) -> list[str]:
+    """The lines of a cell as Python: `pass` in the place of a command of IPython's."""
+    return [
+        _nothing(code, at) if line is None else line for at, line in enumerate(_without_commands(code), 1)
+    ]
+
+
+def _nothing(code: str, line: int) -> str:
+    return re.match(r"\s*", code.split("\n")[line - 1])[0] + "pass"
 
 
 def _without_commands(code: str) -> list[str | None]:

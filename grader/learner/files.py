@@ -36,10 +36,11 @@ def _plain(data: bytes) -> bytes:
     return data.replace(b"\r\n", b"\n")
 
 
-def keep(*names: str) -> None:
+def keep(*names: str, quietly: bool = False) -> None:
     """Write the stubs of these exercises that are missing, and a dated copy of each file that is none.
 
     For a notebook, whose cells write the files anew when they run. Nothing that stands there is changed.
+    quietly: do not say that there is work.
     """
     for exercise in map(EXERCISES.__getitem__, names):
         path = REPOSITORY / exercise.attempt_path
@@ -50,7 +51,8 @@ def keep(*names: str) -> None:
             copies = backups().glob(f"{path.stem}.*{path.suffix}")
             if not any(copy.read_bytes() == own for copy in copies):
                 keep_copy(own, backups(), path.name)
-            print(f"{shown(path)} holds your work; a copy of it is in {shown(backups())}.")
+            if not quietly:
+                print(f"{shown(path)} holds your work; a copy of it is in {shown(backups())}.")
 
 
 def reset(out, exercise: Exercise, note) -> None:

@@ -5,6 +5,7 @@ Fits 100 columns and says everything without colour. Whatever comes from a learn
 `clean` and into a rich Text, never into markup.
 """
 
+import io
 import itertools
 import os
 import shlex
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from grader.judge.results import SOLUTION_READ, CheckResult, Verdict
 from grader.judge.text import clean, one_line
+from grader.learner import blocks
 from grader.workbook import Call
 from tests.exercises import EXERCISES, Exercise
 
@@ -26,6 +28,7 @@ SHOWN_FAILURES = 3  # with all their details, where everything is shown
 FOLDED = 5  # checks in a row that were not reached; more of them share a line
 LEAST_BODY = 4  # lines of a message and its details that are shown however much else there is
 NAMED = 6  # ids in a list of checks
+SOLUTION_WAS_READ = "The solution is for reading after trying; this file tried to use it."
 MARKS = {
     "passed": ("ok  ", "green"), "failed": ("FAIL", "bold red"), "not_reached": ("  ..", "dim"),
     "not_run": ("  --", "dim"), "unfinished": ("todo", "yellow"),
@@ -92,7 +95,7 @@ def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResu
         lines += hung(out, Text(f"  {mark}  ", style=style), Text(f"{check.id}: {check.title}"))
         if explained:
             told.add(check.mistake)
-            said = Text(explained[0] + _explained(verdict, check))
+            said = Text(explained[0] + explained_too(verdict, check))
             lines += hung(out, Text("        the mistake: ", style="yellow"), said)
     for status, words, one, several in (
         (
@@ -110,7 +113,7 @@ def _others(out: Console, exercise: Exercise, verdict: Verdict, first: CheckResu
     return lines
 
 
-def _explained(verdict: Verdict, check: CheckResult) -> str:
+def explained_too(verdict: Verdict, check: CheckResult) -> str:
     """The further checks that fail by the same mistake, as the end of a sentence; "" for none."""
     others = [other.id for other in verdict.checks if other.mistake == check.mistake and other is not check]
     return f" (it also explains {listed(others)})" if others else ""
@@ -134,17 +137,17 @@ def _first(out: Console, exercise: Exercise, verdict: Verdict, check: CheckResul
         name, why = explained
         mistake += hung(out, Text("  The mistake: ", style="bold yellow"), Text(name, style="bold"))
         mistake += hung(out, Text("    "), Text(why))
-        if also := _explained(verdict, check):
+        if also := explained_too(verdict, check):
             mistake += hung(out, Text("    "), Text(also.strip(" ()").capitalize() + "."))
     elif check.mistake == SOLUTION_READ:
-        said = "The solution is for reading after trying; this file tried to use it."
-        mistake += hung(out, Text("  "), Text(said))
+        mistake += hung(out, Text("  "), Text(SOLUTION_WAS_READ))
     mistake += _candidates(out, known, check)
     room = max(rows - len(head) - len(mistake), LEAST_BODY)
     details = [line for text in check.details for line in _detail(out, text)]
-    body = message + _case(out, check) + details
+    matrices = [line for one in check.matrices[:1] for line in blocks.lines(out, one, room - len(message))]
+    body = message + _case(out, check) + matrices + details
     if len(body) > room:
-        body = message + details
+        body = message + matrices + details
     if len(body) > room:
         more = f"      .. {len(body) - room + 1} more lines: --verbose shows everything"
         body = body[: room - 1] + [Text(more, style="dim")]
@@ -203,7 +206,7 @@ def _everything(out: Console, exercise: Exercise, verdict: Verdict) -> None:
             if others:
                 block(out, f"It also explains: {', '.join(others)}.", 4)
         elif check.mistake == SOLUTION_READ:
-            block(out, "The solution is for reading after trying; this file tried to use it.", 2)
+            block(out, SOLUTION_WAS_READ, 2)
         _print(out, _candidates(out, mistakes, check))
         out.print()
     _print(out, _printed(out, verdict), gap=bool(verdict.printed.strip()))
@@ -244,6 +247,10 @@ def _failure(out: Console, check: CheckResult) -> None:
     _print(out, _case(out, check))
     for line in check.details:
         _print(out, _detail(out, line))
+    for one in check.matrices[:1]:
+        _print(out, blocks.lines(out, one))
+        for line in one.lines():
+            _print(out, [Text("      " + line, style="cyan")])
     if check.replay:
         hanging(out, Text("    replay: ", style="dim"), Text(check.replay, style="dim"))
 
@@ -281,6 +288,17 @@ def _summary(out: Console, exercise: Exercise, verdict: Verdict, call: Call, wat
         text = "write the failing case as a script, for a debugger:"
         lines += step_lines(out, text, call.replay(first.replay), head="or: ")
     return lines
+
+
+def ending(verdict: Verdict, call: Call) -> str:
+    """The last part of the report as plain text: how many checks pass, and what to do next. Its lines are as
+    long as they come, for a page that wraps them itself."""
+    out, exercise = console(file=io.StringIO()), EXERCISES[verdict.exercise]
+    out.width = 10_000
+    if verdict.not_started:
+        _not_started(out, exercise, verdict, call, watched=False)
+        return out.file.getvalue().strip()
+    return "\n".join(line.plain.rstrip() for line in _summary(out, exercise, verdict, call, watched=False))
 
 
 def _uses(out: Console, exercise: Exercise, call: Call) -> list[Text]:

@@ -24,6 +24,7 @@ MAX_LOOKED = 1 << 13  # rows of input, trained on or not, that are kept; LOOKED_
 LOOKED_PER_CALL = 64
 NO_TOKEN = 255  # stands behind the last token of a row that is shorter than the others
 PROGRESS_SECONDS = 0.25
+MOST_POINTS = 400  # of what was reported
 DROPOUT = ("the model is in eval mode", "a part is in eval mode", "some p is not the config's", "on")
 SLACK = 6  # updates beyond what was asked for, after which a run is ended
 
@@ -131,6 +132,7 @@ class Training:
                 was moved to none.
     reports:    how often `report` was called; report_kinds: the first call that gave other things than
                 a whole number and a number, as two type names.
+    curve:      (step, loss) as they were reported, every second one left out as often as there were too many.
     """
 
     model: object = None
@@ -147,6 +149,7 @@ class Training:
     looked_mode: torch.Tensor | None = None
     reports: int = 0
     report_kinds: list[str] | None = None
+    curve: list[tuple[float, float]] = field(default_factory=list)
     parameter_device: str = ""
 
 
@@ -281,6 +284,9 @@ class Observer:
                 self.seen.report_kinds = [type(step).__name__[:60], type(loss).__name__[:60]]
             return
         self._loss = float(loss)
+        self.seen.curve.append((float(min(max(int(step), -1), 10**9)), self._loss))
+        if len(self.seen.curve) > MOST_POINTS:
+            del self.seen.curve[1:-1:2]
         self._progress(int(step))
 
     def _progress(self, step: int) -> None:

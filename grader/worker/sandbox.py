@@ -18,7 +18,8 @@ from grader.worker import reach, system_calls
 
 MEMORY = 4 << 30  # bytes that an attempt may take beyond what torch itself has mapped
 CUDA_MEMORY = 16 << 30
-SCRATCH = 1 << 30  # bytes that an attempt may write, in one file and in all (the judge looks: workers.py)
+SCRATCH = 1 << 30  # bytes that an attempt may write, in one file and in all (the judge looks: connection.py)
+SCRATCH_IN_MEMORY = 256 << 20  # the same where the scratch folder lies in memory (namespaces.py)
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS, _PR_SET_CHILD_SUBREAPER = 1, 4, 38, 36
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
@@ -122,7 +123,7 @@ def enter(setup: dict) -> tuple[reach.Reach, list[str]]:
     """Give up what an attempt may not do; what it reaches for from here on, and the words for the report.
 
     setup: scratch, device, folder: where the learner's file was handed in from, hidden: what is hidden
-    besides, and user: as whom root's attempts run.
+    besides, user: as whom root's attempts run, and namespaces: whether this process has its own.
     """
     readable = reach.Readable(setup["scratch"], setup["folder"], *setup["hidden"])
     reached = reach.Reach(readable)
@@ -134,7 +135,7 @@ def enter(setup: dict) -> tuple[reach.Reach, list[str]]:
     own_user = setup["user"] is not None and become(setup["user"])
     abi = restrict_files(setup["scratch"], readable, names_threads=on_gpu)
     filtered = system_calls.restrict(unix_sockets=on_gpu)
-    said = ["own user"] if own_user else []
+    said = ["own namespaces"] * setup["namespaces"] + ["own user"] * own_user
     return reached, [*said, *words(abi, filtered, on_gpu), cap_memory(setup["device"])]
 
 
@@ -192,6 +193,11 @@ def _devices():
     that may write to one can also type into it."""
     for name in ("null", "zero", "full", "random", "urandom"):
         yield f"/dev/{name}"
+    yield from gpus()
+
+
+def gpus():
+    """The devices of GPUs."""
     for name in os.listdir("/dev"):
         if name.startswith(("nvidia", "dxg")):  # dxg: a GPU under WSL
             yield f"/dev/{name}"

@@ -7,7 +7,9 @@ process id, and it adopts and ends whatever a learner's code leaves running.
 
 On the control socket, one JSON object per message:
     judge -> zygote   {"fork": n, "setup": {..}} with three file descriptors, {"kill": n}
-    zygote -> judge   {"forked": n}, {"exited": n, "status": s}
+    zygote -> judge   {"forked": n}, {"exited": n, "status": s}; where the second argument names a folder for
+                      scratch, ahead of all others {"scratch": true} with a file descriptor of that folder:
+                      it lies in memory, and under its name the judge would find another.
 """
 
 import json
@@ -25,6 +27,10 @@ MAX_MESSAGE = 1 << 16
 
 def main() -> None:
     control = socket.socket(fileno=int(sys.argv[1]))
+    if len(sys.argv) > 2:
+        folder = os.open(sys.argv[2], os.O_RDONLY)
+        socket.send_fds(control, [json.dumps({"scratch": True}).encode()], [folder])
+        os.close(folder)
     from grader.worker import main as worker  # the slow part: this imports torch
     from grader.worker import reach, sandbox
 

@@ -12,6 +12,7 @@ from grader.author.mistake_list import FOLDER, pages
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LECTURE = ROOT / "docs" / "lecture"
 WRITTEN_BY_HAND = [page for page in PAGES if page.parent != FOLDER]
 PICTURES = [
     path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".svg", ".png", ".jpg", ".gif")
@@ -20,6 +21,12 @@ PICTURES = [
 
 def name(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+def linked_from(page: Path) -> set[Path]:
+    """The files that a page links to or shows."""
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8"))
+    return {(page.parent / link).resolve() for link in links if not link.startswith("https://")}
 
 
 def anchors(page: Path) -> set[str]:
@@ -39,9 +46,13 @@ def test_every_link_leads_to_a_file_and_a_heading_that_there_are(page):
         assert not heading or heading in anchors(target), link
 
 
-def test_the_readme_leads_to_every_page_and_shows_every_picture():
-    linked = set(re.findall(r"\]\(([^)#\s]+)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert {name(path) for path in [*PAGES, *PICTURES]} - {"README.md"} <= linked
+def test_the_readme_leads_to_every_page_and_every_picture():
+    """The lecture's notes have a page that lists them, and show pictures of their own."""
+    linked = linked_from(ROOT / "README.md")
+    assert {page for page in PAGES if page.parent != LECTURE} - {ROOT / "README.md"} <= linked
+    reached = linked.union(*map(linked_from, linked & set(PAGES)))
+    shown = reached.union(*map(linked_from, reached & set(PAGES)))
+    assert set(PAGES) <= reached and set(PICTURES) <= shown
 
 
 def test_the_readme_is_a_front_door():

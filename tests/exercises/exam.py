@@ -56,10 +56,11 @@ class CheckFailed(Exception):
     """A check's verdict on an attempt.
 
     message: what was expected and the question that leads to the fix, then what came instead.
-    details: further lines: where the output is wrong, the learner's lines, a small picture.
+    details: further lines: where the output is wrong, the learner's lines.
     same:    equal for two subjects that fail in the same way without giving numbers.
     words:   of an exception: its type and message, which tell apart two that are of one kind.
     numbers: what was expected and what came, where a mistake may be read off them.
+    shown:   what a report may draw (tests/exercises/shown.py).
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class CheckFailed(Exception):
         unfinished=False,
         mistake=None,
         numbers: Numbers | None = None,
+        shown: tuple = (),
     ):
         super().__init__(message)
-        self.message, self.details, self.numbers = message, details or [], numbers
+        self.message, self.details, self.numbers, self.shown = message, details or [], numbers, shown
         self.same, self.words = same, words
         self.unfinished = unfinished  # NotImplementedError: the stub, or a part of it
         self.case: dict | None = None
@@ -291,6 +293,7 @@ class Exam:
     names: tuple[str, ...] = ()
     note: Callable[[str], None] = lambda text: None  # shows a line of progress
     measured: str = ""  # what the running check measured, reported where it passes
+    shown: list = field(default_factory=list)  # and what of it may be drawn, whether it passes or not
     pace: float = 0.0  # seconds that one step of training takes, as short runs showed; 0 where none did
     remarks: list[str] = field(default_factory=list)  # what is right and worth knowing; see remark()
     # (asked, seed=0, *, other_hashes) -> the attempt's Answer from a fresh process, on the CPU; with
@@ -310,7 +313,7 @@ class Exam:
     def begin(self) -> None:
         """Before each check."""
         self.evidence.clear()
-        self.location, self.series, self.measured = Location(), 0, ""
+        self.location, self.series, self.measured, self.shown = Location(), 0, "", []
 
     def remark(self, text: str) -> None:
         """Note what is right and worth knowing; the verdict does not depend on it."""

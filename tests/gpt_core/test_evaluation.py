@@ -89,6 +89,42 @@ def test_batches_are_windows_of_the_text_with_targets_one_later_and_reach_both_e
     assert set(starts.tolist()) == {0, 1, 2, 3}  # 3 is the last window whose last target exists
 
 
+def test_windows_of_an_epoch_do_not_overlap_and_none_comes_again_before_all_have_come():
+    batches = Batches(torch.arange(1000), block_size=8, seed=1, order="epochs")
+    starts = batches.draw(123)  # 992 starts: 124 windows where the offset is 0, else 123 or 124
+    assert len({int(start) % 8 for start in starts}) == 1
+    assert len(set(starts.tolist())) == 123
+    assert 0 <= starts.min() and starts.max() + 8 < 1000
+    assert starts.tolist() != sorted(starts.tolist())
+
+
+def test_each_epoch_cuts_at_another_place_and_has_another_order():
+    batches = Batches(torch.arange(200), block_size=8, seed=2, order="epochs")
+    drawn, epochs = batches.draw(24 * 40).tolist(), []
+    while drawn:
+        offset = drawn[0] % 8
+        size = next((i for i, start in enumerate(drawn) if start % 8 != offset), len(drawn))
+        epochs.append(drawn[:size])
+        drawn = drawn[size:]
+    assert {epoch[0] % 8 for epoch in epochs} == set(range(8))
+    assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+@pytest.mark.parametrize("order", ["random", "epochs"])
+@pytest.mark.parametrize("drawn", [0, 1, 24, 25, 60])
+def test_batches_go_on_from_their_state_across_epochs(order, drawn):
+    tokens = torch.arange(200)
+    one, other = (Batches(tokens, 8, seed=3, order=order) for _ in range(2))
+    one.draw(drawn)
+    other.restore(*one.state())
+    assert torch.equal(one.draw(70), other.draw(70))
+
+
+def test_a_text_of_one_window_is_an_epoch_of_its_own():
+    batches = Batches(torch.arange(9), block_size=8, seed=1, order="epochs")
+    assert batches.draw(5).tolist() == [0] * 5
+
+
 def test_encoding_a_corpus_gives_the_ids_of_the_tokenizer_and_its_error():
     text = "λόγος €1 \U0001f600 abc\n" * 3
     tokenizer = CharTokenizer.from_text(text)

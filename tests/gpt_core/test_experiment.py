@@ -293,6 +293,16 @@ def test_an_optimizer_and_a_model_are_compared_like_a_part(small, tmp_path, caps
     assert [arm[field] for arm in results["arms"]] == [getattr(TrainConfig(), field), feature[1]]
 
 
+@pytest.mark.slow
+def test_windows_in_epochs_are_compared_with_random_ones(small, tmp_path):
+    assert main(["--windows", "epochs"], [*small, "--out", str(tmp_path)]) == 0
+    configs = {
+        path.parents[1].name.split("-")[0]: checkpoint.load(path).info["train_config"]["windows"]
+        for path in tmp_path.rglob(checkpoint.LAST)
+    }
+    assert configs == {"baseline": "random", "epochs": "epochs"}
+
+
 def test_the_help_of_an_experiment_begins_with_the_script_that_was_called(capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["exercises/more/rmsnorm.py", "--help"])
     with pytest.raises(SystemExit):

@@ -15,6 +15,7 @@ import torch
 from gpt_core import train
 from gpt_core.training import checkpoint, state
 from gpt_core.training.events import Updated
+from gpt_core.training.optimizer import learning_rate
 from gpt_core.training.presets import preset
 from gpt_core.training.run_log import RunLog
 from gpt_core.training.terminal import TrainingDisplay
@@ -132,6 +133,11 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch, capsys):
         (["--resume", "EXISTS"], "EXISTS holds no checkpoint, since the run stopped before its first one"),
         (["--resume", "EMPTY"], "is damaged or is no checkpoint"),
         (["cpu", "--resume", "EXISTS"], "so cpu cannot be given with it"),
+        (["toy", "--extend", "900"], "--extend goes on with a run: name it with --resume"),
+        (["toy", "--init-from", "NOWHERE"], "there is no run"),
+        (["toy", "--init-from", "EXISTS"], "EXISTS holds no checkpoint"),
+        (["toy", "--transfer", "a:b"], "transfer is 'a:b'; it must be left out unless init_from is given"),
+        (["toy", "--windows", "all"], "windows is 'all'; it must be random or epochs"),
         (["--resume", "EXISTS", "--eval-iters", "3"], "so --eval-iters cannot be given with it"),
     ],
 )
@@ -153,6 +159,81 @@ def test_bad_input_is_one_sentence_and_exit_status_2(tmp_path, capsys, arguments
     assert all(
         len(line) <= 100 for line in err.splitlines() if str(tmp_path) not in line and "xxx" not in line
     )
+
+
+def test_a_finished_run_is_extended_and_its_rate_is_that_of_the_longer_run(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert call(*VALUES, "--min-lr", "1e-4", "--out", run) == 0
+    capsys.readouterr()
+    assert call("--resume", run) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"For more of them: --resume {run} --extend 24" in said
+    assert call("--resume", run, "--extend", "24") == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert (
+        "The run goes on to step 24, with the learning rate of a run of 24 steps: after 0.0001 at step 12"
+        in out
+    )
+    rows = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    rates = {row["step"]: row["lr"] for row in rows if row["kind"] == "train"}
+    longer = dataclasses.replace(preset("toy"), steps=24, warmup=3, min_lr=1e-4)
+    assert rates[15] == pytest.approx(learning_rate(15, longer)) and rates[24] == pytest.approx(1e-4)
+    info = checkpoint.load(run / checkpoint.LAST).info
+    assert info["step"] == 24 and info["train_config"]["steps"] == 24
+
+
+def test_extending_to_no_more_steps_is_refused(tmp_path, capsys):
+    assert call(*VALUES, "--out", tmp_path / "run") == 0
+    before = (tmp_path / "run" / checkpoint.LAST).read_bytes()
+    assert call("--resume", tmp_path / "run", "--extend", "12") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "the run has 12 steps; --extend takes a larger number, their new total." in said
+    assert (tmp_path / "run" / checkpoint.LAST).read_bytes() == before
+
+
+def test_a_run_that_begins_with_the_weights_of_another_has_its_loss_and_steps_of_its_own(tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert call(*VALUES, "--out", first) == 0
+    assert call(*VALUES, "--init-from", first, "--out", second) == 0
+    assert f"The weights are those of {first} after step" in " ".join(capsys.readouterr().out.split())
+    rows = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
+    best = checkpoint.load(first / checkpoint.BEST).info["best"]
+    assert rows[0]["step"] == 0 and rows[0]["val_loss"] == pytest.approx(best[0], abs=1e-5)
+    assert checkpoint.load(second / checkpoint.LAST).info["step"] == 12
+    (first / checkpoint.BEST).unlink()
+    (first / checkpoint.LAST).unlink()
+    assert call("--resume", second, "--extend", "15") == 0  # needs the first run no more
+
+
+def test_weights_that_do_not_fit_are_refused_before_anything_is_made(tmp_path, capsys):
+    first = tmp_path / "first"
+    assert call(*VALUES, "--out", first) == 0
+    begin = [*VALUES, "--init-from", first, "--out", tmp_path / "second"]
+    assert call(*begin, "--n-embd", "16") == 2
+    assert "do not fit this model: token_embedding_table.weight is" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    (tmp_path / "other.txt").write_text("Wörter. " * 100)
+    begin += ["--corpus", tmp_path / "other.txt"]
+    assert call(*begin) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "has another vocabulary" in said and "--transfer exercises.ex3_pretrain_finetune:" in said
+    assert call(*begin, "--transfer", "exercises.ex3_pretrain_finetune:transfer_weights") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "transfer_weights fails: NotImplementedError" in said
+    assert not (tmp_path / "second").exists()
+
+
+def test_the_function_of_exercise_3_carries_weights_over_to_another_vocabulary(tmp_path, capsys):
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert call(*VALUES, "--out", first) == 0
+    (tmp_path / "other.txt").write_text("Wörter und Wörter. " * 100)
+    transfer = ["--transfer", "solutions.ex3_pretrain_finetune:transfer_weights"]
+    begin = [*VALUES, "--init-from", first, *transfer, "--corpus", tmp_path / "other.txt"]
+    assert call(*begin, "--out", second) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "carried over by solutions.ex3_pretrain_finetune:transfer_weights; 2 characters are new" in said
+    assert "('W', 'ö'), and begin with random weights." in said
 
 
 def test_a_loss_that_explodes_is_one_sentence_and_exit_status_1(tmp_path, capsys):

@@ -205,3 +205,14 @@ def test_held_out_problems_cannot_hide_in_the_training(session, name):
     )
     [check] = [check for check in verdict.checks if check.status != "not_run"]
     assert check.status == "failed" and words in check.message, check.message
+
+
+def test_where_it_errs_is_drawn_by_problem_by_digit_and_by_carries():
+    found = result(without_last_carry)
+    model = training.Trained({}, {}, None, [(0.0, 2.5), (10.0, 1.0)])
+    errors, digits, carries, loss = training.pictures(found, model, 3)
+    assert errors.wrong.sum() == (~found.right).sum() and errors.total.sum() == 2000
+    assert [name for name, *_ in digits.rows] == ["units", "tens", "hundreds", "thousands"]
+    assert digits.rows[0][1] == 1.0 and digits.rows[3][1] < 0.7
+    assert [name for name, *_ in carries.rows] == [f"{k} carries in a row" for k in range(4)]
+    assert sum(count for *_, count in carries.rows) == 2000 and loss.lines == {"loss": model.curve}

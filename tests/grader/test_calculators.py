@@ -14,9 +14,11 @@ from tests.exercises.calculator.answers import (
     KINDS,
     Answers,
     agrees,
+    carries,
     diagnosis,
     followed,
     forced,
+    pictures,
     said_of,
     scratchpad_use,
 )
@@ -144,3 +146,21 @@ def test_a_short_run_is_measured_by_the_reference_and_fails_with_numbers(session
     assert any("of 20 right" in line for line in check.details)
     assert any("changed by force" in line for line in check.details)
     assert any(note.startswith("training 3 steps, about") for note in notes)
+
+
+def test_what_is_drawn_says_where_in_the_answer_and_with_how_many_carries_it_errs():
+    assert [carries(85, "+", 50), carries(999, "+", 1), carries(394, "-", 864), carries(5, "-", 5)] == [
+        1,
+        3,
+        1,
+        0,
+    ]
+    problems = [(85, "+", 50), (999, "+", 1), (12, "+", 34)]
+    written = ["5310;", "0000;", "6400;"]
+    errors, steps, by_carries, loss = pictures({"+": Answers("+", problems, written)}, [])
+    assert errors.wrong.sum() == 1 and errors.total.sum() == 3
+    assert steps.rows[0] == ("digit of the sum: units", 1.0, 3)
+    assert dict((name, share) for name, share, _ in steps.rows)["digit of the sum: thousands"] == 2 / 3
+    assert by_carries.rows == (("0 carries", 1.0, 1), ("1 carries", 1.0, 1), ("3 carries", 0.0, 1))
+    division = pictures({"/": Answers("/", [DIVISION], [RIGHT["/"]])}, [])[1]
+    assert [name for name, *_ in division.rows] == ["quotient's digit", "product", "remainder", "quotient"]

@@ -372,3 +372,12 @@ def test_the_texts_of_the_comparison_share_a_language_and_no_run_that_a_check_fo
     assert set(text) - set(long) == {training.NEW_STOP}
     runs = {long[i : i + 50] for i in range(len(long))}
     assert not any(text[i : i + 50] in runs for i in range(len(text) - 50))
+
+
+def test_the_losses_of_every_seed_are_drawn():
+    class Ran:
+        curves = {"pretrained, seed 0": [(1.0, 2.0)], "fresh weights, seed 0": [(1.0, 3.0)]}
+
+    curves, table = training.pictures([GOOD] * 4, Ran)
+    assert list(curves.lines) == list(Ran.curves)
+    assert table.rows[3] == ("3", GOOD.finetuned, GOOD.scratch, GOOD.decoy, GOOD.transferred)

@@ -377,3 +377,15 @@ def changed_by(change):
 )
 def test_whatever_changes_in_a_model_is_seen(change, seen):
     assert changed_by(change) == seen
+
+
+def test_what_is_reported_is_kept_thinned_out_and_may_be_any_number():
+    def run(steps, report):
+        for step in range(3000):
+            report(step, 3000.0 - step)
+        report(10**400, float("inf"))
+        return ordinary(steps, report)
+
+    curve = probes.observe(run, (), {"steps": STEPS}, T, 0, 16, None).curve
+    assert 100 < len(curve) <= probes.MOST_POINTS and curve[0] == (0.0, 3000.0)
+    assert (1e9, float("inf")) in curve and [step for step, _ in curve] == sorted(step for step, _ in curve)

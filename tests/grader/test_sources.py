@@ -12,6 +12,7 @@ import pytest
 
 from grader.judge import sources
 from grader.judge.grade import Source, grade, read_source
+from grader.learner.notebook import sheet
 from tests.exercises import EXERCISES
 from tests.grader.attempts import REPOSITORY, SOLUTION
 
@@ -134,7 +135,17 @@ def test_the_workbooks_own_notebook_is_read_for_every_exercise():
         book = "more/menu.ipynb" if exercise.of_menu else "workbook.ipynb"
         data = (REPOSITORY / "exercises" / book).read_bytes()
         code = sources.read("workbook.ipynb", data, exercise)
-        assert code.data.decode().strip() == (REPOSITORY / exercise.stub_path).read_text().strip()
+        assert code.data.decode().strip() == sheet(exercise)[1]
+        assert code.place(1) == f"cell {code.remarks[0].split('cell ')[1].split()[0]}, line 2"
+
+
+def test_of_several_cells_for_an_exercise_the_last_one_is_taken_and_those_of_others_are_not():
+    cells = ["%%exercise ex1\nx = 1", "%%grade ex1 --training\n%time y()\nx = 2", "%%exercise ex2\nx = 3"]
+    code = read("a.ipynb", notebook(*cells))
+    assert lines(code) == ["pass", "x = 2"] and code.place(2) == "cell 2, line 3"
+    assert code.remarks == ("Of the notebook, code cell 2 was taken: it begins with %%grade ex1.",)
+    code = read("a.ipynb", notebook("x = 1", "%%exercise ex2\nx = 3"))
+    assert lines(code) == ["x = 1"] and code.remarks[-1] == "Cells left out: %%exercise."
 
 
 FENCED = 'Here\'s the code (as you asked:\n\n```python\n{}\n```\n\nIt\'s """fused.\n'

@@ -34,7 +34,8 @@ from tests.exercises.exam import (
     of_readings,
     same_reading,
 )
-from tests.exercises.numbers import pattern, picture, tolerance, worst, wrong
+from tests.exercises.numbers import pattern, tolerance, worst, wrong
+from tests.exercises.shown import Matrices
 
 LOOKS = Looks.named("tests.exercises.battery.attention_looks")
 P = 0.3  # of dropout; not 0.5: dropping with 1 - p would look the same
@@ -297,12 +298,9 @@ def first_token_sees_itself(exam, unit):
 
 
 def matrix_fails(expected, got, allowed, case, message, numbers=None):
-    """Fail with a picture of the worst head's matrix. numbers: as in `expect`."""
+    """Fail, with the matrices to be drawn. numbers: as in `expect`."""
     if not wrong(expected, got, allowed).any():
         return
-    with np.errstate(invalid="ignore"):
-        distance = np.nan_to_num(np.abs(got - expected), nan=np.inf)
-    b, h = np.unravel_index(int(distance.max(axis=(2, 3)).argmax()), distance.shape[:2])
     axes = ("sequence", "head", "query", "key")
     lines = [
         worst(expected, got, axes),
@@ -310,7 +308,7 @@ def matrix_fails(expected, got, allowed, case, message, numbers=None):
         *matrix_words(expected, got, allowed),
     ]
     read = numbers and numbers(expected, got, allowed)
-    fail(case, message, lines, picture(expected[b, h], got[b, h], f"head {h}:"), numbers=read)
+    fail(case, message, lines, numbers=read, shown=(Matrices.of(expected, got, allowed),))
 
 
 def matrix_words(expected, got, allowed):
@@ -523,10 +521,14 @@ def influence(subject: Subject, unit: Unit, size: Size, weights: Weights, x: np.
     return {"moved": moved(y[1:], y[:1]).any(axis=2).T}
 
 
+INFLUENCE = {"what": "which token's output moves with which input", "row": "output", "column": "input"}
+
+
 @check("causality", "a token never sees the tokens after it, and sees all before it", ("output",))
 def no_token_sees_the_future(exam, unit):
     size = Size(B=1, T=7, seed=4)
     got = look(exam, unit.as_case(size), influence, unit, size, unit.weights(size), size.x())["moved"]
+    shown = Matrices.of(np.tri(size.T)[None], got[None], 0.0, **INFLUENCE)
     for t in range(size.T):
         for s in range(size.T):
             if got[t, s] != (s <= t):
@@ -541,6 +543,7 @@ def no_token_sees_the_future(exam, unit):
                         "softmax?"
                     ),
                     numbers=beside(exam, unit),
+                    shown=(shown,),
                 )
 
 

@@ -18,6 +18,7 @@ from tests.exercises.exam import Answer, CheckFailed, Numbers, Reading, Subject,
 
 LOOKS = Looks.named("tests.exercises.battery.training_looks")
 SAME_LOGITS = 1e-3
+MOST_POINTS = 400  # of a reported curve
 NO_TOKEN = 255  # of grader/worker/probes.py: behind the end of a short row
 
 
@@ -365,6 +366,15 @@ def check_report(exam, unit: Unit, cases) -> None:
 
 
 # A long run, and what its model writes.
+
+
+def reported(answer: Answer) -> list[tuple[float, float]]:
+    """The (step, loss) that a run reported, an attempt's word, out of an answer to the look `trained`; empty
+    where there is no such thing."""
+    curve = answer.array("curve") if "curve" in answer.values else None
+    if curve is None or curve.ndim != 2 or curve.shape[1] != 2:
+        return []
+    return [(float(step), float(loss)) for step, loss in curve[:MOST_POINTS]]
 
 
 def trained_model(

@@ -38,11 +38,12 @@ def returned(m, unit, call):
 
 
 def trained(m, unit, call, largest, shake=0, sampled=1024):
-    """The weights that came back, of at most `largest` numbers; and on what they were trained, where no model
-    was given."""
+    """The weights that came back, of at most `largest` numbers, and what was reported; and on what they were
+    trained, where no model was given."""
     run = called(m, unit, call, shake=shake, sampled=sampled)
     model, tokenizer = came_back(run, call)
     found = counted(run) | {"sizes": tools.sizes(model), "weights": tools.weights(model, largest)}
+    found["curve"] = torch.tensor(run.curve, dtype=torch.float64).reshape(-1, 2)
     if tokenizer is None:
         return found | rows_of(run)
     return found | {"chars": tools.chars(tokenizer)}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tests.exercises.calculator.readings import decode, encode
+from tests.exercises.shown import Curves, ErrorMap, Shares
 
 OPERATORS = "+-*/"
 _STEP = ("quotient's digit", "*", *["product"] * 3, "-", *["remainder"] * 2, ",")
@@ -144,7 +145,52 @@ def followed(case: Forced, text: str) -> bool:
     return (found[0] if isinstance(found, tuple) else found) == case.follows
 
 
-# What is said of them.
+# What is shown and said of them.
+
+SIZES = {"+": (1000, 1000), "-": (1000, 1000), "*": (100, 100), "/": (10_000, 100)}  # a and b lie below
+
+
+def carries(a: int, op: str, b: int) -> int:
+    """How many columns of a sum have a carry, or of a difference a borrow, the smaller number taken off."""
+    low, high = sorted((a, b))
+    if op == "+":
+        return sum((a % 10**k + b % 10**k) >= 10**k for k in (1, 2, 3))
+    return sum(high % 10**k < low % 10**k for k in (1, 2, 3))
+
+
+def pictures(found: dict[str, Answers], curve: list[tuple[float, float]]) -> list:
+    """What a report may draw of a model's answers by operator: where it errs, what is right by step and by
+    carries; and the loss that was reported."""
+    made = []
+    for op, answers in found.items():
+        a, b = ([problem[place] for problem in answers.problems] for place in (0, 2))
+        right = np.array(answers.right)
+        made.append(ErrorMap.of(f"Held-out problems a {op} b", a, b, ~right, SIZES[op]))
+        made.append(Shares(f"a {op} b: right by step of the answer, digit by digit", by_kind(answers)))
+        if op in "+-":
+            count = np.array([carries(*problem) for problem in answers.problems])
+            name = "carries" if op == "+" else "borrows"
+            rows = (
+                (f"{k} {name}", float(right[count == k].mean()), int((count == k).sum()))
+                for k in np.unique(count)
+            )
+            made.append(Shares(f"a {op} b: right by the number of {name}", tuple(rows)))
+    return [*made, Curves("The loss that was reported while training", "step", "loss", {"loss": curve})]
+
+
+def by_kind(answers: Answers) -> tuple[tuple[str, float, int], ...]:
+    """For each kind of character of the right answers: the share that is right at its place, and how many."""
+    found: dict[str, list[bool]] = {}
+    for problem, text in zip(answers.problems, answers.written):
+        for at, (kind, char) in enumerate(zip(KINDS[answers.op], encode(*problem)[1])):
+            places = kind.startswith("digit of")  # from the last one on, which comes first
+            name = f"{kind}: {PLACES[at - (answers.op == '-')]}" if places else kind
+            if kind not in "*+-=,;":
+                found.setdefault(name, []).append(text[at : at + 1] == char)
+    return tuple((name, float(np.mean(right)), len(right)) for name, right in found.items())
+
+
+PLACES = ("units", "tens", "hundreds", "thousands")
 
 QUESTIONS = {
     "digit of the sum": "Do the carries come out wrong? They can be read off only where the last digit "

@@ -49,7 +49,7 @@ The contract (`python grade.py calculator` checks every line of it). No function
     on `device` with exactly `steps` updates, over all models and optimizers together, on problems that are
     not held out (which operators, and how often, is up to you). The seed alone decides its weights, in
     another process too. Call report(step, loss), an int and a float, at least once. The grader asks for
-    2500 steps, draws held-out problems, decodes them itself, and wants at least 99 % of the answers right
+    5000 steps, draws held-out problems, decodes them itself, and wants at least 99 % of the answers right
     for each operator. That takes many minutes: `--quick` leaves it out
 
 A worked example. 6007 / 83, as on paper: 6 is less than 83, so 0 * 83 = 000 and 06 remains. Next digit: 60,

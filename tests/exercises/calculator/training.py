@@ -4,7 +4,7 @@ The run happens in the attempt's worker, the measurement in the reference's: a G
 weights that came back decodes problems that the attempt has never seen.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from tests.exercises.battery.training import (
     observed,
     predicted,
     read_rows,
+    reported,
     trained_model,
 )
 from tests.exercises.calculator import readings
@@ -32,7 +33,7 @@ UNIT = Unit(
     sets="are problems taken from a set in its order",
     seconds=180.0,
 )
-STEPS, WANTED = 2500, 0.99  # the budget, and the share of held-out problems to be right with each operator
+STEPS, WANTED = 5000, 0.99  # the budget, and the share of held-out problems to be right with each operator
 SECONDS = 3600.0
 ROW_WIDTH = 256  # tokens of a row of training input that are looked at: several problems, if it holds so many
 SAMPLED = 64  # rows of each training batch that are kept, to see what it was trained on
@@ -82,11 +83,13 @@ def trained_on(subject: Subject, reference: Subject, case: Calculating) -> Readi
 
 @dataclass
 class Trained:
-    """A trained model: the config's fields, the weights by name, the problems (N, 3) that it trained on."""
+    """A trained model: the config's fields, the weights by name, the problems (N, 3) that it trained on, and
+    the (step, loss) that were reported."""
 
     config: dict
     weights: dict[str, np.ndarray]
     problems: np.ndarray
+    curve: list[tuple[float, float]] = field(default_factory=list)
 
 
 def trained(subject: Subject, case: Calculating, progress: RunProgress) -> Trained:
@@ -101,7 +104,7 @@ def trained(subject: Subject, case: Calculating, progress: RunProgress) -> Train
         progress=progress,
         sampled=SAMPLED,
     )
-    return Trained(config, weights, read_problems(answer))
+    return Trained(config, weights, read_problems(answer), reported(answer))
 
 
 def text_of(rows: np.ndarray) -> list[str]:

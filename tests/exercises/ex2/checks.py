@@ -1143,6 +1143,7 @@ def test_train_adds(exam):
         )
     exam.note("decoding held-out problems")
     result = training.measured(exam.reference, model, DIGITS, PROBLEMS, seed_of_held_out(exam))
+    exam.shown += training.pictures(result, model, DIGITS)
     if result.exact < training.WANTED:
         seen = training.measured_on(exam.reference, model, DIGITS)
         message, lines = training.diagnosis(result, seen, model, DIGITS, training.WANTED)

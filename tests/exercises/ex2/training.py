@@ -18,11 +18,13 @@ from tests.exercises.battery.training import (
     found_in,
     observed,
     read_rows,
+    reported,
     returned,
     trained_model,
 )
 from tests.exercises.ex2 import readings
 from tests.exercises.exam import Reading, Subject
+from tests.exercises.shown import Curves, ErrorMap, Shares
 
 OWN_LOOKS = Looks.named("tests.exercises.ex2.training_looks")
 MOST_PARAMETERS = 1_000_000
@@ -102,11 +104,13 @@ def trained_on(subject: Subject, reference: Subject, case: Adding) -> Reading:
 
 @dataclass
 class Trained:
-    """A trained model: the config's fields, the weights by name, the problems that it was trained on."""
+    """A trained model: the config's fields, the weights by name, the problems that it was trained on, and the
+    (step, loss) that were reported."""
 
     config: dict
     weights: dict[str, np.ndarray]
     problems: tuple[np.ndarray, np.ndarray]
+    curve: list[tuple[float, float]] = field(default_factory=list)
 
 
 def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
@@ -122,7 +126,7 @@ def trained(subject: Subject, case: Adding, progress: RunProgress) -> Trained:
         progress=progress,
         sampled=SAMPLED,
     )
-    return Trained(config, weights, read_problems(answer, n))
+    return Trained(config, weights, read_problems(answer, n), reported(answer))
 
 
 @dataclass
@@ -142,6 +146,12 @@ class Result:
     @property
     def exact(self) -> float:
         return float(self.right.mean())
+
+    def by_place(self) -> dict[str, float]:
+        """Name of a digit of the sum to the share of answers in which it is right."""
+        names = ["units", "tens", "hundreds", "thousands"]
+        names += [f"10^{k}" for k in range(4, self.digits.shape[1])]
+        return dict(zip(names, (self.digits == self.expected).mean(axis=0).tolist()))
 
     def by_chain(self) -> dict[int, tuple[float, int]]:
         """Longest run of carries to (share right, how many problems)."""
@@ -183,12 +193,23 @@ def measured_on(reference: Subject, model: Trained, n: int, most: int = 1000) ->
     return solved(reference, model, some // 10**n, some % 10**n, n).exact, len(a), len(pairs)
 
 
+def pictures(result: Result, model: Trained, n: int) -> list:
+    """What a report may draw: where the model errs, what is right by digit and by carries, and its loss."""
+    places = tuple((name, share, len(result.a)) for name, share in result.by_place().items())
+    chain = tuple((f"{k} carries in a row", *found) for k, found in result.by_chain().items())
+    borders = (10**n, 10**n)
+    return [
+        ErrorMap.of(f"Held-out sums of {n} digits", result.a, result.b, ~result.right, borders),
+        Shares("Right by digit of the sum", places),
+        Shares("Right by the longest run of carries", chain),
+        Curves("The loss that was reported while training", "step", "loss", {"loss": model.curve}),
+    ]
+
+
 def diagnosis(result: Result, seen, model: Trained, n: int, wanted: float) -> tuple[str, list[str]]:
     """Why a model does not add, as far as its answers tell: a message, and the numbers."""
-    chain = result.by_chain()
-    places = (result.digits == result.expected).mean(axis=0)
-    names = ["units", "tens", "hundreds", "thousands"] + [f"10^{k}" for k in range(4, n + 1)]
-    lines = ["right by digit: " + ", ".join(f"{name} {share:.0%}" for name, share in zip(names, places))]
+    chain, places = result.by_chain(), result.by_place()
+    lines = ["right by digit: " + ", ".join(f"{name} {share:.0%}" for name, share in places.items())]
     lines.append(
         "right by carries in a row: "
         + ", ".join(f"{k}: {share:.0%} (of {count})" for k, (share, count) in chain.items())
@@ -232,7 +253,7 @@ def diagnosis(result: Result, seen, model: Trained, n: int, wanted: float) -> tu
             f"on sums with the first digit first.",
             lines,
         )
-    if places.mean() < 0.35 and result.exact < 0.02:
+    if np.mean(list(places.values())) < 0.35 and result.exact < 0.02:
         return (
             f"{head} That is no better than an untrained model. Does the loss fall, and is the model that "
             f"you return the one that learned?",

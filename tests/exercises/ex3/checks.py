@@ -1292,6 +1292,7 @@ def test_finetune_helps(exam):
                 *failure.details,
             )
         raise
+    exam.shown += training.pictures(outcomes, comparison)
     found = training.diagnosis(outcomes, comparison.guess)
     if found is not None:
         fail(case, found[0], *found[1])

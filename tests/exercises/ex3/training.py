@@ -22,10 +22,11 @@ from dataclasses import dataclass
 
 from data import toy
 from tests.exercises import models
-from tests.exercises.battery.training import LOOKS
+from tests.exercises.battery.training import LOOKS, reported
 from tests.exercises.ex3.finetuning import OWN_LOOKS, UNIT, call_of, text_loss, weights_of
 from tests.exercises.ex3.readings import transferred
 from tests.exercises.exam import Subject
+from tests.exercises.shown import Curves, Table
 
 SEEDS = 4
 STEPS, LR = 100, 3e-3
@@ -37,6 +38,9 @@ SIZES = {"block_size": 24, "n_layer": 2, "n_head": 2, "n_embd": 32}
 WORSE = 0.1  # nats: weights chosen by a sampled estimate may be a little worse than the best
 FORGOTTEN = 0.5  # nats: fresh rows of one new character make less of a difference, fresh weights two nats
 STOP, NEW_STOP = ".", "!"  # how lines end in the pretraining text, and in the text
+
+
+NAMES = {"finetuned": "pretrained", "scratch": "fresh weights"}  # of the runs whose losses are drawn
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,7 @@ class Comparison:
         self.long = toy.invented(LONG, language=self.language, seed=1, stop=STOP)
         self.text = toy.invented(SHORT, language=self.language, seed=2, stop=NEW_STOP)
         self.chars = "".join(sorted(set(self.long)))
+        self.curves: dict[str, list[tuple[float, float]]] = {}  # what the attempt's runs reported, by name
         self.validation = self.text[int(0.9 * SHORT) :]
         noise = toy.noise(LONG // 2, alphabet=self.chars, seed=derived(seed, "noise"))
         self.pretrained = self._pretrained(self.long, PRETRAIN_STEPS)
@@ -102,15 +107,20 @@ class Comparison:
         lr: float,
         seed: int,
         seconds: float,
+        name: str = "",
     ) -> tuple[dict, str]:
-        """One call of finetune: the weights and the characters that it returns."""
+        """One call of finetune: the weights and the characters that it returns. name: of the run; what those
+        of NAMES report is kept."""
         weights, chars = start
         config = SIZES | {"vocab_size": len(chars), "dropout": 0.0}
         call = call_of(text, config, weights, chars, width=1, steps=steps, lr=lr, seed=seed)
         asked = LOOKS(
             "trained", unit=UNIT.name, call=call, largest=UNIT.most, shake=seed, sampled=1, seconds=seconds
         )
-        return weights_of(subject.run(asked), steps if lr else None)
+        answer = subject.run(asked)
+        if name in NAMES:
+            self.curves[f"{NAMES[name]}, seed {seed}"] = reported(answer)
+        return weights_of(answer, steps if lr else None)
 
     def _loss(self, weights: dict, chars: str) -> float:
         return text_loss(self.reference, weights, chars, self.validation, SIZES["block_size"])
@@ -133,10 +143,31 @@ class Comparison:
             known=known,
             **{
                 # With lr = 0 one step returns the same as all of them.
-                key: self._loss(*self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS))
+                key: self._loss(
+                    *self._run(attempt, start, self.text, STEPS if lr else 1, lr, seed, SECONDS, key)
+                )
                 for key, (start, lr) in runs.items()
             },
         )
+
+
+def pictures(outcomes: list[Outcome], comparison: Comparison) -> list:
+    """What a report may draw: the validation losses of each seed, and the losses that were reported."""
+    columns = ("seed", "finetuned", "from fresh weights", "after noise", "transferred alone")
+    rows = tuple(
+        (str(seed), o.finetuned, o.scratch, o.decoy, o.transferred) for seed, o in enumerate(outcomes)
+    )
+    names = sorted(comparison.curves, key=lambda name: name.startswith(NAMES["scratch"]))
+    lines = {name: comparison.curves[name] for name in names}
+    return [
+        Curves(
+            "The loss that finetune reported: solid from pretrained, dashed from fresh weights",
+            "step",
+            "loss",
+            lines,
+        ),
+        Table("Validation losses in nats per character, measured by the grader", columns, rows),
+    ]
 
 
 def diagnosis(outcomes: list[Outcome], guess: float) -> tuple[str, list[str]] | None:

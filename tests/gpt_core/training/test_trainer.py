@@ -42,6 +42,15 @@ def test_a_run_stopped_and_resumed_is_bit_for_bit_the_run_that_never_stopped(who
     assert_same_run(whole, tmp_path / "run")
 
 
+@pytest.mark.parametrize("stop_at", [4, 7, 11])
+def test_a_run_in_epochs_goes_on_bit_for_bit_in_the_middle_of_one(tmp_path, stop_at):
+    epochs = {"windows": "epochs", "block_size": 64}  # an epoch of 2,700 characters has 42 windows
+    trained(tmp_path / "whole", **epochs)
+    trained(tmp_path / "run", stop_at, **epochs)
+    assert Trainer.resume(tmp_path / "run", TEXT).run().finished
+    assert_same_run(tmp_path / "whole", tmp_path / "run")
+
+
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(whole, tmp_path):
     trained(tmp_path / "again")
     assert_same_run(whole, tmp_path / "again")

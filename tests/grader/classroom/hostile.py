@@ -58,6 +58,29 @@ ENDS_OTHERS = at_import(
     "            os.kill(int(entry), signal.SIGKILL)\n"
     "    except OSError: pass"
 )
+# In namespaces of its own there are bubblewrap, the zygote and its workers, and nothing of the machine.
+LOOKS_AROUND = at_import(
+    "import os\n"
+    "names = [name for name in os.listdir('/proc') if name.isdigit()]\n"
+    "programs = {name: open(f'/proc/{name}/cmdline').read() for name in names}\n"
+    "assert all('grader.worker.zygote' in said for said in programs.values()), programs\n"
+    "networks = [line.split(':')[0].strip() for line in list(open('/proc/net/dev'))[2:]]\n"
+    "assert networks == ['lo'], networks\n"
+    "places = [line.split()[1] for line in open('/proc/mounts')]\n"
+    "assert '/dev' in places and '/sys' in places, places\n"
+    "assert not os.path.exists('/sys/class/net') and not os.path.exists('/dev/mem'), 'the machine'\n"
+    "assert not [n for n in range(64) for kind in ('vda', 'sda', 'loop', 'kmsg', 'kvm', 'net/tun', 'tty')\n"
+    "            if os.path.exists(f'/dev/{kind}{n}') or kind != 'tty' and os.path.exists(f'/dev/{kind}')]\n"
+    "written = 0\n"
+    "try:\n"
+    "    for n in range(40):\n"
+    "        with open(f'fill{n}', 'wb', buffering=0) as file:\n"
+    "            for _ in range(64): written += file.write(bytes(1 << 20))\n"
+    "except OSError as error:\n"
+    "    assert error.errno == 28 and written < 257 << 20, (error, written)\n"
+    "else: raise AssertionError(written)\n"
+    "for n in range(5): os.path.exists(f'fill{n}') and os.remove(f'fill{n}')"
+)
 HANGS = at_import("while True: pass")
 HANGS_IN_FORWARD = in_forward("while True: pass")
 TAKES_MEMORY = at_import("x = torch.zeros(1 << 33, dtype=torch.uint8)")

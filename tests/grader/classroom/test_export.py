@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
 from pathlib import Path
 
@@ -15,11 +16,13 @@ from grader.classroom.export import workbook as exported_files
 from grader.classroom.store import Record
 from grader.cli import main
 from grader.judge.results import CheckResult
+from tests.bench.bench_class import memory, tree
 from tests.grader.attempts import SOLUTION, with_mistake
 from tests.grader.classroom.classes import EX1, record
 
 WRONG = with_mistake(EX1, "no_scale")
 LIMIT = 12 << 20  # KiB of address space: torch maps much that it never touches
+CONTAINER = 768 << 20  # bytes that Gradescope's smallest container has
 RUNNER = {
     "CLASSROOM": "cs", "ASSIGNMENT": "ex1", "SUBMISSION_TAG": "submit/1", "COMMIT_URL": "https://x/1",
     "RELEASE_URL": "https://x/r", "REVIEW_URL": "",
@@ -49,6 +52,24 @@ def run(command: str, cwd: Path, **variables: str) -> subprocess.CompletedProces
     )
 
 
+class Watched:
+    """In a with statement: the most that processes which begin meanwhile hold together, in bytes."""
+
+    def __enter__(self):
+        self.peak, self._over, self._before = 0, threading.Event(), set(tree(os.getpid()))
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            self.peak = max(self.peak, memory([p for p in tree(os.getpid()) if p not in self._before]))
+
+    def __exit__(self, *_):
+        self._over.set()
+        self._thread.join()
+
+
 def on_gradescope(place: Path, source: str | None, *options: str):
     """(the exit status, results.json) as Gradescope has it."""
     exported("gradescope", place / "source", *options)
@@ -66,8 +87,11 @@ def on_gradescope(place: Path, source: str | None, *options: str):
 @pytest.mark.skipif(os.name == "nt", reason="Gradescope runs on Linux")
 def test_gradescope_gets_points_for_each_check_and_the_mistake(tmp_path):
     (tmp_path / "points.csv").write_text("*,1\nscale,5\n")
-    done, result = on_gradescope(tmp_path, WRONG, "--weights", str(tmp_path / "points.csv"))
+    with Watched() as watched:
+        done, result = on_gradescope(tmp_path, WRONG, "--weights", str(tmp_path / "points.csv"))
     assert done.returncode == 0, done.stderr
+    assert watched.peak < CONTAINER / 1.5, f"{watched.peak >> 20} MB"
+    assert watched.peak > 100 << 20 or sys.platform != "linux"  # so this test would see it
     tests = {test["tags"][0]: test for test in result["tests"]}
     assert list(tests) == list(EX1.checks)
     assert tests["scale"]["max_score"] == 5 and tests["scale"]["score"] == 0

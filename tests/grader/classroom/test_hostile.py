@@ -3,10 +3,13 @@
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
+from grader.judge import namespaces
+from grader.judge.processes import Starter
 from tests.grader.attempts import REPOSITORY, SOLUTION, at_import
 from tests.grader.classroom import hostile
 from tests.grader.classroom.classes import EX1, rows_of
@@ -72,6 +75,50 @@ def test_a_class_of_attacks_gets_its_verdicts_and_leaves_nothing(tmp_path, lefto
     assert leftovers() == before
     assert set(scratch.glob("grade-class-*")) <= others
     assert max(path.stat().st_size for path in results.rglob("*") if path.is_file()) < 1 << 20
+
+
+@pytest.mark.skipif(not namespaces.work("cpu"), reason="bubblewrap cannot make namespaces here")
+def test_in_namespaces_of_its_own_a_hand_in_sees_nothing_of_the_machine(tmp_path, leftovers):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "eve.py").write_text(hostile.LOOKS_AROUND)
+    (tmp_path / "in" / "fay.py").write_text(hostile.MANY_FILES)
+    before = leftovers()
+    call("--class", tmp_path / "in", "--out", tmp_path / "out", "--jobs", "1")
+    eve, fay = rows_of(tmp_path / "out")
+    assert eve["status"] == "pass", (tmp_path / "out" / "feedback" / "eve.md").read_text()
+    assert "own namespaces" in eve["isolation"] and fay["first_failure"] == "runs"
+    assert "20,000 files" in (tmp_path / "out" / "feedback" / "fay.md").read_text()
+    assert leftovers() == before
+
+
+def test_where_bubblewrap_fails_the_class_is_graded_without_it(tmp_path):
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions' >&2\nexit 1\n")
+    (tmp_path / "bin" / "bwrap").chmod(0o755)
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "ada.py").write_text(SOLUTION)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    call("--class", tmp_path / "in", "--out", tmp_path / "out", env=os.environ | {"PATH": path})
+    row = rows_of(tmp_path / "out")[0]
+    assert row["status"] == "pass"
+    assert "namespaces" not in row["isolation"] and "solutions hidden" in row["isolation"]
+
+
+def test_a_zygote_that_ends_takes_its_namespaces_along_and_is_replaced():
+    if not namespaces.work("cpu"):
+        pytest.skip("bubblewrap cannot make namespaces here")
+    starter = Starter("fork", namespaces=True)
+    try:
+        first = starter.start("attempt", "cpu", folder=".")
+        assert "own namespaces" in first.hello["isolation"]
+        starter._zygote.kill()
+        starter._zygote.wait()
+        first.kill()
+        second = starter.start("attempt", "cpu", folder=".")
+        assert second.alive and second.setup["scratch"] != first.setup["scratch"]
+    finally:
+        starter.close()
+    assert not list(Path(tempfile.gettempdir()).glob(Path(second.setup["scratch"]).name))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root becomes another user")
