@@ -73,6 +73,8 @@ def curve_of(
 ) -> Curve:
     """One curve, with a band where there are several runs. Raises ValueError as `curves` does."""
     logs = [_rows(run, waiting) for run in runs]
+    if waiting and x == "tokens":  # the first line of a log is there before the first checkpoint
+        logs = [rows if _info(run) else [] for run, rows in zip(runs, logs)]
     evaluated = [
         {row["step"]: (_place(run, row, x), row["val_loss"]) for row in rows if row["kind"] == "eval"}
         for run, rows in zip(runs, logs)

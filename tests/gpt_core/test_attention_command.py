@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from gpt_core import attention
+from gpt_core.pictures import attention_page
 from gpt_core.pictures.attention_page import read
 from gpt_core.training.trained import load_trained
 from gpt_core.training.trainer import Trainer
@@ -145,11 +146,30 @@ def test_an_attention_whose_weights_cannot_be_read_is_named_in_one_sentence(tmp_
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
-def test_in_a_browser_the_script_draws_the_arcs_of_the_head_that_stands_out(run, tmp_path):
-    drawn(run, tmp_path, "--prompt", "ANNE:")
+def test_in_a_browser_a_click_shows_another_head_and_a_key_or_the_pointer_another_character(
+    run, tmp_path, monkeypatch
+):
+    """The policy of the page allows no other script, so what is done to it is a part of its own."""
+    done = """
+    const first = [...document.querySelectorAll("#arcs path")].length, pictures = [...document.images];
+    buttons[3].click();
+    document.onkeydown({ key: "ArrowLeft" });
+    const second = find("said").textContent, box = find("large").getBoundingClientRect();
+    find("large").onmousemove({ clientY: box.top + box.height * (data.edge + 4.5 * data.cell) / data.size });
+    const seen = [first, pictures.every(one => one.naturalWidth), getComputedStyle(document.body).maxWidth,
+                  second, find("said").textContent, find("row").getAttribute("width"),
+                  find("matrix").getAttribute("href") === pictures.filter(one => one.alt)[3].src];
+    document.body.dataset.seen = JSON.stringify(seen);
+    """
+    monkeypatch.setattr(attention_page, "SCRIPT", attention_page.SCRIPT + done)
+    drawn(run, tmp_path, "--prompt", "ANNE:", "--head", "1.1")
     page = opened(tmp_path / "attention.html", tmp_path / "profile")
-    assert page.all("path") and "gives" in page.text
-    assert [b["aria-pressed"] for b in page.all("button")].count("true") == 1
+    (body,) = page.all("body")
+    arcs, pictures, style, second, third, row, matrix = json.loads(body["data-seen"])
+    assert arcs > 1 and pictures and style == "1120px"
+    assert second.startswith("layer 2, head 2: ") and " at 22 gives " in second
+    assert third.startswith("layer 2, head 2: : at 4 gives ") and row == "50" and matrix
+    assert [b["aria-pressed"] for b in page.all("button")] == ["false"] * 3 + ["true"]
 
 
 def test_the_head_that_was_asked_for_is_shown_first(run, tmp_path, capsys):

@@ -233,6 +233,11 @@ def test_memory_that_runs_out_is_one_sentence(small, tmp_path, capsys, monkeypat
     assert said == "There is not enough memory for windows of 2 x block_size: a smaller --stretch takes less."
 
 
+def test_the_curves_of_both_arms_are_a_page(done):
+    page = (done[1] / "losses.html").read_text(encoding="utf-8")
+    assert page.count("<polygon") == 2 and "RotaryAttention" in page and "mean of" in page
+
+
 @pytest.mark.skipif(not HAS_PLOTS, reason="matplotlib, an optional extra, is not installed")
 def test_both_plots_are_drawn(done):
     for name in ("losses.png", "positions.png"):

@@ -93,3 +93,21 @@ def test_a_finished_run_is_drawn_at_once(tmp_path, asleep):
     trained(tmp_path / "run")
     asleep()
     assert follow(tmp_path) == 0 and not reloads(page(tmp_path))
+
+
+def test_over_tokens_a_run_is_waited_for_until_its_first_checkpoint(tmp_path, asleep):
+    seen = []
+
+    def logs():
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "log.jsonl").write_text('{"kind": "eval", "step": 0, "val_loss": 4.2}\n')
+
+    def trains():
+        seen.append(page(tmp_path))
+        (tmp_path / "run" / "log.jsonl").unlink()
+        (tmp_path / "run").rmdir()
+        trained(tmp_path / "run")
+
+    asleep(logs, trains)
+    assert follow(tmp_path, "--x", "tokens") == 0
+    assert not seen[0].all("circle") and page(tmp_path).all("circle")

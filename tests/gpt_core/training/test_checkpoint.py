@@ -266,3 +266,11 @@ def test_a_model_without_its_run_can_be_sampled_from_and_not_resumed(run):
     assert load_trained(run / "model.safetensors").step == saved.info["step"]
     with pytest.raises(CheckpointError, match="holds a model, and not the run that made it"):
         Trainer.resume(run / "model.safetensors", TEXT)
+
+
+def test_what_a_checkpoint_says_of_its_run_is_read_without_its_tensors(run, tmp_path):
+    assert checkpoint.read_info(run / "last.safetensors") == checkpoint.load(run / "last.safetensors").info
+    (tmp_path / "none.safetensors").write_bytes(b"no checkpoint")
+    for name, sentence in (("none.safetensors", "is no checkpoint"), ("gone.safetensors", "there is no")):
+        with pytest.raises(CheckpointError, match=sentence):
+            checkpoint.read_info(tmp_path / name)
