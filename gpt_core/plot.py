@@ -19,6 +19,7 @@ from gpt_core.training.command import BAD_INPUT, FAILED, INTERRUPTED, OK, Parser
 from gpt_core.training.terminal import NO_MATPLOTLIB, fail, note, printable
 
 PNG, PAGE = Path("losses.png"), Path("losses.html")
+PAGES = (".html", ".htm")
 EVERY = 3  # seconds between two pages of --live
 
 
@@ -140,6 +141,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 drawn, 1 it could not be, 2 bad input, 130 stopped by Ctrl-C."""
     begin()
     options = parser().parse_args(arguments)
+    if options.out and options.out.suffix.lower() in PAGES and options.html in (None, PAGE):
+        options.html, options.out = options.out, None  # a page is meant
     out = options.out or (None if options.html or options.live is not None else PNG)
     try:
         return _draw(options, out)
@@ -156,7 +159,7 @@ def _draw(options, out: Path | None) -> int:
     if not groups:
         raise ValueError("there is nothing to draw: name the folder of a run, such as runs/cpu.")
     html = options.html or (PAGE if options.live is not None else None)
-    if html and html.suffix.lower() not in (".html", ".htm"):
+    if html and html.suffix.lower() not in PAGES:
         raise ValueError(f"--html is {html}; the page's name must end in .html.")
     status = OK
     if options.live is not None:

@@ -231,10 +231,10 @@ def _words(reading: Reading) -> Iterable[str]:
         yield f"<ul>{items}</ul>"
     others = len(reading.heads()) - len(found)
     if others:
-        who = f"The other {others} heads show" if found else f"{others} heads show"
+        who = f"The other {others} heads look" if found else f"All {others} heads look"
         if others == 1:
-            who = "The other head shows" if found else "The one head shows"
-        yield f"<p>{who} none of the patterns that are looked for by far enough.</p>"
+            who = "The other head looks" if found else "The one head looks"
+        yield f"<p>{who} at nothing of this much more than evenly shared weights would.</p>"
 
 
 def _shares(reading: Reading) -> Iterable[str]:

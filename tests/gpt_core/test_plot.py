@@ -133,6 +133,14 @@ def test_the_page_needs_no_matplotlib_asks_for_nothing_and_says_the_losses_in_nu
     assert not (tmp_path / "losses.png").exists()
 
 
+def test_a_page_is_written_where_out_names_one(tmp_path, capsys):
+    run = write_log(tmp_path / "run", ROWS)
+    for options in ([], ["--html"]):
+        assert plot.main([str(run), *options, "--out", str(tmp_path / "x.html")]) == 0
+        assert capsys.readouterr().out.strip() == f"drew 1 curve to {tmp_path / 'x.html'}"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["x.html"]
+
+
 def test_on_the_page_higher_is_a_higher_loss_and_further_right_a_later_step(tmp_path):
     page = page_of(tmp_path, write_log(tmp_path / "run", ROWS))
     first, last = ((float(c["cx"]), float(c["cy"])) for c in page.all("circle") if c["r"] == "2.6")
