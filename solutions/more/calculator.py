@@ -159,9 +159,12 @@ def calculate(model: GPT, text: str) -> str:
 
 
 STEPS = 5000
-FIRST = 0.2  # of the steps are for all operators; the others are mostly for division
-ROWS = ({"+": 32, "-": 64, "*": 16, "/": 12}, {"+": 12, "-": 24, "*": 8, "/": 40})  # in an update
-SHARES = ({"+": 0.25, "-": 0.35, "*": 0.2, "/": 0.2}, {"+": 0.1, "-": 0.2, "*": 0.1, "/": 0.6})  # of the loss
+# Up to which share of the steps, of which operator how many rows are in an update, and its share of the loss.
+PHASES = (
+    (0.2, {"+": 32, "-": 64, "*": 16, "/": 12}, {"+": 0.25, "-": 0.35, "*": 0.2, "/": 0.2}),
+    (0.6, {"+": 12, "-": 24, "*": 8, "/": 40}, {"+": 0.1, "-": 0.2, "*": 0.1, "/": 0.6}),
+    (1.0, {"+": 4, "-": 8, "*": 4, "/": 48}, {"+": 0.05, "-": 0.1, "*": 0.05, "/": 0.8}),
+)
 QUOTIENT = [7, 16, 25, 34]  # the places of y at which a division's quotient has its digits
 QUOTIENT_WEIGHT = 5
 MUON_RATE, ADAM_RATE = 0.014, 3e-3
@@ -272,12 +275,12 @@ def train_calculator(
         for optimizer, rates in zip(optimizers, highest):
             for group, rate in zip(optimizer.param_groups, rates):
                 group["lr"] = rate * learning_rate(step, steps, done)
-        phase = int(step >= FIRST * steps)
+        rows, shares = next(phase[1:] for phase in PHASES if step < phase[0] * steps)
         loss = torch.zeros((), device=device)
         for op in OPERATORS:
-            x, y = make_batch(draw(op, ROWS[phase][op], generator))
+            x, y = make_batch(draw(op, rows[op], generator))
             # In a mean over all tokens a division would count eight times as much as a sum.
-            loss = loss + SHARES[phase][op] * weighted_loss(model, x, y)
+            loss = loss + shares[op] * weighted_loss(model, x, y)
         model.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -45,7 +45,7 @@ _RESTORE = "    for module, training in modes:\n        module.training = traini
 _NUMBER = "        number = decode(op, answer)\n"
 _SAID = 'return "{} r {}".format(*number) if op == "/" else str(number)'
 _SEED = "generator = torch.Generator().manual_seed(seed + done)"
-_DRAWN = "x, y = make_batch(draw(op, ROWS[phase][op], generator))"
+_DRAWN = "x, y = make_batch(draw(op, rows[op], generator))"
 _REPORT = "report(step + 1, loss.item())"
 _RETURN = "    return model\n"
 
@@ -711,7 +711,7 @@ _TRAIN = (
         "You draw problems in train_calculator from all pairs. Some of those are the ones that it is "
         "measured on.",
         ((_DRAWN, "least = RANGES[op].smallest_b\n            "
-                  "numbers = torch.randint(least, 100, (2, ROWS[phase][op]), "
+                  "numbers = torch.randint(least, 100, (2, rows[op]), "
                   "generator=generator)\n            x, y = make_batch([(i, op, j) for i, j in "
                   "zip(*numbers.tolist())])"),),
     ),
@@ -719,14 +719,14 @@ _TRAIN = (
         "trained_on_held_out", "only held-out problems are trained on",
         "train_calculator draws with sample_held_out, which is for measuring.",
         ((_DRAWN, "from data.arithmetic import sample_held_out\n\n            numbers = sample_held_out(op, "
-                  "ROWS[phase][op], generator)\n            x, y = make_batch([(i, op, j) for i, j in "
+                  "rows[op], generator)\n            x, y = make_batch([(i, op, j) for i, j in "
                   "zip(*(side.tolist() for side in numbers))])"),),
     ),
     Mistake(
         "problems_not_seeded", "the problems of training do not depend on the seed",
         "The first weights come from the seed, and the problems from a generator that does not.",
         ((_DRAWN, "other = torch.Generator().manual_seed(int(torch.randint(1 << 30, ())))\n            "
-                  "x, y = make_batch(draw(op, ROWS[phase][op], other))"),),
+                  "x, y = make_batch(draw(op, rows[op], other))"),),
     ),
     Mistake(
         "seed_fixed", "the seed is your own",
