@@ -6,7 +6,10 @@ the tests hold other right ways. Nothing can be graded without them, and grade.p
 """
 
 import os
+import posixpath
+import re
 import zipfile
+from collections.abc import Container
 from pathlib import Path
 
 from grader.classroom.export import add, tracked
@@ -14,7 +17,7 @@ from grader.workbook import REPOSITORY, UsageError
 from tests.exercises import EXERCISES
 
 NAME = "gpt-workbook"  # the folder in the zip
-FOLDERS = ("data/", "gpt_core/", "grader/")
+FOLDERS = ("data/", "gpt_core/", "grader/", "docs/lecture/")
 NOT_IN_IT = ("grader/author/",)  # works on the catalogues
 FILES = (
     "grade.py", "pyproject.toml", "constraints.txt", "LICENSE", "docs/training.md", "docs/troubleshooting.md",
@@ -53,7 +56,8 @@ Try a class by hand:
     >>> FusedMultiHeadAttention(config)(torch.randn(1, 5, 32)).shape
 
 `python exercises/ex1_fused_attention.py` runs the exercise's experiment with your code.
-[Training](docs/training.md) says how to train, sample and plot. `python grade.py ex1 --reset` puts the stub
+[Training](docs/training.md) says how to train, sample and plot; [the lecture's
+notes](docs/lecture/README.md) have the ideas, part by part. `python grade.py ex1 --reset` puts the stub
 back, and keeps what you have. Something does not work? See [troubleshooting](docs/troubleshooting.md).
 
 Hand in the file, and with it the modules of your own that it imports: together, as a zip.
@@ -78,7 +82,20 @@ def release() -> dict[str, bytes]:
         files |= {exercise.attempt_path: stub, exercise.stub_path: stub, package: b""}
         lines.append(f"| {exercise.name}: {exercise.title} | `{exercise.attempt_path}` |")
     files["README.md"] = README.format(exercises="\n".join(lines)).encode()
-    return files
+    return {
+        name: _links_mended(name, content, files) if name.endswith(".md") else content
+        for name, content in files.items()
+    }
+
+
+def _links_mended(page: str, content: bytes, files: Container[str]) -> bytes:
+    """A page in which a link to what is not in the release is its words alone."""
+
+    def mended(link: re.Match) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), link[2]))
+        return link[0] if target in files else link[1]
+
+    return re.sub(r"\[([^\]]*)\]\((?!http|#)([^)#]+)[^)]*\)", mended, content.decode()).encode()
 
 
 def export(out: Path) -> None:

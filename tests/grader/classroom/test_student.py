@@ -43,7 +43,9 @@ def test_no_line_of_a_solution_or_of_a_catalogue_is_in_it(release):
     files = {path.relative_to(release).as_posix(): path for path in release.rglob("*") if path.is_file()}
     there = set().union(*(telling(path.read_text(encoding="utf-8")) for path in files.values()))
     known = set()  # what the workbook gives to everybody
-    for path in [*REPOSITORY.glob("gpt_core/**/*.py"), *REPOSITORY.glob("data/*.py")]:
+    for path in [
+        file for folder in ("gpt_core", "data", "docs") for file in REPOSITORY.glob(f"{folder}/**/*.py")
+    ]:
         known |= telling(path.read_text(encoding="utf-8"))
     for exercise in EXERCISES.values():
         known |= telling((REPOSITORY / exercise.stub_path).read_text(encoding="utf-8"))
@@ -61,7 +63,9 @@ def test_its_exercises_are_the_stubs_and_its_pages_link_to_what_is_there(release
         stub = (REPOSITORY / exercise.stub_path).read_bytes()
         assert (release / exercise.attempt_path).read_bytes() == stub
         assert exercise.attempt_path in (release / "README.md").read_text()
-    for page in (release / "README.md", *(release / "docs").glob("*.md")):
+    pages = [release / "README.md", *(release / "docs").rglob("*.md")]
+    assert len(pages) > 10
+    for page in pages:
         for link in re.findall(r"\]\((?!http|#)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), (page.name, link)
 
