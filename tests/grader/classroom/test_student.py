@@ -81,6 +81,7 @@ def test_what_would_need_the_solutions_is_refused_in_one_sentence(release, argum
     assert "release for students" in done.stderr and "your instructor grades" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_student_can_work_in_it(release):
     path = release / EX1.attempt_path
     path.write_text("import torch.nn as nn\n\nclass FusedMultiHeadAttention(nn.Module):\n    pass\n")
