@@ -76,6 +76,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _draw(options) -> int:
     if options.out.suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"--out is {options.out}; the page is HTML, so its name must end in .html.")
+    if not options.out.parent.is_dir():
+        raise ValueError(f"there is no folder {options.out.parent} for {options.out.name}; make it first.")
     gif = options.out.with_suffix(".gif") if options.gif == Path() else options.gif
     if gif and gif.suffix.lower() != ".gif":
         raise ValueError(f"--gif is {gif}; the animation's name must end in .gif.")

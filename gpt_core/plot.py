@@ -161,6 +161,9 @@ def _draw(options, out: Path | None) -> int:
     html = options.html or (PAGE if options.live is not None else None)
     if html and html.suffix.lower() not in PAGES:
         raise ValueError(f"--html is {html}; the page's name must end in .html.")
+    for path in filter(None, (html, out)):
+        if not path.parent.is_dir():
+            raise ValueError(f"there is no folder {path.parent} for {path.name}; make it first.")
     status = OK
     if options.live is not None:
         if options.live < 1:

@@ -180,8 +180,14 @@ def _run(arguments: list[str]) -> int:
         _check_helper(Path(helper))
     if not 0 <= options.seed < 2**32:
         raise UsageError(f"--seed is {options.seed}; it must be a whole number from 0 to {2**32 - 1}.")
-    for path in filter(None, (options.html, options.json, options.junit)):
-        _check_writable(Path(path))
+    files = {name: Path(path) for name in ("html", "json", "junit") if (path := getattr(options, name))}
+    for name, path in files.items():
+        _check_writable(path)
+        same = next((other for other in files if other != name and files[other] == path), None)
+        if same:
+            raise UsageError(f"--{name} and --{same} both name {path}; each needs a file of its own.")
+    if options.html and files["html"].suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html is {options.html}; it is a page, so its name must end in .html.")
     if mode in ("class", "merge", "export") and not options.out:
         raise UsageError(f"--{mode} needs a place for what comes of it: --out RESULTS.")
     if mode == "replay":
@@ -372,6 +378,8 @@ def _grade(starter: Starter, options, graded: list[tuple[str, Path]]) -> int:
     if len(verdicts) > 1:
         report.show_all(out, [(verdict, _call(verdict.exercise, options)) for verdict in verdicts])
     _write_files(options, verdicts)
+    if options.html:
+        out.print(f"The report with pictures: {options.html}", markup=False, highlight=False, soft_wrap=True)
     return PASSED if all(verdict.passed for verdict in verdicts) else FAILED
 
 

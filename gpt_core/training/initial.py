@@ -76,10 +76,12 @@ def _other_vocabulary(source: TrainedModel, tokenizer: CharTokenizer, config: Tr
 def _check_shapes(weights: dict[str, torch.Tensor], model: LanguageModel, config: TrainConfig) -> None:
     """ValueError for the first weight that one of both models does not have, or has in another shape."""
     own = model.state_dict()
-    for name in {**own, **weights}:
+    parameters = dict.fromkeys(name for name, _ in model.named_parameters())
+    for name in {**parameters, **own, **weights}:  # a parameter says more than a buffer
         there, here = (tuple(of[name].shape) if name in of else None for of in (weights, own))
         if there != here:
             raise ValueError(
                 f"the weights of {config.init_from} do not fit this model: {name} is {there or 'missing'} "
-                f"there and {here or 'missing'} here; begin with the same sizes and parts."
+                f"there and {here or 'missing'} here; begin with the same sizes and "
+                f"parts."
             )

@@ -30,7 +30,9 @@ def lines(out: Console, shown: Matrices, rows: int = MOST_LINES) -> list[Text]:
     bad, (H, T, S) = shown.wrong[head], shown.sizes
     legend = [shown.what, f"row: {shown.row}, column: {shown.column}", "x: not as expected"]
     if shown.case:
-        legend.append(", ".join(f"{name} = {value}" for name, value in shown.case.items()))
+        legend.append(
+            "in a call with " + ", ".join(f"{name} = {value}" for name, value in shown.case.items())
+        )
     left = 80 - INDENT - LABEL - 2 * (2 * min(S, MOST_COLUMNS) + 3)
     beside = left >= max(map(len, legend)) and T >= len(legend)
     under = [] if beside else list(Text(", ".join(legend)).wrap(out, 80 - INDENT))

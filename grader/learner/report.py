@@ -157,7 +157,7 @@ def _candidates(out: Console, known: dict, check: CheckResult) -> list[Text]:
     """The known mistakes of which it may be one, where two or three are left."""
     if not check.candidates:
         return []
-    lines = hung(out, Text("  It may be one of these: ", style="bold yellow"), Text(""))
+    lines = hung(out, Text("  It may be one of these:", style="bold yellow"), Text(""))
     for id in check.candidates:
         lines += hung(out, Text("    - "), Text(known[id].name))
     return lines

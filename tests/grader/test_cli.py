@@ -50,6 +50,8 @@ def test_a_special_file_is_written_to_and_never_replaced(tmp_path):
         (["ex1", "--seed", "-1"], "--seed is -1"),
         (["--attempt", "x.py"], "needs an exercise"),
         (["all", "--attempt", "x.py"], "one exercise"),
+        (["ex1", "--html", "report"], "it is a page, so its name must end in .html"),
+        (["ex1", "--html", "r.html", "--json", "r.html"], "both name r.html; each needs a file of its own"),
         (["--json", "x.json"], "needs an exercise"),
         (["ex1", "--json", "mine.py"], "looks like source code"),
         (["EX1"], "did you mean ex1?"),
