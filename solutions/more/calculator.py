@@ -4,9 +4,13 @@ The idea: a model computes a bounded amount before each token. A product of two 
 that, and so is a division; written down step by step, each token needs a few digits of what stands before it
 (Nye et al. 2021, arXiv 2112.00114). So the answer is long, and every piece of it easy.
 
-What the scratchpad is worth (`python tests/bench/bench_calculator.py --seeds 0 --steps 1500`; held-out
-problems with every written digit right): with it + 100 %, - 100 %, * 100 %, / 90 %; without it, the result
-alone, * 23 % and / 1 %, while + and -, which have none, come to 99.7 % and more.
+How well it calculates, of 2000 held-out problems of each operator with one seed (`python
+tests/bench/bench_calculator.py --arms solution --seeds 3`; 5000 steps, 16 minutes of one busy core): + 100 %,
+- 99.75 %, * 100 %, / 98.75 %. What goes wrong in a division is a digit of the quotient.
+
+What the scratchpad is worth, measured with an earlier recipe (four layers, 1500 steps, one seed): with it *
+100 % and / 90 % of the problems had every written digit right; without it, the result alone, * 23 % and / 1
+%. The operators + and - have none, and came to 99.7 % and more in both.
 
 What one tries first:
 - A mean of the loss over all tokens. A division has 41 of them and a sum 5: with 16 sums and 48 divisions in
@@ -14,6 +18,9 @@ What one tries first:
 - AdamW alone. After 200 steps its loss is 0.75 where Muon, for the matrices of the blocks, has 0.46.
 - Embeddings as small as the other weights. Where a digit stands decides everything in a sum: with tables of
   0.08 + is at 10 % and - at 35 % after 500 steps, and with those below at 96 % and 94 %.
+- All tokens alike. In the end only the quotient's digits are ever wrong: each has to be found, and what
+  follows it is computed from what is written. So they count five times, and from a fifth of the steps on most
+  rows are divisions.
 - A rate that stays high. The quotient's digit is the hardest token: it compares three digits with the
   multiples of two, and only small steps make that exact. Most of what division learns comes while the rate
   falls.
