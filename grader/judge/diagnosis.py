@@ -148,13 +148,13 @@ def _take_back(failed: list[CheckResult], evidence: dict[str, list[Evidence]], s
 
     Where there is more to explain than the known mistakes explain, an unknown one is at work. What it does in
     its own area, and in later ones that build on it, a known one can do as well if a short answer is all
-    there is to compare, such as yes or no.
+    there is to compare, such as yes or no. And where several known ones could be meant, none of them is.
     """
     areas = [suspects.area(check.id) for check in failed]
     unexplained = [i for i, check in enumerate(failed) if check.mistake is None and not check.candidates]
     for index, check in enumerate(failed):
         of_unknown = any(other < index or areas[other] == areas[index] for other in unexplained)
-        if of_unknown and not any(_is_telling(piece) for piece in evidence[check.id]):
+        if of_unknown and (check.candidates or not any(_is_telling(piece) for piece in evidence[check.id])):
             check.mistake, check.candidates = None, []
 
 

@@ -126,8 +126,11 @@ def test_bad_input_is_one_sentence_and_exit_status_2(run, capsys, options, sente
 
 
 def test_a_place_that_cannot_be_written_to_is_named(run, tmp_path, capsys):
-    assert call(attention, run, "--out", tmp_path / "none" / "x.html") == 1
-    assert "x.html cannot be written: No such file or directory." in " ".join(capsys.readouterr().err.split())
+    assert call(attention, run, "--out", tmp_path / "none" / "x.html") == 2
+    assert "none for x.html; make it first." in " ".join(capsys.readouterr().err.split())
+    (tmp_path / "x.html").mkdir()
+    assert call(attention, run, "--out", tmp_path / "x.html") == 1
+    assert "x.html cannot be written: Is a directory." in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("model, sentence", [("bigram", "BigramLM has no attention"), ("transformer", "")])

@@ -39,6 +39,15 @@ def test_a_mistake_that_nobody_knows_gets_no_name_by_chance(session, what):
     assert not verdict.passed and verdict.mistakes == []
 
 
+def test_where_much_is_unexplained_no_known_mistake_is_said_to_be_possible(session):
+    # Query 0 sees the future, as without a mask and with a transposed one; the others do not.
+    mask = ("self.future[:T, :T]", "self.future[:T, :T].roll(1, 0)")
+    verdict = verdict_of(session, "ex1", (mask,))
+    failed = {check.id: check for check in verdict.checks if check.status == "failed"}
+    assert {"first_token", "running_mean", "attention_matrix"} <= failed.keys()
+    assert not any(check.mistake or check.candidates for check in failed.values())
+
+
 def test_two_known_mistakes_in_two_functions_are_both_named(session):
     both = ("answer_not_reversed", "loss_summed")
     verdict = verdict_of(session, "ex2", patches_of("ex2", *both))
