@@ -8,6 +8,7 @@ the memory of the process.
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -45,10 +46,10 @@ class FileTokens:
 
     device = torch.device("cpu")
 
-    def __init__(self, path: Path, dtype: str, bounds: range | None = None):
+    def __init__(self, path: Path, dtype: str):
         self.path, self.dtype = path, np.dtype(dtype)
-        self.file = open(path, "rb", buffering=0)
-        self.bounds = range(path.stat().st_size // self.dtype.itemsize) if bounds is None else bounds
+        self.file = open(path, "rb", buffering=0)  # all slices read from it
+        self.bounds = range(path.stat().st_size // self.dtype.itemsize)
 
     def __len__(self) -> int:
         return len(self.bounds)
@@ -57,7 +58,9 @@ class FileTokens:
         bounds = self.bounds[part]
         if bounds.step != 1:
             raise ValueError(f"the step of a slice of tokens is {bounds.step}; it must be 1.")
-        return FileTokens(self.path, self.dtype.name, bounds)
+        sliced = copy.copy(self)
+        sliced.bounds = bounds
+        return sliced
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.tensor().tolist())

@@ -7,6 +7,7 @@ from tests.exercises.shown import Curves
 
 WIDTH, HEIGHT, LEFT, BELOW = 640, 260, 48, 34
 MOST_POINTS = 200  # of one line
+LARGEST = 1e30  # of a number: differences of what an attempt reports must stay finite
 # Each line is told from the others by its dashes as well as by its colour (class c0, c1, ..).
 DASHES = ("", "6 3", "2 3", "8 3 2 3")
 
@@ -50,8 +51,8 @@ def curves(shown: Curves) -> str:
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The finite points, each the mean of its neighbours where there are too many."""
-    points = [point for point in points if all(map(math.isfinite, point))]
+    """The points that can be drawn, each the mean of its neighbours where there are too many."""
+    points = [point for point in points if all(abs(value) < LARGEST for value in point)]  # NaN is not
     size = math.ceil(len(points) / MOST_POINTS) or 1
     groups = [points[i : i + size] for i in range(0, len(points), size)]
     return [tuple(sum(values) / len(values) for values in zip(*group)) for group in groups]

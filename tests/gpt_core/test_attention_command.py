@@ -13,7 +13,8 @@ from gpt_core.pictures import attention_page
 from gpt_core.pictures.attention_page import read
 from gpt_core.training.trained import load_trained
 from gpt_core.training.trainer import Trainer
-from tests.gpt_core.pictures.html import BROWSER, Page, assert_asks_for_nothing, opened
+from tests.browser import needs_chromium, opened
+from tests.gpt_core.pictures.html import Page, assert_asks_for_nothing
 from tests.gpt_core.tiny import call, tiny_config, trained
 
 SIZES = {"n_layer": 2, "block_size": 24}
@@ -148,7 +149,7 @@ def test_an_attention_whose_weights_cannot_be_read_is_named_in_one_sentence(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+@needs_chromium
 def test_in_a_browser_a_click_shows_another_head_and_a_key_or_the_pointer_another_character(
     run, tmp_path, monkeypatch
 ):
@@ -166,7 +167,9 @@ def test_in_a_browser_a_click_shows_another_head_and_a_key_or_the_pointer_anothe
     """
     monkeypatch.setattr(attention_page, "SCRIPT", attention_page.SCRIPT + done)
     drawn(run, tmp_path, "--prompt", "ANNE:", "--head", "1.1")
-    page = opened(tmp_path / "attention.html", tmp_path / "profile")
+    seen = opened(tmp_path / "attention.html", tmp_path, "--virtual-time-budget=1000")
+    assert seen.console == [] and seen.requested == []
+    page = Page(seen.dom)
     (body,) = page.all("body")
     arcs, pictures, style, second, third, row, matrix = json.loads(body["data-seen"])
     assert arcs > 1 and pictures and style == "1120px"

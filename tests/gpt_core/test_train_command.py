@@ -194,7 +194,7 @@ def test_extending_to_no_more_steps_is_refused(tmp_path, capsys):
 def test_a_run_that_begins_with_the_weights_of_another_has_its_loss_and_steps_of_its_own(tmp_path, capsys):
     first, second = tmp_path / "first", tmp_path / "second"
     assert call(*VALUES, "--out", first) == 0
-    assert call(*VALUES, "--init-from", first, "--out", second) == 0
+    assert call(*VALUES, "--init-from", first, "--ema", "0.9", "--out", second) == 0
     assert f"The weights are those of {first} after step" in " ".join(capsys.readouterr().out.split())
     rows = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
     best = checkpoint.load(first / checkpoint.BEST).info["best"]

@@ -16,10 +16,10 @@ import pytest
 from grader.learner import heatmaps, page
 from grader.learner.png import png
 from grader.workbook import Call
+from tests.browser import needs_chromium, opened
 from tests.exercises import EXERCISES
 from tests.exercises.shown import Curves, ErrorMap, Matrices, Shares, Table
 from tests.grader.attempts import REPOSITORY, in_forward, verdict_of, with_mistake
-from tests.grader.browser import needs_chromium, opened
 from tests.grader.test_blocks import causal
 
 EX1, EX2 = EXERCISES["ex1"], EXERCISES["ex2"]

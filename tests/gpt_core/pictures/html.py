@@ -3,12 +3,7 @@
 import base64
 import hashlib
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
-from pathlib import Path
-
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page(HTMLParser):
@@ -51,15 +46,5 @@ def assert_asks_for_nothing(page: Page) -> None:
         )
         for name in ("src", "href"):
             assert attributes.get(name, "data:").startswith("data:"), (tag, attributes)
-    assert tag not in ("link", "iframe", "object", "embed", "base", "form")
+        assert tag not in ("link", "iframe", "object", "embed", "base", "form")
     assert "url(" not in page.content and "@import" not in page.content
-
-
-def opened(path: Path, profile: Path) -> Page:
-    """The page as a browser has it, once its script has run."""
-    command = [
-        BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={profile}", "--virtual-time-budget=1000", "--dump-dom", path.resolve().as_uri(),
-    ]  # fmt: skip
-    return Page(subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout)

@@ -9,7 +9,7 @@ import pytest
 from grader.classroom.page import html, pairs_html, where
 from grader.classroom.similar import Pair
 from grader.classroom.store import Record
-from tests.grader.browser import needs_chromium, opened
+from tests.browser import needs_chromium, opened
 from tests.grader.classroom.classes import EX1, record, result, summary_of
 
 HOSTILE = "<img src=x onerror=alert(1)></style><script>alert(2)</script>&\"'\x1b[31m\u202e\ud800\n"

@@ -1,4 +1,5 @@
-"""numpy throughout: runs by a rolling hash checked on the characters, rows by index arrays, batches by fancy indexing."""
+"""numpy throughout: runs by a rolling hash checked on the characters, rows by index
+arrays, batches by fancy indexing."""
 
 import re
 
@@ -55,7 +56,8 @@ def remove_overlap(pretrain_text, heldout_text, window=50):
 
 def transfer_weights(pretrained, source, target, target_tokenizer):
     for field in dataclasses.fields(pretrained.config):
-        if field.name in ("n_layer", "n_head", "n_embd") and getattr(pretrained.config, field.name) != getattr(target.config, field.name):
+        has, needs = getattr(pretrained.config, field.name), getattr(target.config, field.name)
+        if field.name in ("n_layer", "n_head", "n_embd") and has != needs:
             raise ValueError(f"{field.name} differs")
     ours, theirs = np.array(target_tokenizer.chars), np.array(source.chars)
     both, of_ours, of_theirs = np.intersect1d(ours, theirs, return_indices=True)
@@ -73,7 +75,11 @@ def transfer_weights(pretrained, source, target, target_tokenizer):
 
 def finetune_optimizer(model, lr, weight_decay):
     return torch.optim.AdamW(
-        [{"params": [p], "lr": lr, "weight_decay": weight_decay * (p.ndim >= 2)} for p in model.parameters() if p.requires_grad]
+        [
+            {"params": [p], "lr": lr, "weight_decay": weight_decay * (p.ndim >= 2)}
+            for p in model.parameters()
+            if p.requires_grad
+        ]
     )
 
 

@@ -1,4 +1,5 @@
-"""Chunks of half a window at multiples of its length, then the windows around them; AdamW subclassed; gradient scaling."""
+"""Chunks of half a window at multiples of its length, then the windows around them; AdamW subclassed;
+gradient scaling."""
 
 from dataclasses import asdict
 
@@ -64,7 +65,8 @@ def transfer_weights(pretrained, source, target, target_tokenizer):
 def finetune_optimizer(model, lr, weight_decay):
     small = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
     large = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    return Tuned([{"params": g, "weight_decay": w} for g, w in ((large, weight_decay), (small, 0.0)) if g], lr=lr, amsgrad=True)
+    groups = [{"params": g, "weight_decay": w} for g, w in ((large, weight_decay), (small, 0.0)) if g]
+    return Tuned(groups, lr=lr, amsgrad=True)
 
 
 def finetune(pretrained, source, text, *, steps, lr, device, seed, report):

@@ -1,5 +1,5 @@
-"""One group per parameter, added one after the other, with a tensor as learning rate; rows through a matrix of zeros and
-ones, checkpoints in memory; runs by a dict of their first places, the last line's newline kept."""
+"""One group per parameter, added one after the other, with a tensor as learning rate; rows through a matrix of
+zeros and ones, checkpoints in memory; runs by a dict of their first places, the last line's newline kept."""
 
 import io
 
@@ -56,7 +56,8 @@ def transfer_weights(pretrained, source, target, target_tokenizer):
     for row, column in S.nonzero().tolist():
         target.lm_head.bias[row].copy_(pretrained.lm_head.bias[column])
     n = min(target.config.block_size, pretrained.config.block_size)
-    target.position_embedding_table.weight.narrow(0, 0, n).copy_(pretrained.position_embedding_table.weight.narrow(0, 0, n))
+    positions = pretrained.position_embedding_table.weight.narrow(0, 0, n)
+    target.position_embedding_table.weight.narrow(0, 0, n).copy_(positions)
     for ours, theirs in ((target.blocks, pretrained.blocks), (target.ln_f, pretrained.ln_f)):
         for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
             p.view(-1)[:] = q.to(p).flatten()

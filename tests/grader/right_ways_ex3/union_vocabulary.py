@@ -1,4 +1,5 @@
-"""A tokenizer that keeps the source's characters as well, evaluation after every update, accumulation, modes by hand."""
+"""A tokenizer that keeps the source's characters as well, evaluation after every update,
+accumulation, modes by hand."""
 
 from dataclasses import replace
 
